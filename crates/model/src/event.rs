@@ -1,0 +1,102 @@
+//! What a meter can notice: the event numbers that the DSMR and IDIS families share, and our own beyond them.
+//!
+//! 1–46 are common to both families; 47–51, 88 and 91 are IDIS numbers [not verified against the standard's
+//! text]; 200 and above are Meterseal's own.
+
+use core::fmt;
+
+/// How urgent an event is for the utility.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// For the record.
+    Notice,
+    /// Somebody should look.
+    Warning,
+    /// Somebody may be altering the meter: alarm at once.
+    Critical,
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $severity:ident, $sentence:literal;)*) => {
+        /// A kind of event. Its discriminant is the number in the log.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum EventCode {
+            $(#[doc = $sentence] $variant = $number,)*
+        }
+
+        impl EventCode {
+            /// Every event.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The event with this number.
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// A short name, stable, for programs.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One sentence that a person understands.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence,)* }
+            }
+
+            /// How urgent it is.
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity,)* }
+            }
+        }
+    };
+}
+
+events! {
+    PowerDown = 1, "power_down", Notice, "The meter lost its supply or was stopped.";
+    PowerUp = 2, "power_up", Notice, "The meter started.";
+    ClockBefore = 4, "clock_adjusted_from", Notice, "The clock was adjusted; this is the time before.";
+    ClockAfter = 5, "clock_adjusted_to", Notice, "The clock was adjusted; this is the time after.";
+    StorageError = 14, "storage_error", Critical, "The meter's memory failed a check.";
+    TerminalCoverRemoved = 40, "terminal_cover_removed", Critical, "The terminal cover was removed.";
+    TerminalCoverClosed = 41, "terminal_cover_closed", Notice, "The terminal cover was closed.";
+    MagnetOn = 42, "magnetic_field_on", Critical, "A strong magnetic field is at the meter.";
+    MagnetOff = 43, "magnetic_field_off", Notice, "The strong magnetic field is gone.";
+    CoverRemoved = 44, "meter_cover_removed", Critical, "The meter's cover was opened.";
+    CoverClosed = 45, "meter_cover_closed", Notice, "The meter's cover was closed.";
+    FailedLogins = 46, "failed_logins", Warning, "Somebody failed to log in to the meter several times.";
+    UndecryptableMessage = 49, "undecryptable_message", Warning, "A message to the meter could not be deciphered.";
+    ReplayedMessage = 50, "replayed_message", Warning, "An old message was sent to the meter again.";
+    VoltageSpike = 200, "voltage_spike", Critical, "A voltage spike struck the supply.";
+    MeasurementGap = 201, "measurement_gap", Warning, "Samples are missing; the gap is recorded and not estimated.";
+}
+
+impl fmt::Display for EventCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unique_and_found_again() {
+        for &code in EventCode::ALL {
+            assert_eq!(EventCode::from_number(code as u8), Some(code));
+        }
+        assert_eq!(EventCode::from_number(0), None);
+    }
+
+    #[test]
+    fn cpa_tamp_every_tamper_kind_is_critical() {
+        for code in [EventCode::CoverRemoved, EventCode::MagnetOn, EventCode::VoltageSpike] {
+            assert_eq!(code.severity(), Severity::Critical);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! OBIS codes (IEC 62056-6-1) of the objects that a Meterseal meter shows.
+
+use core::fmt;
+use core::str::FromStr;
+
+/// A logical name: six value groups A-B:C.D.E*F.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Obis(pub [u8; 6]);
+
+impl Obis {
+    /// An electricity object (A = 1, B = 0, F = 255).
+    pub const fn electricity(c: u8, d: u8, e: u8) -> Self {
+        Self([1, 0, c, d, e, 255])
+    }
+
+    /// An abstract object (A = 0, B = 0, F = 255).
+    pub const fn general(c: u8, d: u8, e: u8) -> Self {
+        Self([0, 0, c, d, e, 255])
+    }
+
+    /// A manufacturer-specific object: value group B = 128 (IEC 62056-6-1 keeps 128…199 for makers).
+    pub const fn manufacturer(c: u8, d: u8, e: u8) -> Self {
+        Self([0, 128, c, d, e, 255])
+    }
+
+    /// Logical device name.
+    pub const LOGICAL_DEVICE_NAME: Self = Self::general(42, 0, 0);
+    /// Device ID 1: the meter's identifier.
+    pub const METER_ID: Self = Self::general(96, 1, 0);
+    /// Device ID 2: the device type, which a mark names.
+    pub const DEVICE_TYPE: Self = Self::general(96, 1, 1);
+    /// Active firmware identifier: its version.
+    pub const FIRMWARE_VERSION: Self = Self::electricity(0, 2, 0);
+    /// Active firmware signature: the SHA-384 digest of the running image.
+    pub const FIRMWARE_DIGEST: Self = Self::electricity(0, 2, 8);
+    /// Clock.
+    pub const CLOCK: Self = Self::general(1, 0, 0);
+    /// Current association (logical names).
+    pub const ASSOCIATION: Self = Self::general(40, 0, 0);
+    /// Security setup.
+    pub const SECURITY_SETUP: Self = Self::general(43, 0, 0);
+    /// Invocation counter of the global unicast key.
+    pub const INVOCATION_COUNTER: Self = Self::general(43, 1, 0);
+    /// Alarm register 1.
+    pub const ALARM_REGISTER: Self = Self::general(97, 98, 0);
+    /// Push setup for alarms.
+    pub const ALARM_PUSH_SETUP: Self = Self([0, 4, 25, 9, 0, 255]);
+    /// Load profile 1.
+    pub const LOAD_PROFILE: Self = Self::electricity(99, 1, 0);
+    /// Security log (the fraud-detection log of the DSMR and IDIS families).
+    pub const SECURITY_LOG: Self = Self::general(99, 98, 1);
+    /// Event code of the security log.
+    pub const SECURITY_EVENT_CODE: Self = Self::general(96, 11, 1);
+    /// Sequence number of a log or profile row; never reused, starts at 1.
+    pub const ROW_SEQUENCE: Self = Self::manufacturer(96, 2, 0);
+    /// Commit acknowledgement: the highest security-log sequence number that the head-end has stored.
+    pub const COMMITTED_SECURITY_LOG: Self = Self::manufacturer(96, 1, 0);
+    /// Commit acknowledgement: the highest load-profile sequence number that the head-end has stored.
+    pub const COMMITTED_LOAD_PROFILE: Self = Self::manufacturer(96, 1, 1);
+    /// Extreme value of an event (micro-units of the quantity that the event names).
+    pub const EVENT_EXTREME: Self = Self::manufacturer(96, 2, 1);
+    /// Monotonic uptime in milliseconds, beside the clock's time.
+    pub const UPTIME: Self = Self::manufacturer(96, 2, 2);
+
+    /// Active energy import, total (+A).
+    pub const ACTIVE_ENERGY_IMPORT: Self = Self::electricity(1, 8, 0);
+    /// Active energy export, total (−A).
+    pub const ACTIVE_ENERGY_EXPORT: Self = Self::electricity(2, 8, 0);
+    /// Reactive energy import (+R: quadrants I and II).
+    pub const REACTIVE_ENERGY_IMPORT: Self = Self::electricity(3, 8, 0);
+    /// Reactive energy export (−R: quadrants III and IV).
+    pub const REACTIVE_ENERGY_EXPORT: Self = Self::electricity(4, 8, 0);
+    /// Active power import, total (+P).
+    pub const ACTIVE_POWER_IMPORT: Self = Self::electricity(1, 7, 0);
+    /// Active power export, total (−P).
+    pub const ACTIVE_POWER_EXPORT: Self = Self::electricity(2, 7, 0);
+    /// Reactive power import, total (+Q).
+    pub const REACTIVE_POWER_IMPORT: Self = Self::electricity(3, 7, 0);
+    /// Reactive power export, total (−Q).
+    pub const REACTIVE_POWER_EXPORT: Self = Self::electricity(4, 7, 0);
+    /// Supply frequency.
+    pub const FREQUENCY: Self = Self::electricity(14, 7, 0);
+    /// RMS voltage of L1, L2, L3.
+    pub const VOLTAGE: [Self; 3] =
+        [Self::electricity(32, 7, 0), Self::electricity(52, 7, 0), Self::electricity(72, 7, 0)];
+    /// RMS current of L1, L2, L3.
+    pub const CURRENT: [Self; 3] =
+        [Self::electricity(31, 7, 0), Self::electricity(51, 7, 0), Self::electricity(71, 7, 0)];
+    /// Active power import of L1, L2, L3.
+    pub const PHASE_POWER_IMPORT: [Self; 3] =
+        [Self::electricity(21, 7, 0), Self::electricity(41, 7, 0), Self::electricity(61, 7, 0)];
+    /// Active power export of L1, L2, L3.
+    pub const PHASE_POWER_EXPORT: [Self; 3] =
+        [Self::electricity(22, 7, 0), Self::electricity(42, 7, 0), Self::electricity(62, 7, 0)];
+}
+
+impl fmt::Display for Obis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, last] = self.0;
+        write!(f, "{a}-{b}:{c}.{d}.{e}*{last}")
+    }
+}
+
+impl fmt::Debug for Obis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Obis({self})")
+    }
+}
+
+impl FromStr for Obis {
+    type Err = ObisError;
+
+    /// Reads `1-0:1.8.0*255`, `1-0:1.8.0` (F = 255) or six numbers with dots.
+    fn from_str(text: &str) -> Result<Self, ObisError> {
+        let mut groups = [255u8; 6];
+        let mut count = 0;
+        for part in text.split(['-', ':', '.', '*']) {
+            let slot = groups.get_mut(count).ok_or(ObisError)?;
+            *slot = part.parse().map_err(|_| ObisError)?;
+            count += 1;
+        }
+        if count < 5 { Err(ObisError) } else { Ok(Self(groups)) }
+    }
+}
+
+/// A text that is not an OBIS code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObisError;
+
+impl fmt::Display for ObisError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an OBIS code is written A-B:C.D.E or A-B:C.D.E*F with numbers 0 to 255, for example 1-0:1.8.0")
+    }
+}
+
+impl core::error::Error for ObisError {}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn obis_text_round_trips() {
+        assert_eq!(Obis::ACTIVE_ENERGY_IMPORT.to_string(), "1-0:1.8.0*255");
+        assert_eq!("1-0:1.8.0".parse(), Ok(Obis::ACTIVE_ENERGY_IMPORT));
+        assert_eq!("0-128:96.1.0*255".parse(), Ok(Obis::COMMITTED_SECURITY_LOG));
+        for wrong in ["", "1", "1-0:1.8", "1-0:1.8.256", "1-0:1.8.0*255.1", "1-0:a.8.0"] {
+            assert_eq!(wrong.parse::<Obis>(), Err(ObisError), "{wrong}");
+        }
+    }
+}
