@@ -119,7 +119,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_meter_id_is_refused() {
-        for text in ["", "MSL", "msl0000000001", "MSL000000001", "MSL00000000011", "MSL000000000x", "MÄL000000001"] {
+        for text in
+            ["", "MSL", "msl0000000001", "MSL000000001", "MSL00000000011", "MSL000000000x", "MÄL000000001"]
+        {
             assert_eq!(text.parse::<MeterId>(), Err(MeterIdError), "{text}");
         }
     }

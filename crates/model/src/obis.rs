@@ -129,7 +129,9 @@ pub struct ObisError;
 
 impl fmt::Display for ObisError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an OBIS code is written A-B:C.D.E or A-B:C.D.E*F with numbers 0 to 255, for example 1-0:1.8.0")
+        f.write_str(
+            "an OBIS code is written A-B:C.D.E or A-B:C.D.E*F with numbers 0 to 255, for example 1-0:1.8.0",
+        )
     }
 }
 
