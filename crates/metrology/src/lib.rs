@@ -1,3 +1,8 @@
+//! From ADC counts to quantities and energy: integers only, no allocation, the same bits everywhere.
+
 #![no_std]
 #![forbid(unsafe_code)]
-//! placeholder
+
+mod frame;
+
+pub use frame::{CURRENTS, Frame, VOLTAGES};
