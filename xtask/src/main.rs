@@ -1,2 +1,41 @@
-//! placeholder
-fn main() {}
+//! Developer commands. `cargo xtask test` is what CI runs; each step says what it does and, where it cannot, what to do.
+
+mod bench;
+mod run;
+mod test;
+mod tools;
+mod web;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Meterseal's developer commands", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything CI runs: fmt, clippy, deny, unit and integration tests, the page's build, browser tests
+    Test(test::Arguments),
+    /// Builds the page in web/ into web/dist (and its types from the API's schema)
+    Web(web::Arguments),
+    /// Measures, and prints the tables of docs/figures.md
+    Bench(bench::Arguments),
+}
+
+fn main() -> std::process::ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Web(arguments) => web::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The programs that tests need beside Rust: found, installed where that is allowed, or asked for in words.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::run::{answers, cargo, output, program, run};
+
+/// cargo-deny, built from the registry where it is missing (about three minutes on two cores, once).
+pub(crate) fn cargo_deny() -> Result<()> {
+    const VERSION: &str = "0.20.2";
+    if answers("cargo-deny", &["--version"]) {
+        return Ok(());
+    }
+    println!("cargo-deny is missing: installing {VERSION} (a few minutes, once)");
+    run(cargo().args(["install", "--locked", "--quiet", "cargo-deny", "--version", VERSION]))
+}
+
+/// Debian's Chromium, or the one that `CHROMIUM` names.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CHROMIUM") {
+        return Ok(path.into());
+    }
+    let path = PathBuf::from("/usr/bin/chromium");
+    if !path.exists() {
+        apt_install("chromium", "or set CHROMIUM to a Chromium or Chrome of yours")?;
+    }
+    Ok(path)
+}
+
+/// Node.js 20 or newer, with npm.
+pub(crate) fn node() -> Result<()> {
+    if !answers("node", &["--version"]) || !answers("npm", &["--version"]) {
+        apt_install("nodejs npm", "or install Node.js 20 or newer from your system")?;
+    }
+    let version = output(program("node").arg("--version"))?;
+    let major = version.trim().trim_start_matches('v').split('.').next().and_then(|n| n.parse::<u32>().ok());
+    if major.is_none_or(|major| major < 20) {
+        bail!("Node.js {} is too old for the page's build: install version 20 or newer", version.trim());
+    }
+    Ok(())
+}
+
+/// OpenSSL's command, the independent TLS peer of the link's tests.
+pub(crate) fn openssl() -> Result<()> {
+    if answers("openssl", &["version"]) {
+        return Ok(());
+    }
+    apt_install("openssl", "or install OpenSSL 3 from your system")
+}
+
+fn apt_install(packages: &str, otherwise: &str) -> Result<()> {
+    let root_user = output(program("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if !root_user || !answers("apt-get", &["--version"]) {
+        bail!("{packages} is missing: `sudo apt-get install {packages}`, {otherwise}");
+    }
+    println!("{packages} is missing: installing it with apt-get");
+    run(program("apt-get").args(["update", "-qq"]))?;
+    run(program("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(packages.split(' ')))
+}
