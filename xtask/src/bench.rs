@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{cargo, program, root, run as run_command};
+use crate::run::{cargo, execute, program, root};
 use crate::test::build_program;
 use crate::{tools, web};
 
@@ -41,7 +41,7 @@ enum What {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("machine: {}", machine());
     match &arguments.what {
-        What::Metrology => run_command(cargo().args([
+        What::Metrology => execute(cargo().args([
             "run",
             "--release",
             "-q",
@@ -109,7 +109,7 @@ fn chain(presses: u32, seconds: u64) -> Result<()> {
     let chromium = tools::chromium()?;
     let folder = root().join("web/e2e");
     web::run_npm(&folder, &["ci"])?;
-    run_command(
+    execute(
         program("node")
             .current_dir(&folder)
             .arg("latency.mjs")
@@ -193,7 +193,7 @@ impl Up {
     }
 
     fn stop(&mut self) -> Result<()> {
-        run_command(program("kill").args(["-INT", &self.child.id().to_string()]))?;
+        execute(program("kill").args(["-INT", &self.child.id().to_string()]))?;
         let status = self.child.wait()?;
         if !status.success() {
             bail!("`meterseal up` did not stop cleanly ({status})");

@@ -26,7 +26,7 @@ pub(crate) fn program(name: &str) -> Command {
 }
 
 /// Runs a command to its end; its failure is an error.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn execute(command: &mut Command) -> Result<()> {
     let shown = show(command);
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
     if !status.success() {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{answers, cargo, program, root, run};
+use crate::run::{answers, cargo, execute, program, root};
 use crate::{tools, web};
 
 #[derive(clap::Args)]
@@ -17,13 +17,13 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: [Step; 7] = [
-    ("fmt", || run(cargo().args(["fmt", "--all", "--check"]))),
+    ("fmt", || execute(cargo().args(["fmt", "--all", "--check"]))),
     ("clippy", || {
-        run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
+        execute(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
     }),
     ("deny", deny),
     ("unit", unit),
-    ("doc", || run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))),
+    ("doc", || execute(cargo().args(["test", "--workspace", "--doc", "--quiet"]))),
     ("web", || web::run(&web::Arguments { check: true })),
     ("browser", browser),
 ];
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn deny() -> Result<()> {
     tools::cargo_deny()?;
-    run(program("cargo-deny").args(["--log-level", "error", "check", "bans", "licenses", "sources"]))?;
+    execute(program("cargo-deny").args(["--log-level", "error", "check", "bans", "licenses", "sources"]))?;
     // The advisory database is fetched from the network, which not every machine has.
     let advisories = program("cargo-deny")
         .args(["--log-level", "error", "check", "advisories"])
@@ -71,9 +71,9 @@ fn deny() -> Result<()> {
 fn unit() -> Result<()> {
     tools::openssl()?;
     if answers("cargo-nextest", &["nextest", "--version"]) {
-        run(cargo().args(["nextest", "run", "--workspace"]))
+        execute(cargo().args(["nextest", "run", "--workspace"]))
     } else {
-        run(cargo().args(["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]))
+        execute(cargo().args(["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]))
     }
 }
 
@@ -84,11 +84,13 @@ fn browser() -> Result<()> {
     let binary = build_program("dev")?;
     let folder = root().join("web/e2e");
     web::run_npm(&folder, &["ci"])?;
-    run(program("npm")
-        .current_dir(&folder)
-        .args(["--silent", "test"])
-        .env("CHROMIUM", chromium)
-        .env("METERSEAL_BIN", binary))
+    execute(
+        program("npm")
+            .current_dir(&folder)
+            .args(["--silent", "test"])
+            .env("CHROMIUM", chromium)
+            .env("METERSEAL_BIN", binary),
+    )
 }
 
 /// Builds `meterseal` and gives the path of the executable.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::run::{answers, cargo, output, program, run};
+use crate::run::{answers, cargo, execute, output, program};
 
 /// cargo-deny, built from the registry where it is missing (about three minutes on two cores, once).
 pub(crate) fn cargo_deny() -> Result<()> {
@@ -13,7 +13,7 @@ pub(crate) fn cargo_deny() -> Result<()> {
         return Ok(());
     }
     println!("cargo-deny is missing: installing {VERSION} (a few minutes, once)");
-    run(cargo().args(["install", "--locked", "--quiet", "cargo-deny", "--version", VERSION]))
+    execute(cargo().args(["install", "--locked", "--quiet", "cargo-deny", "--version", VERSION]))
 }
 
 /// Debian's Chromium, or the one that `CHROMIUM` names.
@@ -55,9 +55,11 @@ fn apt_install(packages: &str, otherwise: &str) -> Result<()> {
         bail!("{packages} is missing: `sudo apt-get install {packages}`, {otherwise}");
     }
     println!("{packages} is missing: installing it with apt-get");
-    run(program("apt-get").args(["update", "-qq"]))?;
-    run(program("apt-get")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["install", "-y", "-qq", "--no-install-recommends"])
-        .args(packages.split(' ')))
+    execute(program("apt-get").args(["update", "-qq"]))?;
+    execute(
+        program("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(packages.split(' ')),
+    )
 }

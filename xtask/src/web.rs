@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{cargo, output, program, root, run};
+use crate::run::{cargo, execute, output, program, root};
 use crate::tools;
 
 #[derive(clap::Args)]
@@ -17,10 +17,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run_npm(folder: &Path, arguments: &[&str]) -> Result<()> {
-    run(program("npm")
-        .current_dir(folder)
-        .args(["--no-fund", "--no-audit", "--loglevel=error"])
-        .args(arguments))
+    execute(
+        program("npm")
+            .current_dir(folder)
+            .args(["--no-fund", "--no-audit", "--loglevel=error"])
+            .args(arguments),
+    )
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
