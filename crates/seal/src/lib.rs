@@ -1,3 +1,21 @@
+//! What is signed: one envelope, and the mark that travels in it.
+//!
+//! [`envelope`] is COSE_Sign1 (RFC 9052) with exactly one algorithm, ES384. [`key`] holds the P-384 keys that sign
+//! and verify. [`mark`] is the certificate of a device type and firmware, [`admission`] decides with marks whether a
+//! meter is trusted, [`requirements`] names what a mark can cover. Nothing here does I/O or reads a clock.
+
 #![no_std]
 #![forbid(unsafe_code)]
-//! placeholder
+
+extern crate alloc;
+
+pub mod admission;
+pub mod envelope;
+pub mod key;
+pub mod mark;
+pub mod requirements;
+
+pub use admission::{MarkStore, Refusal, admit};
+pub use envelope::{EnvelopeError, Verified};
+pub use key::{KeyError, KeyId, SealKey, SealPublicKey, Signer};
+pub use mark::{Mark, MarkError, Scope, VerifiedMark};
