@@ -1,1 +1,13 @@
-//! placeholder
+//! The physical world around a meter, deterministic from a seed and without a clock of its own.
+//!
+//! Read in this order: [`site`] makes the waveforms, sensors and accidents of a virtual meter's place;
+//! [`comtrade`] reads and writes recorded waveforms (IEEE C37.111); [`mapping`] finds a recording's voltages and
+//! currents; [`scaling`] turns physical values into front-end counts.
+
+#![forbid(unsafe_code)]
+
+mod complex;
+mod random;
+pub mod site;
+
+pub use site::{Site, SiteKind};
