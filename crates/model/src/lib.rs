@@ -1,6 +1,6 @@
 //! The words that every Meterseal crate shares.
 //!
-//! Read in this order: [`id`] names things, [`obis`] names COSEM objects, [`unit`] scales their values, [`time`]
+//! Read in this order: [`id`] names things, [`obis`] names COSEM objects, [`objects`] lists them with their rights, [`unit`] scales their values, [`time`]
 //! says what a timestamp means, [`event`] lists what a meter can notice, [`role`] says who may ask for what,
 //! [`stimulus`] what a virtual meter can be made to feel. Nothing here does I/O or allocates.
 
@@ -10,6 +10,7 @@
 pub mod event;
 pub mod id;
 pub mod obis;
+pub mod objects;
 pub mod role;
 pub mod sensor;
 pub mod stimulus;

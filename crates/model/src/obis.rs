@@ -41,6 +41,8 @@ impl Obis {
     pub const SECURITY_SETUP: Self = Self::general(43, 0, 0);
     /// Invocation counter of the global unicast key.
     pub const INVOCATION_COUNTER: Self = Self::general(43, 1, 0);
+    /// Invocation counter of the reader's key: the highest that the meter has accepted from a reader.
+    pub const READER_INVOCATION_COUNTER: Self = Self::general(43, 1, 1);
     /// Alarm register 1.
     pub const ALARM_REGISTER: Self = Self::general(97, 98, 0);
     /// Push setup for alarms.
@@ -57,10 +59,14 @@ impl Obis {
     pub const COMMITTED_SECURITY_LOG: Self = Self::manufacturer(96, 1, 0);
     /// Commit acknowledgement: the highest load-profile sequence number that the head-end has stored.
     pub const COMMITTED_LOAD_PROFILE: Self = Self::manufacturer(96, 1, 1);
-    /// Extreme value of an event (micro-units of the quantity that the event names).
+    /// Extreme value of an event; its unit depends on the event and is listed in `docs/object-model.md`.
     pub const EVENT_EXTREME: Self = Self::manufacturer(96, 2, 1);
     /// Monotonic uptime in milliseconds, beside the clock's time.
     pub const UPTIME: Self = Self::manufacturer(96, 2, 2);
+    /// Which clock the meter's timestamps follow: 0 the wall's, 1 a simulated run's.
+    pub const TIME_BASE: Self = Self::manufacturer(96, 3, 0);
+    /// Status of the load profile's interval.
+    pub const PROFILE_STATUS: Self = Self::general(96, 10, 1);
 
     /// Active energy import, total (+A).
     pub const ACTIVE_ENERGY_IMPORT: Self = Self::electricity(1, 8, 0);
@@ -80,18 +86,34 @@ impl Obis {
     pub const REACTIVE_POWER_EXPORT: Self = Self::electricity(4, 7, 0);
     /// Supply frequency.
     pub const FREQUENCY: Self = Self::electricity(14, 7, 0);
+    /// Power factor, total (signed as active power).
+    pub const POWER_FACTOR: Self = Self::electricity(13, 7, 0);
+    /// Current of the neutral.
+    pub const NEUTRAL_CURRENT: Self = Self::electricity(91, 7, 0);
     /// RMS voltage of L1, L2, L3.
     pub const VOLTAGE: [Self; 3] =
         [Self::electricity(32, 7, 0), Self::electricity(52, 7, 0), Self::electricity(72, 7, 0)];
     /// RMS current of L1, L2, L3.
     pub const CURRENT: [Self; 3] =
         [Self::electricity(31, 7, 0), Self::electricity(51, 7, 0), Self::electricity(71, 7, 0)];
+    /// Mean RMS voltage of L1, L2, L3 over the load profile's last closed interval.
+    pub const AVERAGE_VOLTAGE: [Self; 3] =
+        [Self::electricity(32, 24, 0), Self::electricity(52, 24, 0), Self::electricity(72, 24, 0)];
     /// Active power import of L1, L2, L3.
     pub const PHASE_POWER_IMPORT: [Self; 3] =
         [Self::electricity(21, 7, 0), Self::electricity(41, 7, 0), Self::electricity(61, 7, 0)];
     /// Active power export of L1, L2, L3.
     pub const PHASE_POWER_EXPORT: [Self; 3] =
         [Self::electricity(22, 7, 0), Self::electricity(42, 7, 0), Self::electricity(62, 7, 0)];
+    /// Reactive power import of L1, L2, L3.
+    pub const PHASE_REACTIVE_IMPORT: [Self; 3] =
+        [Self::electricity(23, 7, 0), Self::electricity(43, 7, 0), Self::electricity(63, 7, 0)];
+    /// Reactive power export of L1, L2, L3.
+    pub const PHASE_REACTIVE_EXPORT: [Self; 3] =
+        [Self::electricity(24, 7, 0), Self::electricity(44, 7, 0), Self::electricity(64, 7, 0)];
+    /// Power factor of L1, L2, L3 (signed as active power).
+    pub const PHASE_POWER_FACTOR: [Self; 3] =
+        [Self::electricity(33, 7, 0), Self::electricity(53, 7, 0), Self::electricity(73, 7, 0)];
 }
 
 impl fmt::Display for Obis {
