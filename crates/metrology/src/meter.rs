@@ -1,13 +1,45 @@
 //! The core itself: frames in, windows and energy out.
 
-use crate::{Config, ConfigError, Frame, Nominal, Period, Registers, Window};
+use crate::{
+    Config, ConfigError, Frame, Registers, VOLTAGES, Window,
+    accumulate::{Accumulator, Place, energies},
+    boundary::Boundary,
+    energy::{Account, Raw},
+    kernel::{BLOCK, QUANTITIES, VI, phase},
+    slot::{EDGE, Halves, Slot},
+    tracker::{Advance, Tracker},
+};
 
-/// The metrology core of one meter.
+/// The metrology core of one meter: of fixed size, without a heap, and the same to the bit however its input is cut into blocks.
+///
+/// Every frame counts exactly once in the energy registers. A boundary between two slots is booked one cycle after it passed, so the registers are
+/// at most two cycles behind the samples, and up to date after [`finish`](Self::finish).
 #[derive(Clone, Debug)]
 pub struct Metrology {
-    registers: Registers,
+    config: Config,
+    account: Account,
+    tracker: Tracker,
+    slot: Slot,
+    /// Where the present slot begins: samples with 20 fractional bits.
+    slot_start: u128,
+    /// The whole slot before the present one.
+    previous: Option<Halves>,
+    /// The last boundary, and what followed from it.
+    last: Option<Last>,
+    window: Accumulator,
+    /// Length of the first slot, while no apparent energy has been booked for its first half.
+    first_half: u64,
+    /// Where the window begins: samples with 20 fractional bits.
+    window_start: u128,
     samples: u64,
     clipped_samples: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Last {
+    boundary: Boundary,
+    /// Apparent powers of the last whole window, counts squared with 32 fractional bits.
+    apparent: [i128; VOLTAGES],
 }
 
 impl Metrology {
@@ -17,22 +49,71 @@ impl Metrology {
     /// A setting out of its range.
     pub fn new(config: Config, registers: Registers) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self { registers, samples: 0, clipped_samples: 0 })
+        let mut tracker = Tracker::new(&config);
+        Ok(Self {
+            account: Account::new(&config, registers),
+            slot: Slot::new(tracker.next_length(), 0),
+            tracker,
+            slot_start: 0,
+            previous: None,
+            last: None,
+            window: Accumulator::default(),
+            first_half: 0,
+            window_start: 0,
+            samples: 0,
+            clipped_samples: 0,
+            config,
+        })
     }
 
-    /// Measures a block of frames of any length.
-    pub fn push(&mut self, frames: &[Frame], _on_window: &mut dyn FnMut(&Window)) {
-        self.samples += frames.len() as u64;
+    /// Measures a block of frames of any length, and hands each window that it completes to `on_window`. Counts beyond full scale are clamped to
+    /// it; frames with a count at or beyond full scale are counted and mark their window.
+    pub fn push(&mut self, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) {
+        for block in frames.chunks(BLOCK) {
+            if block.iter().fold(0, |all, frame| all.max(peak(frame))) < FULL_SCALE {
+                self.run(block, false, on_window);
+                continue;
+            }
+            for frame in block {
+                let clipped = peak(frame) >= FULL_SCALE;
+                self.clipped_samples += u64::from(clipped);
+                self.run(&[clamped(frame)], clipped, on_window);
+            }
+        }
     }
 
-    /// Flushes what is still in the last slot into energy.
+    /// Ends a record: what is still in the last slot goes into energy, so that every sample has counted. Gives the last, shorter window if at least
+    /// one boundary came after the last whole one; a record too short for a boundary (less than two cycles) gives a window over what there is:
+    /// over its one whole cycle, or, below one cycle, RMS values and active power over all samples and no fundamental.
+    ///
+    /// Frames pushed afterwards start a new first slot: the state after a gap.
     pub fn finish(&mut self) -> Option<Window> {
-        None
+        let rest = self.slot.filled();
+        let partial = self.slot.partial();
+        let window = match (self.last.take(), self.previous.take()) {
+            (Some(last), Some(previous)) => self.finish_record(&last, &previous, &partial, rest),
+            (_, Some(only)) => {
+                let whole = core::array::from_fn(|n| only.down[n] + only.up[n]);
+                let boundary = Boundary::new(&whole, 2 * only.length, only.clipped);
+                // The first half waits in the account already.
+                let left = core::array::from_fn(|n| only.up[n] + partial[n]);
+                self.window_start = self.slot_start - u128::from(only.length);
+                Some(self.finish_short(&boundary, 1, &left, 2 * (only.length + rest)))
+            }
+            _ if rest == 0 => None,
+            _ => {
+                let clipped = self.slot.clipped();
+                let boundary = Boundary::without_fundamental(&partial, 2 * rest, clipped);
+                Some(self.finish_short(&boundary, 0, &partial, 2 * rest))
+            }
+        };
+        self.begin();
+        window
     }
 
     /// The energy registers.
     pub fn registers(&self) -> &Registers {
-        &self.registers
+        &self.account.registers
     }
 
     /// Frames pushed so far.
@@ -40,13 +121,150 @@ impl Metrology {
         self.samples
     }
 
-    /// Frames in which a count was at or beyond full scale.
+    /// Frames pushed so far in which a count was at or beyond full scale.
     pub fn clipped_samples(&self) -> u64 {
         self.clipped_samples
     }
+
+    fn run(&mut self, mut frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
+        while let Some(first) = frames.first() {
+            let taken = self.slot.take(frames, clipped);
+            if taken > 0 {
+                self.samples += taken as u64;
+                frames = &frames[taken..];
+                if self.slot.is_complete() {
+                    self.next_slot(None, false, on_window);
+                }
+            } else {
+                // The cell that the edge cuts belongs to both slots.
+                self.next_slot(Some(first), clipped, on_window);
+                self.slot.take(core::slice::from_ref(first), clipped);
+                self.samples += 1;
+                frames = &frames[1..];
+            }
+        }
+    }
+
+    fn next_slot(&mut self, last: Option<&Frame>, clipped: bool, on_window: &mut dyn FnMut(&Window)) {
+        let halves = self.slot.close(last, clipped);
+        match self.previous.take() {
+            None => {
+                self.account.hold_start(products(&halves.down));
+                self.first_half = halves.length;
+                self.window_start = self.slot_start + u128::from(halves.length / 2);
+            }
+            Some(previous) => self.pass_boundary(&previous, &halves, on_window),
+        }
+        let before = self.slot.exit();
+        self.slot_start += u128::from(halves.length);
+        self.slot = Slot::new(self.tracker.next_length(), before);
+        self.previous = Some(halves);
+    }
+
+    /// Joins two neighbouring slots at the boundary between them.
+    fn pass_boundary(&mut self, earlier: &Halves, later: &Halves, on_window: &mut dyn FnMut(&Window)) {
+        let sums = core::array::from_fn(|n| earlier.up[n] + later.down[n]);
+        let boundary = Boundary::new(&sums, earlier.length + later.length, earlier.clipped || later.clipped);
+        let last = self.last.take();
+        let advance =
+            last.as_ref().and_then(|last| Advance::between(&last.boundary, &boundary, earlier.length));
+        if last.is_some() {
+            self.tracker.follow(advance);
+        }
+        // The first boundary also stands for the half slot before it.
+        let before = if last.is_none() { earlier.length } else { 0 };
+        let weight = boundary.twice_weight + before;
+        self.account.book(boundary.products, energies(boundary.reactive(), weight));
+        self.window.add(&boundary, advance);
+        let mut apparent = last.map_or([0; VOLTAGES], |last| last.apparent);
+        if self.window.cycles() == self.config.window_cycles {
+            apparent = self.book_apparent(0);
+            let end = self.slot_start + u128::from(later.length / 2);
+            on_window(&self.take_window(self.config.window_cycles, end));
+        }
+        self.last = Some(Last { boundary, apparent });
+    }
+
+    /// The end of a record with at least one boundary.
+    fn finish_record(
+        &mut self,
+        last: &Last,
+        previous: &Halves,
+        partial: &[i128; QUANTITIES],
+        rest: u64,
+    ) -> Option<Window> {
+        let left: [i128; QUANTITIES] = core::array::from_fn(|n| previous.up[n] + partial[n]);
+        let weight = previous.length + 2 * rest;
+        self.account.book_last(products(&left), energies(last.boundary.reactive(), weight));
+        let cycles = self.window.cycles();
+        if cycles == 0 {
+            self.account.book_apparent(energies(last.apparent, weight));
+            return None;
+        }
+        self.book_apparent(weight);
+        let end = self.slot_start - u128::from(previous.length.div_ceil(2));
+        Some(self.take_window(cycles, end))
+    }
+
+    /// The end of a record without a boundary: `boundary` stands for it, `left` is the energy not yet handed over.
+    fn finish_short(
+        &mut self,
+        boundary: &Boundary,
+        cycles: u16,
+        left: &[i128; QUANTITIES],
+        twice_weight: u64,
+    ) -> Window {
+        self.account.book_last(products(left), energies(boundary.reactive(), twice_weight));
+        self.window.add(boundary, None);
+        self.first_half = 0;
+        self.book_apparent(twice_weight - boundary.twice_weight);
+        let end = self.window_start + u128::from(boundary.twice_weight / 2);
+        self.take_window(cycles, end)
+    }
+
+    /// Books the window's apparent energy, over its own weight, the first half slot if that is still open, and `more`.
+    fn book_apparent(&mut self, more: u64) -> [i128; VOLTAGES] {
+        let power = self.window.apparent().map(|power| power as i128);
+        let weight = self.window.twice_weight() + core::mem::take(&mut self.first_half) + more;
+        self.account.book_apparent(energies(power, weight));
+        power
+    }
+
+    /// The quantities of the window that ends at `end`, in samples with 20 fractional bits; the next one begins there.
+    fn take_window(&mut self, cycles: u16, end: u128) -> Window {
+        let sample = |position: u128| (position >> EDGE) as u64;
+        let start = core::mem::replace(&mut self.window_start, end);
+        let place = Place { first_sample: sample(start), samples: sample(end) - sample(start), cycles };
+        let Config { scale, sample_rate_microhertz, .. } = &self.config;
+        core::mem::take(&mut self.window).window(place, scale, *sample_rate_microhertz)
+    }
+
+    /// The state before a first sample.
+    fn begin(&mut self) {
+        self.slot = Slot::new(self.tracker.next_length(), 0);
+        self.slot_start = u128::from(self.samples) << EDGE;
+        self.window_start = self.slot_start;
+        self.previous = None;
+        self.last = None;
+        self.window = Accumulator::default();
+        self.first_half = 0;
+    }
 }
 
-/// The nominal frequency and cycle length of a finite record.
-pub fn find_period(_sample_rate_microhertz: u64, _frames: &[Frame]) -> Option<(Nominal, Period)> {
-    None
+fn products(sums: &[i128; QUANTITIES]) -> Raw {
+    core::array::from_fn(|number| sums[phase(number) + VI])
+}
+
+const FULL_SCALE: u32 = Frame::FULL_SCALE.unsigned_abs();
+
+/// The largest magnitude of a frame's counts.
+fn peak(frame: &Frame) -> u32 {
+    let largest = |counts: &[i32]| counts.iter().fold(0, |all: u32, count| all.max(count.unsigned_abs()));
+    largest(&frame.voltage).max(largest(&frame.current))
+}
+
+/// The frame with its counts within full scale.
+pub(crate) fn clamped(frame: &Frame) -> Frame {
+    let clamp = |count: i32| count.clamp(-Frame::FULL_SCALE, Frame::FULL_SCALE);
+    Frame { voltage: frame.voltage.map(clamp), current: frame.current.map(clamp) }
 }

@@ -1,9 +1,9 @@
 //! The nominal supply frequency and the length of one cycle in samples.
 
 /// The lowest supply frequency that is tracked, in microhertz.
-pub const FREQUENCY_MIN_MICROHERTZ: u64 = 40_000_000;
+pub(crate) const FREQUENCY_MIN_MICROHERTZ: u64 = 40_000_000;
 /// The highest supply frequency that is tracked, in microhertz.
-pub const FREQUENCY_MAX_MICROHERTZ: u64 = 70_000_000;
+pub(crate) const FREQUENCY_MAX_MICROHERTZ: u64 = 70_000_000;
 
 /// The nominal supply frequency, which fixes how many cycles make a measurement window of about 200 ms (IEC 61000-4-30).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

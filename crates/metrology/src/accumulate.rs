@@ -1,0 +1,223 @@
+//! From boundaries to a window: sums first, one division and one root a quantity at the end.
+
+use crate::{
+    Frame, PhaseQuantities, Scale, VOLTAGES, Window,
+    boundary::{Boundary, CHANNELS},
+    energy::Raw,
+    slot::EDGE,
+    tracker::Advance,
+    trig::{self, Complex},
+};
+
+/// A window that is being filled. Counts squared have 32 fractional bits and weights are doubled, as in [`Boundary`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accumulator {
+    cycles: u16,
+    twice_weight: u64,
+    squares: [i128; CHANNELS],
+    products: [i128; VOLTAGES],
+    twice_fundamental: [i128; CHANNELS],
+    twice_reactive: [i128; VOLTAGES],
+    /// Each channel's fundamental times the reference's conjugate: its angle is what is shown.
+    cross: [Complex<i128>; CHANNELS],
+    /// The voltage that angles refer to, chosen at the window's first boundary.
+    reference: Option<usize>,
+    advances: u16,
+    turn: i128,
+    interval: u64,
+    clipped: bool,
+}
+
+impl Accumulator {
+    /// Cycles so far.
+    pub(crate) fn cycles(&self) -> u16 {
+        self.cycles
+    }
+
+    /// Adds a boundary. All sums stay below 2¹²⁶ up to 3000 cycles: a phasor is below 2⁵⁶, a doubled weight below 2³³.
+    pub(crate) fn add(&mut self, boundary: &Boundary, advance: Option<Advance>) {
+        let weight = i128::from(boundary.twice_weight);
+        if self.cycles == 0 {
+            self.reference = (0..VOLTAGES).find(|number| boundary.has_voltage(*number));
+        }
+        for channel in 0..CHANNELS {
+            self.squares[channel] += boundary.squares[channel];
+            self.twice_fundamental[channel] += weight * boundary.twice_fundamental_square(channel);
+            if let Some(reference) = self.reference {
+                let Complex { re, im } =
+                    boundary.phasors[channel].times_conjugate(boundary.phasors[reference]);
+                self.cross[channel].re += weight * (re >> 34);
+                self.cross[channel].im += weight * (im >> 34);
+            }
+        }
+        for number in 0..VOLTAGES {
+            self.products[number] += boundary.products[number];
+            self.twice_reactive[number] += weight * boundary.twice_reactive(number);
+        }
+        if let Some(Advance { turn, interval }) = advance {
+            self.advances += 1;
+            self.turn += i128::from(turn);
+            self.interval += interval;
+        }
+        self.twice_weight += boundary.twice_weight;
+        self.clipped |= boundary.clipped;
+        self.cycles += 1;
+    }
+
+    /// Apparent power of each phase, in counts squared with 32 fractional bits.
+    pub(crate) fn apparent(&self) -> [u128; VOLTAGES] {
+        core::array::from_fn(|number| {
+            let (v, i) = (self.root(number), self.root(VOLTAGES + number));
+            (u128::from(v) * u128::from(i)) >> 32
+        })
+    }
+
+    /// Doubled weight of all boundaries so far.
+    pub(crate) fn twice_weight(&self) -> u64 {
+        self.twice_weight
+    }
+
+    /// The window's quantities.
+    pub(crate) fn window(&self, place: Place, scale: &Scale, rate_microhertz: u64) -> Window {
+        let apparent = self.apparent();
+        let phases: [PhaseQuantities; VOLTAGES] =
+            core::array::from_fn(|number| self.phase(number, apparent[number], scale));
+        let active = phases.iter().map(|phase| phase.active_power_microwatts).sum();
+        let total = phases.iter().map(|phase| phase.apparent_power_microvoltamperes).sum();
+        Window {
+            first_sample: place.first_sample,
+            samples: place.samples,
+            cycles: place.cycles,
+            frequency_microhertz: self.frequency(rate_microhertz),
+            phases,
+            neutral_current_rms_microamperes: micro(
+                self.root(CHANNELS - 1),
+                scale.current_femtoamperes_per_count[VOLTAGES],
+            ),
+            active_power_microwatts: active,
+            reactive_power_microvars: phases.iter().map(|phase| phase.reactive_power_microvars).sum(),
+            apparent_power_microvoltamperes: total,
+            power_factor_ppm: power_factor(active.into(), total.into()),
+            clipped: self.clipped,
+        }
+    }
+
+    fn phase(&self, number: usize, apparent: u128, scale: &Scale) -> PhaseQuantities {
+        let (voltage, current) = (number, VOLTAGES + number);
+        let volts = scale.voltage_femtovolts_per_count[number];
+        let amperes = scale.current_femtoamperes_per_count[number];
+        let mean = |sum: i128| (sum << 33) / i128::from(self.twice_weight);
+        let active = mean(self.products[number]);
+        let reactive = self.twice_reactive[number] / i128::from(2 * self.twice_weight);
+        PhaseQuantities {
+            voltage_rms_microvolts: micro(self.root(voltage), volts),
+            current_rms_microamperes: micro(self.root(current), amperes),
+            voltage_fundamental_microvolts: micro(self.fundamental_root(voltage), volts),
+            current_fundamental_microamperes: micro(self.fundamental_root(current), amperes),
+            active_power_microwatts: power(active, volts, amperes),
+            reactive_power_microvars: power(reactive, volts, amperes),
+            apparent_power_microvoltamperes: power(apparent as i128, volts, amperes).unsigned_abs(),
+            power_factor_ppm: power_factor(active, apparent),
+            voltage_angle_microdegrees: self.angle(voltage),
+            current_angle_microdegrees: self.angle(current),
+            voltage_thd_ppm: self.distortion(voltage),
+            current_thd_ppm: self.distortion(current),
+        }
+    }
+
+    /// A channel's mean square, counts squared with 32 fractional bits: below 2⁷⁸.
+    fn mean_square(&self, channel: usize) -> u128 {
+        ((self.squares[channel] << 33) / i128::from(self.twice_weight)).unsigned_abs()
+    }
+
+    /// The same of its fundamental.
+    fn fundamental_square(&self, channel: usize) -> u128 {
+        (self.twice_fundamental[channel] / i128::from(2 * self.twice_weight)).unsigned_abs()
+    }
+
+    /// RMS of a channel, counts with 32 fractional bits.
+    fn root(&self, channel: usize) -> u64 {
+        (self.mean_square(channel) << 32).isqrt() as u64
+    }
+
+    fn fundamental_root(&self, channel: usize) -> u64 {
+        (self.fundamental_square(channel) << 32).isqrt() as u64
+    }
+
+    fn has_fundamental(&self, channel: usize) -> bool {
+        self.fundamental_square(channel) >= FUNDAMENTAL_LEAST
+    }
+
+    fn angle(&self, channel: usize) -> i32 {
+        if self.has_fundamental(channel) { trig::microdegrees(trig::angle(self.cross[channel])) } else { 0 }
+    }
+
+    fn distortion(&self, channel: usize) -> u32 {
+        if !self.has_fundamental(channel) {
+            return 0;
+        }
+        let fundamental = self.fundamental_square(channel);
+        let rest = self.mean_square(channel).saturating_sub(fundamental);
+        // 10¹² below 2⁴⁰, a mean square below 2⁷⁸.
+        let square = rest * 1_000_000_000_000 / fundamental;
+        u32::try_from(square.isqrt()).unwrap_or(u32::MAX)
+    }
+
+    fn frequency(&self, rate_microhertz: u64) -> Option<u64> {
+        if self.advances == 0 {
+            return None;
+        }
+        // Turns with 40 fractional bits, below 2⁵²; the rate is below 2³⁷.
+        let turns = ((i128::from(self.advances) << 64) + self.turn) >> 24;
+        let interval = i128::from(self.interval) << (40 - EDGE);
+        let frequency = (i128::from(rate_microhertz) * turns + interval / 2) / interval;
+        u64::try_from(frequency).ok()
+    }
+}
+
+/// Where a window lies in the stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) first_sample: u64,
+    pub(crate) samples: u64,
+    pub(crate) cycles: u16,
+}
+
+/// Energy of a power (counts squared, 32 fractional bits) over twice a weight, in the registers' raw units.
+pub(crate) fn energy(power: i128, twice_weight: u64) -> i128 {
+    // Below 2⁷⁹ · 2⁴⁵: counts squared times samples with 53 fractional bits.
+    (power * i128::from(twice_weight)) >> 33
+}
+
+/// Energy of the same power on all phases.
+pub(crate) fn energies(powers: [i128; VOLTAGES], twice_weight: u64) -> Raw {
+    powers.map(|power| energy(power, twice_weight))
+}
+
+/// A fundamental below a quarter of a count RMS is none: its angle and distortion would be noise.
+const FUNDAMENTAL_LEAST: u128 = (1 << 32) / 16;
+
+const _: () = assert!(Frame::FULL_SCALE == (1 << 23) - 1);
+
+/// Counts with 32 fractional bits to millionths of a unit, to the nearest; `scale` in 10⁻¹⁵ units a count.
+fn micro(counts: u64, scale: u64) -> u64 {
+    let exact = u128::from(counts) * u128::from(scale) / 1_000_000_000;
+    ((exact + (1 << 31)) >> 32) as u64
+}
+
+/// Counts squared with 32 fractional bits to millionths of a watt, to the nearest.
+fn power(counts: i128, femtovolts: u64, femtoamperes: u64) -> i64 {
+    // In three steps, so that nothing passes 126 bits: 62 + 47 bits, over 10¹²; then 69 + 47 bits, over 10¹².
+    let volts = (counts >> 16) * i128::from(femtovolts) / 1_000_000_000_000;
+    let watts = volts * i128::from(femtoamperes) / 1_000_000_000_000;
+    ((watts + (1 << 15)) >> 16) as i64
+}
+
+fn power_factor(active: i128, apparent: u128) -> i32 {
+    if apparent == 0 {
+        return 0;
+    }
+    let magnitude = (active.unsigned_abs() * 1_000_000 + apparent / 2) / apparent;
+    let magnitude = magnitude.min(1_000_000) as i32;
+    if active < 0 { -magnitude } else { magnitude }
+}

@@ -1,0 +1,244 @@
+//! A slot of one supply cycle, and how it is divided between the boundaries before and after it.
+//!
+//! Positions and lengths are in samples with [`EDGE`] fractional bits. A sample is constant over its cell `[n, n+1)`, so the weight of a sample is
+//! the integral of the triangle over its cell, cut where an edge cuts it. With a slot of length `L` whose first cell has the part `a`, then `M`
+//! whole cells, then the part `b` of a last one, the share that rises towards the end is
+//!
+//! `up = (q_first·a·a/2 + Σ q_j·(a + j + ½) + q_last·b·(L − b/2)) / L`, and `Σ q_j·j = M·Σ q_j − Σ prefix sums`,
+//!
+//! and `down` is all the rest: their sum is exact whatever the division rounds.
+
+use crate::{
+    Frame,
+    kernel::{self, BLOCK, QUANTITIES, Sums},
+    trig,
+};
+
+/// Fractional bits of positions in samples.
+pub(crate) const EDGE: u32 = 20;
+/// One sample.
+pub(crate) const SAMPLE: u64 = 1 << EDGE;
+
+/// A slot that is being filled.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    /// Length: 14 to 2 500 samples (1 kHz at 70 Hz, 100 kHz at 40 Hz).
+    length: u64,
+    /// How much of the first cell belongs to this slot: above 0, up to a whole sample.
+    entry: u64,
+    /// How much of the last cell belongs to this slot: below a whole sample; 0 where the slot ends with a whole cell.
+    exit: u64,
+    whole_cells: u32,
+    seen: Seen,
+    oscillator: Oscillator,
+    first: [i64; QUANTITIES],
+    /// Below 2⁴⁶ · 2¹².
+    total: [i64; QUANTITIES],
+    /// Below 2⁴⁶ · 2²³: the sum of prefix sums needs more than 64 bits.
+    ramp: [i128; QUANTITIES],
+    clipped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// The first cell and so many whole ones.
+    Whole(u32),
+}
+
+/// A whole slot: sums of counts squared times samples (or counts times oscillator), with [`EDGE`] fractional bits.
+#[derive(Clone, Debug)]
+pub(crate) struct Halves {
+    /// The share of the boundary at the slot's start.
+    pub(crate) down: [i128; QUANTITIES],
+    /// The share of the boundary at the slot's end.
+    pub(crate) up: [i128; QUANTITIES],
+    /// The slot's length.
+    pub(crate) length: u64,
+    pub(crate) clipped: bool,
+}
+
+impl Slot {
+    /// A slot of `length`, of whose first cell `before` belongs to the slot before.
+    pub(crate) fn new(length: u64, before: u64) -> Self {
+        debug_assert!(before < SAMPLE && (2 * SAMPLE..4096 * SAMPLE).contains(&length));
+        let end = before + length;
+        Self {
+            length,
+            entry: SAMPLE - before,
+            exit: end % SAMPLE,
+            whole_cells: (end / SAMPLE - 1) as u32,
+            seen: Seen::Nothing,
+            oscillator: Oscillator::new(length, before),
+            first: [0; QUANTITIES],
+            total: [0; QUANTITIES],
+            ramp: [0; QUANTITIES],
+            clipped: false,
+        }
+    }
+
+    /// What of the last cell belongs to this slot.
+    pub(crate) fn exit(&self) -> u64 {
+        self.exit
+    }
+
+    /// How much of the slot the cells seen so far fill.
+    pub(crate) fn filled(&self) -> u64 {
+        match self.seen {
+            Seen::Nothing => 0,
+            Seen::Whole(cells) => self.entry + u64::from(cells) * SAMPLE,
+        }
+    }
+
+    /// Takes what belongs to this slot wholly, or is its first cell; returns how many frames that was. With none taken the slot is complete but
+    /// for the cell that its end cuts.
+    pub(crate) fn take(&mut self, frames: &[Frame], clipped: bool) -> usize {
+        let taken = match self.seen {
+            Seen::Nothing => {
+                let Some(frame) = frames.first() else {
+                    return 0;
+                };
+                self.first = self.oscillator.products(frame);
+                self.seen = Seen::Whole(0);
+                1
+            }
+            Seen::Whole(cells) => {
+                let missing = (self.whole_cells - cells) as usize;
+                let taken = missing.min(frames.len());
+                for block in frames[..taken].chunks(BLOCK) {
+                    self.add(block);
+                }
+                self.seen = Seen::Whole(cells + taken as u32);
+                taken
+            }
+        };
+        self.clipped |= clipped && taken > 0;
+        taken
+    }
+
+    /// Whether the slot has all its cells and its end cuts none.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.exit == 0 && self.seen == Seen::Whole(self.whole_cells)
+    }
+
+    fn add(&mut self, block: &[Frame]) {
+        let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
+        let (cos, sin) = (&mut cos[..block.len()], &mut sin[..block.len()]);
+        self.oscillator.fill(cos, sin);
+        let Sums { total, ramp } = kernel::accumulate(block, cos, sin);
+        let frames = block.len() as i128;
+        for n in 0..QUANTITIES {
+            self.ramp[n] += i128::from(self.total[n]) * frames + i128::from(ramp[n]);
+            self.total[n] += total[n];
+        }
+    }
+
+    /// Closes a whole slot; `last` is the frame whose cell the end cuts, if it cuts one.
+    pub(crate) fn close(&mut self, last: Option<&Frame>, clipped: bool) -> Halves {
+        debug_assert_eq!(last.is_some(), self.exit > 0);
+        debug_assert_eq!(self.seen, Seen::Whole(self.whole_cells));
+        let last = last.map_or([0; QUANTITIES], |frame| self.oscillator.products(frame));
+        let [length, entry, exit] = [self.length, self.entry, self.exit].map(i128::from);
+        // Twice the position behind the last whole cell's middle.
+        let twice_position = 2 * entry + ((2 * i128::from(self.whole_cells) + 1) << EDGE);
+        // In units of 2⁻⁴¹ below 2⁴⁶ · 2¹² · 2¹¹ · 2⁴¹ = 2¹¹⁰.
+        let inverse = inverse(2 * self.length);
+        let (mut down, mut up) = ([0; QUANTITIES], [0; QUANTITIES]);
+        for n in 0..QUANTITIES {
+            let (first, last) = (i128::from(self.first[n]), i128::from(last[n]));
+            let total = i128::from(self.total[n]);
+            let moment = ((total * twice_position) << EDGE) - (self.ramp[n] << (2 * EDGE + 1))
+                + first * entry * entry
+                + last * exit * (2 * length - exit);
+            up[n] = ((moment >> 48) * inverse) >> (INVERSE - 48);
+            down[n] = (total << EDGE) + first * entry + last * exit - up[n];
+        }
+        Halves { down, up, length: self.length, clipped: self.clipped || (clipped && self.exit > 0) }
+    }
+
+    /// What the cells seen so far sum up to, for a slot that does not become whole.
+    pub(crate) fn partial(&self) -> [i128; QUANTITIES] {
+        core::array::from_fn(|n| {
+            (i128::from(self.total[n]) << EDGE) + i128::from(self.first[n]) * i128::from(self.entry)
+        })
+    }
+
+    pub(crate) fn clipped(&self) -> bool {
+        self.clipped
+    }
+}
+
+/// Fractional bits of [`inverse`].
+pub(crate) const INVERSE: u32 = 87;
+
+/// 2⁸⁷ over twice a length: 54 to 63 bits.
+pub(crate) fn inverse(twice_length: u64) -> i128 {
+    debug_assert!(twice_length >= 1 << 24);
+    (1_i128 << INVERSE) / i128::from(twice_length)
+}
+
+/// Cosine and sine of the supply's phase in the middle of each cell, phase 0 at the slot's start.
+#[derive(Clone, Debug)]
+struct Oscillator {
+    /// The phase of the first cell's middle, in turns.
+    phase: u64,
+    /// The phase from cell to cell.
+    step: u64,
+    /// Cells since the first.
+    cell: u32,
+    /// The present cosine and sine, 30 fractional bits: 2⁻³¹ of rounding a step, forgotten every [`RENEWAL`] cells.
+    cos: i64,
+    sin: i64,
+    /// Cosine and sine of the step, 32 fractional bits.
+    step_cos: i64,
+    step_sin: i64,
+}
+
+/// How often the oscillator is set anew, in cells: its rotation is exact to 2⁻³³ a step, so amplitude errs by less than 10⁻⁸.
+const RENEWAL: u32 = 128;
+
+impl Oscillator {
+    fn new(length: u64, before: u64) -> Self {
+        let step = ((1_u128 << (64 + EDGE)) / u128::from(length)) as u64;
+        let offset = i128::from(SAMPLE / 2) - i128::from(before);
+        let phase = ((i128::from(step) * offset) >> EDGE) as u64;
+        let (step_cos, step_sin) = trig::cos_sin(step);
+        let round = |value: i64, bits: u32| (value + (1 << (bits - 1))) >> bits;
+        Self {
+            phase,
+            step,
+            cell: 0,
+            cos: 0,
+            sin: 0,
+            step_cos: round(step_cos, 30),
+            step_sin: round(step_sin, 30),
+        }
+    }
+
+    fn next(&mut self) -> (i32, i32) {
+        if self.cell.is_multiple_of(RENEWAL) {
+            let turn = self.phase.wrapping_add(u64::from(self.cell).wrapping_mul(self.step));
+            let (cos, sin) = trig::cos_sin(turn);
+            (self.cos, self.sin) = (cos >> 32, sin >> 32);
+        }
+        let now = (((self.cos + (1 << 6)) >> 7) as i32, ((self.sin + (1 << 6)) >> 7) as i32);
+        let half = 1 << 31;
+        (self.cos, self.sin) = (
+            (self.cos * self.step_cos - self.sin * self.step_sin + half) >> 32,
+            (self.cos * self.step_sin + self.sin * self.step_cos + half) >> 32,
+        );
+        self.cell += 1;
+        now
+    }
+
+    fn fill(&mut self, cos: &mut [i32], sin: &mut [i32]) {
+        for (cos, sin) in cos.iter_mut().zip(sin) {
+            (*cos, *sin) = self.next();
+        }
+    }
+
+    fn products(&mut self, frame: &Frame) -> [i64; QUANTITIES] {
+        let (cos, sin) = self.next();
+        kernel::accumulate(core::slice::from_ref(frame), &[cos], &[sin]).total
+    }
+}

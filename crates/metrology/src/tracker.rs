@@ -1,0 +1,119 @@
+//! The length of the slots to come: it follows the supply frequency.
+
+use crate::{
+    Config, Period,
+    boundary::Boundary,
+    period::{FREQUENCY_MAX_MICROHERTZ, FREQUENCY_MIN_MICROHERTZ},
+    slot::EDGE,
+    trig::{self, Complex},
+};
+
+/// How far the fundamental advanced from one boundary to the next, beyond the whole turn of its slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Advance {
+    /// Fraction of a turn in units of 2⁻⁶⁴, −½ to ½.
+    pub(crate) turn: i64,
+    /// Time between the boundaries: samples with 20 fractional bits.
+    pub(crate) interval: u64,
+}
+
+impl Advance {
+    /// From two neighbouring boundaries, by the sum over the voltages that both have: larger ones count more, any one is enough, and the phase
+    /// sequence does not matter. `None` without a voltage.
+    pub(crate) fn between(earlier: &Boundary, later: &Boundary, interval: u64) -> Option<Self> {
+        let sum = correlation(earlier, later)?;
+        Some(Self { turn: trig::angle(sum), interval })
+    }
+
+    /// The cycle length that this advance means, in samples with 32 fractional bits.
+    fn period(self) -> u64 {
+        let turns = (1_i128 << 64) + i128::from(self.turn);
+        let samples = u128::from(self.interval) << (64 + 32 - EDGE);
+        // At least half a turn, so below twice the interval.
+        (samples / turns.unsigned_abs()) as u64
+    }
+}
+
+/// The sum over the voltages that both boundaries have of later · conj(earlier).
+pub(crate) fn correlation(earlier: &Boundary, later: &Boundary) -> Option<Complex<i128>> {
+    let mut sum = None;
+    for number in 0..crate::VOLTAGES {
+        if earlier.has_voltage(number) && later.has_voltage(number) {
+            let Complex { re, im } = sum.unwrap_or_default();
+            let product = later.phasors[number].times_conjugate(earlier.phasors[number]);
+            sum = Some(Complex { re: re + product.re, im: im + product.im });
+        }
+    }
+    sum
+}
+
+/// Gives the lengths of the slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Tracker {
+    /// The present cycle length, samples with 32 fractional bits.
+    period: u64,
+    /// Without a supply.
+    start: u64,
+    shortest: u64,
+    longest: u64,
+    fixed: bool,
+    /// Estimates since the last jump, counted to [`SPOILT`] + [`MEMORY`].
+    estimates: i64,
+    /// What rounding the last length to 20 fractional bits left over.
+    rest: u64,
+}
+
+/// A difference above 1/1024 (50 mHz) is a jump, which is followed at once.
+const JUMP: u32 = 10;
+/// So many estimates from the jump on still see slots of the wrong length, each less than the one before: the next one replaces them.
+const SPOILT: i64 = 2;
+/// From then on the period is the mean of all estimates, up to about so many.
+const MEMORY: i64 = 8;
+
+impl Tracker {
+    pub(crate) fn new(config: &Config) -> Self {
+        let at = |microhertz| Period::from_frequency(config.sample_rate_microhertz, microhertz).to_bits();
+        let start = config.start_period().to_bits();
+        Self {
+            period: start,
+            start,
+            shortest: at(FREQUENCY_MAX_MICROHERTZ),
+            longest: at(FREQUENCY_MIN_MICROHERTZ),
+            fixed: config.fixed_period,
+            estimates: 0,
+            rest: 0,
+        }
+    }
+
+    /// The next slot's length, in samples with 20 fractional bits. Rounding is carried on, so slots stay with the period.
+    pub(crate) fn next_length(&mut self) -> u64 {
+        let exact = self.period + self.rest;
+        let bits = 32 - EDGE;
+        self.rest = exact & ((1 << bits) - 1);
+        exact >> bits
+    }
+
+    /// Follows the supply; without a voltage the slots return to the length they began with, and a frequency outside 40 to 70 Hz is not believed.
+    pub(crate) fn follow(&mut self, advance: Option<Advance>) {
+        if self.fixed {
+            return;
+        }
+        let Some(advance) = advance else {
+            self.period = self.start;
+            return;
+        };
+        let period = advance.period();
+        if !(self.shortest..=self.longest).contains(&period) {
+            return;
+        }
+        if period.abs_diff(self.period) > self.period >> JUMP {
+            self.period = period;
+            self.estimates = 0;
+        } else {
+            self.estimates = (self.estimates + 1).min(SPOILT + MEMORY);
+            let share = (self.estimates - SPOILT).max(1);
+            let change = (period as i64 - self.period as i64) / share;
+            self.period = self.period.wrapping_add_signed(change);
+        }
+    }
+}
