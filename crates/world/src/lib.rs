@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod complex;
+pub mod comtrade;
 mod random;
 pub mod site;
 

@@ -2,7 +2,7 @@
 
 use super::Analogue;
 use crate::random::Random;
-use meterseal_metrology::Frame;
+use meterseal_metrology::{Frame, Scale};
 
 /// Sensors, amplifiers and converters of one meter.
 #[derive(Clone, Debug)]
@@ -43,6 +43,15 @@ impl FrontEnd {
         };
         let (volt_gain, ampere_gain) = (gains(volts), gains(amperes));
         Self { volts_full_scale: volts, amps_full_scale: amperes, volt_gain, ampere_gain, random }
+    }
+
+    /// What one count is worth, for the metrology core.
+    pub fn scale(&self) -> Scale {
+        let femto = |full_scale: f64| (full_scale * 1e15 / f64::from(Frame::FULL_SCALE)).round() as u64;
+        Scale {
+            voltage_femtovolts_per_count: [femto(self.volts_full_scale); 3],
+            current_femtoamperes_per_count: [femto(self.amps_full_scale); 4],
+        }
     }
 
     /// The voltage that gives a count of [`Frame::FULL_SCALE`], volts.

@@ -10,13 +10,16 @@ mod front_end;
 mod grid;
 mod home;
 mod load;
+mod replay;
 mod surroundings;
 mod synthesis;
 
 pub use front_end::FrontEnd;
+pub use replay::ReplayError;
 
+use crate::comtrade::Recording;
 use crate::random::Random;
-use meterseal_metrology::Frame;
+use meterseal_metrology::{Frame, Scale};
 use meterseal_model::{SensorReadings, Stimulus, UnixMillis};
 use surroundings::Surroundings;
 use synthesis::Synthesis;
@@ -44,6 +47,7 @@ pub struct Site {
 /// Where the waveforms come from.
 enum Source {
     Synthetic(Box<Synthesis>),
+    Replay(replay::Loop),
 }
 
 impl Site {
@@ -62,6 +66,20 @@ impl Site {
         Self::with_source(source, FrontEnd::reference(seed), seed, start)
     }
 
+    /// A site that plays a recording in a loop of whole supply cycles, resampled to [`Self::SAMPLE_RATE`]. Values
+    /// are those that `meterseal measure` shows; where they exceed the reference meter's range the front end has
+    /// instrument transformers and a larger full scale ([`Self::scale`] tells).
+    pub fn replay(
+        recording: &Recording,
+        map: Option<&str>,
+        seed: u64,
+        start: UnixMillis,
+    ) -> Result<Self, ReplayError> {
+        let (record, volts, amperes) = replay::Loop::load(recording, map)?;
+        let front_end = FrontEnd::with_full_scale(volts, amperes, seed);
+        Ok(Self::with_source(Source::Replay(record), front_end, seed, start))
+    }
+
     fn with_source(source: Source, front_end: FrontEnd, seed: u64, start: UnixMillis) -> Self {
         let surroundings = Surroundings::new(Random::new(seed ^ 0x5E45_0125));
         Self { source, front_end, surroundings, start, frames: 0 }
@@ -72,6 +90,11 @@ impl Site {
         &self.front_end
     }
 
+    /// What one count of this site's frames is worth.
+    pub fn scale(&self) -> Scale {
+        self.front_end.scale()
+    }
+
     /// Fills `out` with the next consecutive frames of site time.
     pub fn frames(&mut self, out: &mut [Frame]) {
         let Self { source, front_end, surroundings, .. } = self;
@@ -79,6 +102,13 @@ impl Site {
             Source::Synthetic(synthesis) => {
                 for frame in &mut *out {
                     let mut analogue = synthesis.next();
+                    surroundings.act_on(&mut analogue);
+                    *frame = front_end.convert(&analogue);
+                }
+            }
+            Source::Replay(record) => {
+                for frame in &mut *out {
+                    let mut analogue = record.next();
                     surroundings.act_on(&mut analogue);
                     *frame = front_end.convert(&analogue);
                 }
