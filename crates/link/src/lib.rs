@@ -1,1 +1,18 @@
-//! placeholder
+//! The way between a meter and its head-end: TLS 1.3 with certificates both ways, and DLMS/COSEM inside.
+//!
+//! Read in this order: [`pki`] makes identities, [`tls`] says which peers are accepted, [`dial`] is the meter's side
+//! of the connection and [`accept`] the gateway's. On the stream that both hand over, [`wrapper`] frames messages
+//! and [`client`] is the head-end's DLMS session. The DLMS library stays behind these types.
+
+#![forbid(unsafe_code)]
+
+pub mod accept;
+pub mod client;
+pub mod dial;
+pub mod pki;
+pub mod tls;
+pub mod wrapper;
+
+pub use client::{Association, ClientError, DlmsClient, DlmsKeys, EventPush, Notification, Value};
+pub use pki::{Identity, Pki, PkiError, Validity};
+pub use tls::{Peer, PeerError, Trust};

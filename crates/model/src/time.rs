@@ -11,14 +11,18 @@ impl UnixMillis {
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
+
+    /// Year, month (1–12) and day (1–31) in UTC.
+    pub const fn civil_date(self) -> (i64, u8, u8) {
+        civil_from_days(self.seconds().div_euclid(86_400))
+    }
 }
 
 impl fmt::Display for UnixMillis {
     /// RFC 3339 in UTC, with milliseconds only where there are any: `2026-11-22T18:57:00Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = self.seconds().div_euclid(86_400);
         let second_of_day = self.seconds().rem_euclid(86_400);
-        let (year, month, day) = civil_from_days(days);
+        let (year, month, day) = self.civil_date();
         let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         match self.0.rem_euclid(1000) {
@@ -30,7 +34,7 @@ impl fmt::Display for UnixMillis {
 
 /// Year, month and day of the proleptic Gregorian calendar. Counts in eras of 400 years (146 097 days) that begin on
 /// 1 March, so that the leap day is the last of its year; 153 days are the months March to July.
-const fn civil_from_days(days_since_1970: i64) -> (i64, i64, i64) {
+const fn civil_from_days(days_since_1970: i64) -> (i64, u8, u8) {
     let days = days_since_1970 + 719_468; // days from 0000-03-01 to 1970-01-01
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -39,7 +43,7 @@ const fn civil_from_days(days_since_1970: i64) -> (i64, i64, i64) {
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + (month <= 2) as i64, month, day)
+    (era * 400 + year_of_era + (month <= 2) as i64, month as u8, day as u8)
 }
 
 /// Which clock a site's records follow.

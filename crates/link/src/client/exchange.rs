@@ -1,0 +1,350 @@
+//! One message out, one message back: the association, deadlines, and telling pushes from responses.
+
+use std::collections::VecDeque;
+
+use dlms_cosem_rs::acse::AuthMechanism;
+use dlms_cosem_rs::axdr::DateTime;
+use dlms_cosem_rs::client::{AssociationStep, ClientConfig, ClientSession};
+use dlms_cosem_rs::codec::{Decode as _, Reader};
+use dlms_cosem_rs::security::{
+    CryptoProvider as _, KeyRing, Protector, RandomSource, RustCryptoProvider, SecurityPolicy, SecuritySuite,
+    SystemTitle as CodecTitle,
+};
+use dlms_cosem_rs::xdlms::{Apdu, ApduTag, ExceptionResponse, GeneralGloCiphering, ServiceError};
+use dlms_cosem_rs::{Error as CodecError, ErrorKind};
+use meterseal_model::{SystemTitle, UnixMillis};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::push::Notification;
+use super::value::{CosemDateTime, Value};
+use super::{Association, ClientError, Limits, MAX_APDU};
+use crate::wrapper::{Frame, WrapperStream};
+
+/// A session with one meter over the stream `S`.
+pub struct DlmsClient<S> {
+    pub(super) session: Box<Session>,
+    pub(super) limits: Limits,
+    /// Requests are built here; [`SCRATCH`] bytes and room for protection.
+    pub(super) request: Vec<u8>,
+    /// Deciphered responses.
+    pub(super) plain: Vec<u8>,
+    frames: WrapperStream<S>,
+    /// Opens pushes; the session has a protector of its own, which knows nothing of them.
+    opener: Protector<Provider>,
+    client_address: u16,
+    meter: SystemTitle,
+    highest_push: u32,
+    pushes: VecDeque<Notification>,
+    pushes_dropped: u64,
+    /// Set while an answer is owed; if it is still set when the next request begins, that answer was given up.
+    owed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
+    /// Opens an association on `stream` and proves both sides to each other.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the stream is then of no more use.
+    pub async fn associate(stream: S, params: Association) -> Result<Self, ClientError> {
+        let title = CodecTitle(params.client_title.0);
+        let config = ClientConfig {
+            system_title: Some(title),
+            mechanism: AuthMechanism::HighGmac,
+            security: POLICY,
+            max_pdu_size: MAX_APDU,
+            challenge_len: 32,
+            invocation_counter: params.invocation_counter,
+            ..ClientConfig::default()
+        };
+        let ring = || KeyRing::new_256(params.keys.encryption, params.keys.authentication);
+        let mut client = Self {
+            session: Box::new(ClientSession::new(config, Provider::with_rng(ring(), SystemRandom))),
+            limits: params.limits,
+            request: vec![0; SCRATCH + PROTECTION],
+            plain: vec![0; usize::from(MAX_APDU)],
+            frames: WrapperStream::new(stream, MAX_APDU),
+            opener: Protector::new(Provider::with_rng(ring(), SystemRandom), POLICY),
+            client_address: params.role.client_address(),
+            meter: params.meter,
+            highest_push: params.last_push_counter,
+            pushes: VecDeque::new(),
+            pushes_dropped: 0,
+            owed: false,
+        };
+        let deadline = Instant::now() + client.limits.operation;
+        client.handshake(&params, deadline).await?;
+        Ok(client)
+    }
+
+    /// Waits for the meter's next push. Cancel-safe. Pushes that came while a response was awaited come first.
+    ///
+    /// # Errors
+    /// [`ClientError`], always fatal. Anything but a push is one, since nothing was asked.
+    pub async fn notification(&mut self) -> Result<Notification, ClientError> {
+        if self.owed {
+            return Err(ClientError::Over);
+        }
+        loop {
+            if let Some(push) = self.pushes.pop_front() {
+                return Ok(push);
+            }
+            let frame = self.frames.read().await?;
+            if let Some(response) = self.sort(frame)? {
+                self.owed = true;
+                return Err(ClientError::Unexpected { asked: "wait for a push", found: name_of(&response) });
+            }
+        }
+    }
+
+    /// The invocation counter that this client used last. Persist it.
+    pub fn invocation_counter(&self) -> u32 {
+        self.session.invocation_counter()
+    }
+
+    /// The highest invocation counter of a response. Persist it for [`Association::last_response_counter`].
+    pub fn response_counter(&self) -> u32 {
+        self.session.peer_invocation_counter().unwrap_or(0)
+    }
+
+    /// The highest invocation counter of a push. Persist it for [`Association::last_push_counter`].
+    pub fn push_counter(&self) -> u32 {
+        self.highest_push
+    }
+
+    /// How many pushes were dropped because nobody fetched them; read the security log after that.
+    pub fn pushes_dropped(&self) -> u64 {
+        self.pushes_dropped
+    }
+
+    /// The meter's system title, proven by the association.
+    pub fn meter(&self) -> SystemTitle {
+        self.meter
+    }
+
+    /// The stream beneath.
+    pub fn get_ref(&self) -> &S {
+        self.frames.get_ref()
+    }
+
+    /// Releases the association and closes the stream.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the session is over in any case.
+    pub async fn release(mut self) -> Result<(), ClientError> {
+        let deadline = self.begin()?;
+        let length = self.session.release_request(&mut self.request).map_err(ClientError::Unreadable)?;
+        let answer = self.exchange(length, deadline).await?;
+        if answer.first() != Some(&ApduTag::ReleaseResponse.as_u8()) {
+            return Err(ClientError::Unexpected { asked: "release", found: name_of(&answer) });
+        }
+        Ok(self.frames.shutdown().await?)
+    }
+
+    /// Checks that the session is usable and gives the deadline of a new operation.
+    pub(super) fn begin(&self) -> Result<Instant, ClientError> {
+        if self.owed { Err(ClientError::Over) } else { Ok(Instant::now() + self.limits.operation) }
+    }
+
+    /// Sends the first `length` bytes of the request buffer and waits for the answer to it. Until [`settle`]
+    /// (Self::settle) is called the session counts as owing an answer.
+    pub(super) async fn exchange(
+        &mut self,
+        length: usize,
+        operation: Instant,
+    ) -> Result<Vec<u8>, ClientError> {
+        self.owed = true;
+        let response = self.limits.response;
+        let deadline = operation.min(Instant::now() + response);
+        let exchange = async {
+            self.frames.write(self.client_address, LOGICAL_DEVICE, &self.request[..length]).await?;
+            loop {
+                let frame = self.frames.read().await?;
+                if let Some(response) = self.sort(frame)? {
+                    return Ok(response);
+                }
+            }
+        };
+        timeout_at(deadline, exchange).await.unwrap_or(Err(ClientError::Deadline(response)))
+    }
+
+    /// The answer was the one expected, and complete: the session may go on.
+    pub(super) fn settle(&mut self) {
+        self.owed = false;
+    }
+
+    async fn handshake(&mut self, params: &Association, deadline: Instant) -> Result<(), ClientError> {
+        let length = self.session.associate_request(&mut self.request).map_err(ClientError::Unreadable)?;
+        let answer = self.exchange(length, deadline).await?;
+        let step = self.session.handle_associate_response(&answer).map_err(not_authentic)?;
+        self.check_step(step, AssociationStep::HlsReplyRequired)?;
+        self.check_meter(params)?;
+
+        let length = self.session.hls_reply_request(&mut self.request).map_err(ClientError::Unreadable)?;
+        let answer = self.exchange(length, deadline).await?;
+        if let Some(exception) = exception(&answer) {
+            return Err(refused_by(exception));
+        }
+        let step = self.session.handle_hls_reply_response(&answer).map_err(not_authentic)?;
+        self.check_step(step, AssociationStep::Established)?;
+        self.settle();
+        Ok(())
+    }
+
+    fn check_step(&self, step: AssociationStep, wanted: AssociationStep) -> Result<(), ClientError> {
+        match step {
+            step if step == wanted => Ok(()),
+            AssociationStep::Exception(exception) => Err(refused_by(exception)),
+            AssociationStep::Rejected { diagnostic, .. } => {
+                Err(ClientError::Refused { diagnostic: format!("{diagnostic:?}") })
+            }
+            other => Err(ClientError::Refused { diagnostic: format!("unexpected step {other:?}") }),
+        }
+    }
+
+    /// After the AARE, whose user information was deciphered under the title that it states: is it the right meter,
+    /// and is the message fresh? The title is not proven before the challenge is answered.
+    fn check_meter(&self, params: &Association) -> Result<(), ClientError> {
+        let stated = self.session.server_system_title().ok_or(ClientError::NotAuthentic)?;
+        if stated.0 != params.meter.0 {
+            return Err(ClientError::SystemTitle { expected: params.meter.0, found: stated.0 });
+        }
+        // An AARE without a ciphered InitiateResponse has negotiated nothing.
+        let counter = self.session.peer_invocation_counter();
+        let (Some(_), Some(counter)) = (self.session.negotiated(), counter) else {
+            return Err(ClientError::NotAuthentic);
+        };
+        let highest = params.last_response_counter;
+        if counter <= highest {
+            return Err(ClientError::Replay { kind: "response", counter, highest });
+        }
+        Ok(())
+    }
+
+    /// Takes a push out of the stream and gives everything else back.
+    fn sort(&mut self, frame: Frame) -> Result<Option<Vec<u8>>, ClientError> {
+        let Frame { source, destination, apdu } = frame;
+        if source != LOGICAL_DEVICE || destination != self.client_address {
+            let found = format!("from address {source} to {destination}");
+            return Err(ClientError::Unexpected { asked: "request", found });
+        }
+        if apdu.first() != Some(&ApduTag::GeneralGloCiphering.as_u8()) {
+            return Ok(Some(apdu));
+        }
+        // A response may travel in general-glo-ciphering too (interop.md): only what is inside tells them apart, and
+        // the inside is authentic, so a response can never be replayed as a push or the other way round.
+        let Some(push) = self.open_push(&apdu)? else { return Ok(Some(apdu)) };
+        if push.invocation_counter <= self.highest_push {
+            let (counter, highest) = (push.invocation_counter, self.highest_push);
+            return Err(ClientError::Replay { kind: "push", counter, highest });
+        }
+        self.highest_push = push.invocation_counter;
+        if self.pushes.len() >= self.limits.queued_pushes {
+            self.pushes.pop_front();
+            self.pushes_dropped += 1;
+        }
+        self.pushes.push_back(push);
+        Ok(None)
+    }
+
+    fn open_push(&self, apdu: &[u8]) -> Result<Option<Notification>, ClientError> {
+        let mut reader = Reader::new(apdu);
+        reader.skip(1).map_err(ClientError::Unreadable)?;
+        let general = GeneralGloCiphering::decode(&mut reader).map_err(ClientError::Unreadable)?;
+        if general.system_title != self.meter.0 || reader.remaining() != 0 {
+            return Err(ClientError::Unreadable(CodecError::new(ErrorKind::UnexpectedMessage, 1)));
+        }
+        let ciphered = general.ciphered;
+        let key = self.opener.provider().authentication_key().unwrap_or(&[]);
+        let mut body = ciphered.payload.to_vec();
+        let plain = self
+            .opener
+            .unprotect(
+                ciphered.security_control,
+                &CodecTitle(self.meter.0),
+                ciphered.invocation_counter,
+                key,
+                &mut body,
+            )
+            .map_err(ClientError::Unreadable)?;
+        if plain.first() != Some(&ApduTag::DataNotification.as_u8()) {
+            return Ok(None);
+        }
+        let Apdu::DataNotification(push) = Apdu::from_bytes(plain).map_err(ClientError::Unreadable)? else {
+            return Ok(None);
+        };
+        Ok(Some(Notification {
+            sender: self.meter,
+            invocation_counter: ciphered.invocation_counter,
+            captured_at: push.date_time.0.and_then(unix),
+            body: Value::from_data(push.body)?,
+        }))
+    }
+}
+
+impl<S> std::fmt::Debug for DlmsClient<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DlmsClient")
+            .field("meter", &self.meter)
+            .field("client_address", &self.client_address)
+            .field("invocation_counter", &self.session.invocation_counter())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) type Session = ClientSession<Provider, SCRATCH>;
+type Provider = RustCryptoProvider<SystemRandom>;
+
+/// The longest plain request; a longer value goes in blocks.
+pub(super) const SCRATCH: usize = 2048;
+/// Tag, title, lengths, security header and tag around a plain request, generously.
+const PROTECTION: usize = 64;
+/// The meter's management logical device (IEC 62056-46: server address 1).
+const LOGICAL_DEVICE: u16 = 1;
+/// Security suite 2, authenticated and encrypted, under the global unicast key.
+const POLICY: SecurityPolicy = SecurityPolicy::authenticated_encrypted(SecuritySuite::Suite2);
+
+/// The operating system's random source, for challenges.
+#[derive(Debug)]
+pub(super) struct SystemRandom;
+
+impl RandomSource for SystemRandom {
+    fn fill(&self, out: &mut [u8]) -> dlms_cosem_rs::Result<()> {
+        getrandom::fill(out).map_err(|_| CodecError::new(ErrorKind::Unsupported, 0))
+    }
+}
+
+/// What an exception response in `apdu` says, if it is one. It is never protected, so it is believed only as far as
+/// TLS goes.
+pub(super) fn exception(apdu: &[u8]) -> Option<ExceptionResponse> {
+    let (tag, body) = apdu.split_first()?;
+    (*tag == ApduTag::ExceptionResponse.as_u8()).then(|| ExceptionResponse::from_bytes(body).ok())?
+}
+
+pub(super) fn refused_by(exception: ExceptionResponse) -> ClientError {
+    match (exception.service_error, exception.expected_invocation_counter) {
+        (ServiceError::InvocationCounterError, Some(expected)) => ClientError::InvocationCounter { expected },
+        (error, _) => ClientError::Refused { diagnostic: format!("{error:?}, {:?}", exception.state_error) },
+    }
+}
+
+pub(super) fn name_of(apdu: &[u8]) -> String {
+    match apdu.first() {
+        None => "with an empty message".to_owned(),
+        Some(&byte) => match ApduTag::from_u8(byte) {
+            Some(tag) => format!("{tag:?}"),
+            None => format!("with message type {byte:#04x}"),
+        },
+    }
+}
+
+fn not_authentic(error: CodecError) -> ClientError {
+    match error.kind {
+        ErrorKind::BadTag => ClientError::NotAuthentic,
+        _ => ClientError::Unreadable(error),
+    }
+}
+
+fn unix(time: DateTime) -> Option<UnixMillis> {
+    CosemDateTime(time.to_bytes()).unix()
+}

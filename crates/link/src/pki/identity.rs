@@ -1,0 +1,114 @@
+//! What one end of a connection shows of itself: its certificates and the use of its private key.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
+use zeroize::Zeroizing;
+
+use super::{PkiError, files};
+use crate::tls;
+
+/// A certificate chain and the key that belongs to it. The key may be anything that signs: a file's content, a
+/// secure element, PKCS#11. This is the seam for key stores.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    certified: Arc<CertifiedKey>,
+}
+
+impl Identity {
+    /// An identity whose key is somewhere else. `chain` begins with its own certificate.
+    ///
+    /// # Errors
+    /// [`rustls::Error`] when the key does not belong to the certificate.
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Result<Self, rustls::Error> {
+        let certified = CertifiedKey::new(chain, key);
+        certified.keys_match()?;
+        Ok(Self { certified: Arc::new(certified) })
+    }
+
+    /// Reads the identity in a folder: `certificate.pem` (own certificate first) and `key.pem`.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn load(dir: &Path) -> Result<Self, PkiError> {
+        let chain = files::read_certificates(&dir.join(CERTIFICATE_FILE))?;
+        let key_path = dir.join(KEY_FILE);
+        let key = files::read_secret(&key_path)?;
+        Self::from_parts(chain, &key, &key_path)
+    }
+
+    /// The chain, own certificate first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
+    }
+
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified)
+    }
+
+    fn from_parts(
+        chain: Vec<CertificateDer<'static>>,
+        key_pem: &str,
+        key_path: &Path,
+    ) -> Result<Self, PkiError> {
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+            .map_err(|error| PkiError::new(key_path, format!("is no private key: {error}")))?;
+        let key = tls::load_key(key)
+            .map_err(|error| PkiError::new(key_path, format!("is no P-384 private key: {error}")))?;
+        Self::new(chain, key).map_err(|_| {
+            PkiError::new(key_path, "does not belong to the certificate beside it")
+                .hint("restore both from the same backup, or issue a new identity")
+        })
+    }
+}
+
+/// A new identity, before it is stored: certificates and private key in PEM. The key is wiped when dropped.
+pub struct IssuedIdentity {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) chain_pem: String,
+    pub(super) key_pem: Zeroizing<String>,
+}
+
+impl IssuedIdentity {
+    /// The chain in PEM, own certificate first.
+    pub fn chain_pem(&self) -> &str {
+        &self.chain_pem
+    }
+
+    /// The private key in PKCS#8 PEM.
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// Stores it in `dir` (made where it does not exist) as [`Identity::load`] reads it: the key first, so that a
+    /// certificate without its key is never there.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn save(&self, dir: &Path) -> Result<(), PkiError> {
+        std::fs::create_dir_all(dir)
+            .map_err(|error| PkiError::new(dir, format!("could not be created: {error}")))?;
+        files::write_secret(&dir.join(KEY_FILE), self.key_pem.as_bytes())?;
+        files::write_public(&dir.join(CERTIFICATE_FILE), self.chain_pem.as_bytes())
+    }
+
+    /// Uses it without storing it.
+    ///
+    /// # Errors
+    /// [`PkiError`] when key and certificate do not belong together.
+    pub fn identity(&self) -> Result<Identity, PkiError> {
+        Identity::from_parts(self.chain.clone(), &self.key_pem, Path::new("the issued key"))
+    }
+}
+
+impl std::fmt::Debug for IssuedIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssuedIdentity").field("chain", &self.chain_pem).finish_non_exhaustive()
+    }
+}
+
+const CERTIFICATE_FILE: &str = "certificate.pem";
+const KEY_FILE: &str = "key.pem";
