@@ -3,9 +3,9 @@
 use crate::{
     Config, Frame, Nominal, Period,
     boundary::Boundary,
-    meter::clamped,
+    kernel::BLOCK,
     period::{FREQUENCY_MAX_MICROHERTZ, FREQUENCY_MIN_MICROHERTZ},
-    slot::{EDGE, Halves, SAMPLE, Slot},
+    slot::{EDGE, Halves, Slot},
     tracker::correlation,
     trig::{self, Complex},
 };
@@ -67,18 +67,25 @@ fn pass(frames: &[Frame], period: u64) -> Option<u64> {
         previous = Some(halves);
         *slot = Slot::new(length, slot.exit());
     };
-    for frame in frames {
-        let frame = clamped(frame);
-        if slot.take(core::slice::from_ref(&frame), false) == 0 {
-            close(&mut slot, Some(&frame));
-            slot.take(core::slice::from_ref(&frame), false);
-        } else if slot.is_complete() {
-            close(&mut slot, None);
+    for block in frames.chunks(BLOCK) {
+        let mut clean = [Frame::default(); BLOCK];
+        let clean = &mut clean[..block.len()];
+        for (clean, frame) in clean.iter_mut().zip(block) {
+            *clean = frame.clamped();
+        }
+        let mut rest = &*clean;
+        while let Some(first) = rest.first() {
+            let mut taken = slot.take(rest, false);
+            if taken == 0 {
+                close(&mut slot, Some(first));
+                taken = slot.take(core::slice::from_ref(first), false);
+            } else if slot.is_complete() {
+                close(&mut slot, None);
+            }
+            rest = &rest[taken..];
         }
     }
     let turns = (1_i128 << 64) + i128::from(trig::angle(sum?));
     let samples = u128::from(length) << (64 + 32 - EDGE);
     Some((samples / turns.unsigned_abs()) as u64)
 }
-
-const _: () = assert!(SAMPLE == 1 << EDGE);

@@ -18,4 +18,16 @@ pub struct Frame {
 impl Frame {
     /// The largest magnitude of a count: 2²³ − 1.
     pub const FULL_SCALE: i32 = (1 << 23) - 1;
+
+    /// The largest magnitude of all counts.
+    pub(crate) fn peak(&self) -> u32 {
+        let largest = |counts: &[i32]| counts.iter().fold(0, |all: u32, count| all.max(count.unsigned_abs()));
+        largest(&self.voltage).max(largest(&self.current))
+    }
+
+    /// The frame with its counts within full scale.
+    pub(crate) fn clamped(&self) -> Self {
+        let clamp = |count: i32| count.clamp(-Self::FULL_SCALE, Self::FULL_SCALE);
+        Self { voltage: self.voltage.map(clamp), current: self.current.map(clamp) }
+    }
 }

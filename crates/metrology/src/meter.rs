@@ -70,14 +70,14 @@ impl Metrology {
     /// it; frames with a count at or beyond full scale are counted and mark their window.
     pub fn push(&mut self, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) {
         for block in frames.chunks(BLOCK) {
-            if block.iter().fold(0, |all, frame| all.max(peak(frame))) < FULL_SCALE {
+            if block.iter().fold(0, |all, frame| all.max(frame.peak())) < FULL_SCALE {
                 self.run(block, false, on_window);
                 continue;
             }
             for frame in block {
-                let clipped = peak(frame) >= FULL_SCALE;
+                let clipped = frame.peak() >= FULL_SCALE;
                 self.clipped_samples += u64::from(clipped);
-                self.run(&[clamped(frame)], clipped, on_window);
+                self.run(&[frame.clamped()], clipped, on_window);
             }
         }
     }
@@ -256,15 +256,3 @@ fn products(sums: &[i128; QUANTITIES]) -> Raw {
 }
 
 const FULL_SCALE: u32 = Frame::FULL_SCALE.unsigned_abs();
-
-/// The largest magnitude of a frame's counts.
-fn peak(frame: &Frame) -> u32 {
-    let largest = |counts: &[i32]| counts.iter().fold(0, |all: u32, count| all.max(count.unsigned_abs()));
-    largest(&frame.voltage).max(largest(&frame.current))
-}
-
-/// The frame with its counts within full scale.
-pub(crate) fn clamped(frame: &Frame) -> Frame {
-    let clamp = |count: i32| count.clamp(-Frame::FULL_SCALE, Frame::FULL_SCALE);
-    Frame { voltage: frame.voltage.map(clamp), current: frame.current.map(clamp) }
-}

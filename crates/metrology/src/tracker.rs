@@ -57,15 +57,18 @@ pub(crate) struct Tracker {
     shortest: u64,
     longest: u64,
     fixed: bool,
+    /// An estimate that would be a jump.
+    candidate: Option<u64>,
     /// Estimates since the last jump, counted to [`SPOILT`] + [`MEMORY`].
     estimates: i64,
     /// What rounding the last length to 20 fractional bits left over.
     rest: u64,
 }
 
-/// A difference above 1/1024 (50 mHz) is a jump, which is followed at once.
+/// A difference above 1/1024 (50 mHz) is a jump, which is followed once two estimates in a row agree to a quarter of it: when the supply's phase steps
+/// (a switched feeder, a fault), the advances of two or three cycles look like other frequencies, but hardly like the same one.
 const JUMP: u32 = 10;
-/// So many estimates from the jump on still see slots of the wrong length, each less than the one before: the next one replaces them.
+/// The next two estimates see boundaries between slots of different length, whose phase is off by a sixth of the difference: they are not used.
 const SPOILT: i64 = 2;
 /// From then on the period is the mean of all estimates, up to about so many.
 const MEMORY: i64 = 8;
@@ -80,7 +83,8 @@ impl Tracker {
             shortest: at(FREQUENCY_MAX_MICROHERTZ),
             longest: at(FREQUENCY_MIN_MICROHERTZ),
             fixed: config.fixed_period,
-            estimates: 0,
+            candidate: None,
+            estimates: SPOILT,
             rest: 0,
         }
     }
@@ -106,12 +110,21 @@ impl Tracker {
         if !(self.shortest..=self.longest).contains(&period) {
             return;
         }
-        if period.abs_diff(self.period) > self.period >> JUMP {
-            self.period = period;
-            self.estimates = 0;
+        self.estimates = (self.estimates + 1).min(SPOILT + MEMORY);
+        if self.estimates <= SPOILT {
+            return;
+        }
+        let difference = period.abs_diff(self.period);
+        let candidate = self.candidate.take();
+        if difference > self.period >> JUMP {
+            if candidate.is_some_and(|earlier| period.abs_diff(earlier) <= difference / 4) {
+                self.period = period;
+                self.estimates = 0;
+            } else {
+                self.candidate = Some(period);
+            }
         } else {
-            self.estimates = (self.estimates + 1).min(SPOILT + MEMORY);
-            let share = (self.estimates - SPOILT).max(1);
+            let share = self.estimates - SPOILT;
             let change = (period as i64 - self.period as i64) / share;
             self.period = self.period.wrapping_add_signed(change);
         }
