@@ -1,1 +1,219 @@
-//! placeholder
+//! A meter that runs on Linux.
+//!
+//! [`Device::start`] gives the sans-I/O meter what it lacks: a site to sample ([`meterseal_world`]), flash in a file
+//! ([`flash`]), a clock, random numbers, and a connection that it dials out (`connection`). Each device samples in
+//! a thread of its own (`runner`), so that nothing on the network can hold up a measurement; bytes travel between
+//! the two over bounded channels.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+pub mod flash;
+mod runner;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use meterseal_link::dial::Target;
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
+use meterseal_metrology::Nominal;
+use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
+use meterseal_world::comtrade::Recording;
+use meterseal_world::site::{ReplayError, Site, SiteKind};
+use rustls::ClientConfig;
+use tokio::runtime::Handle;
+
+use flash::{FileFlash, FlashFileError};
+use runner::{Input, Runner};
+
+/// All that makes one virtual meter.
+#[derive(Debug)]
+pub struct Settings {
+    /// Who it is.
+    pub identity: Identity,
+    /// The keys that it shares with its head-end.
+    pub keys: DlmsKeys,
+    /// Its side of the TLS profile, with its certificate.
+    pub tls: Arc<ClientConfig>,
+    /// Its head-end.
+    pub headend: Target,
+    /// Its flash.
+    pub flash: PathBuf,
+    /// What it measures.
+    pub place: Place,
+    /// The seed of everything random in its world.
+    pub seed: u64,
+    /// Site seconds per wall second, above 0; other than 1 the time base is simulated.
+    pub speed: f64,
+    /// Length of a load-profile interval, seconds.
+    pub profile_period_seconds: u32,
+}
+
+/// What a meter measures.
+#[derive(Debug)]
+pub enum Place {
+    /// A synthetic site.
+    Synthetic(SiteKind),
+    /// A recording, in a loop.
+    Recording(Box<Recording>),
+}
+
+/// A running meter. It stops, with its registers saved, when this is dropped or told to.
+#[derive(Debug)]
+pub struct Device {
+    id: MeterId,
+    inputs: SyncSender<Input>,
+    sampling: Option<JoinHandle<()>>,
+    connecting: tokio::task::JoinHandle<()>,
+}
+
+impl Device {
+    /// Opens the meter's flash and starts to sample and to dial.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then.
+    pub fn start(settings: Settings, runtime: &Handle) -> Result<Self, StartError> {
+        let Settings { identity, keys, tls, headend, flash, place, seed, speed, profile_period_seconds } = settings;
+        if !(speed > 0.0 && speed <= MAX_SPEED) {
+            return Err(StartError::Speed(speed));
+        }
+        let id = identity.id;
+        let mut chip = FileFlash::open(&flash, Layout::STANDARD.size())?;
+        let sync = chip.sync_handle();
+        let broken = |source: meterseal_meter::OpenError<flash::FlashError>| StartError::Meter {
+            path: flash.clone(),
+            source: Box::new(source),
+        };
+
+        let mut start = wall_clock();
+        let time_base = if speed == 1.0 { TimeBase::Wall } else { TimeBase::Simulated };
+        // A simulated clock may be ahead of the wall's: it goes on from where it was.
+        if let Some(saved) = meterseal_meter::saved_time(&mut chip, &Layout::STANDARD).map_err(broken)?
+            && time_base == TimeBase::Simulated
+        {
+            start = start.max(saved);
+        }
+        let site = match &place {
+            Place::Synthetic(kind) => Site::new(*kind, seed, start),
+            Place::Recording(recording) => Site::replay(recording, None, seed, start)?,
+        };
+        let config = Config {
+            profile_period_seconds,
+            time_base,
+            ..Config::new(meterseal_metrology::Config {
+                sample_rate_microhertz: u64::from(Site::SAMPLE_RATE) * 1_000_000,
+                nominal: Nominal::Hz50,
+                period: None,
+                fixed_period: false,
+                window_cycles: Nominal::Hz50.window_cycles(),
+                scale: site.scale(),
+            })
+        };
+        let meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
+        sync.sync()?;
+
+        let (inputs, receiver) = mpsc::sync_channel(INPUTS);
+        let runner = Runner { name: id.to_string(), meter, sync, site, speed, inputs: receiver };
+        let sampling = std::thread::Builder::new()
+            .name(id.to_string())
+            .spawn(move || runner.run())
+            .map_err(StartError::Thread)?;
+        let connecting = runtime.spawn(connection::keep(headend, tls, inputs.clone()));
+        Ok(Self { id, inputs, sampling: Some(sampling), connecting })
+    }
+
+    /// The meter's identifier.
+    pub fn id(&self) -> MeterId {
+        self.id
+    }
+
+    /// Does something to the meter's surroundings.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the meter no longer runs, or does not keep up.
+    pub fn apply(&self, stimulus: Stimulus) -> Result<(), Stopped> {
+        self.inputs.try_send(Input::Stimulus(stimulus)).map_err(|_| Stopped)
+    }
+
+    /// Saves and stops; what was sent before is on its way to the head-end.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // A full queue or an ended thread: dropping our sender alone would not end it, the connection holds another.
+        let mut stop = Input::Stop;
+        while let Err(mpsc::TrySendError::Full(back)) = self.inputs.try_send(stop) {
+            stop = back;
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        if let Some(sampling) = self.sampling.take()
+            && sampling.join().is_err()
+        {
+            tracing::error!(meter = %self.id, "the sampling thread panicked; registers are as of the last save");
+        }
+        self.connecting.abort();
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if self.sampling.is_some() {
+            self.end();
+        }
+    }
+}
+
+/// Random numbers of the operating system.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemRandom;
+
+impl meterseal_meter::Random for SystemRandom {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // Linux answers since early boot; a challenge that could be foreseen would be worse than the end.
+        getrandom::fill(bytes).expect("the operating system's random source answers");
+    }
+}
+
+fn wall_clock() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Why a meter cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its flash file.
+    #[error(transparent)]
+    Flash(#[from] FlashFileError),
+    /// What its flash holds.
+    #[error("the meter in {path} does not start: {source}", path = path.display())]
+    Meter {
+        /// The flash file.
+        path: PathBuf,
+        /// Why.
+        source: Box<meterseal_meter::OpenError<flash::FlashError>>,
+    },
+    /// The recording that it should replay.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A clock that stands still, runs backwards, or faster than a machine can follow.
+    #[error("a site's clock cannot run {0} times as fast as the wall's; give more than 0 and at most {MAX_SPEED}")]
+    Speed(f64),
+    /// No thread to run in.
+    #[error("cannot start the sampling thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The meter does not run any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the meter does not answer")]
+pub struct Stopped;
+
+/// Messages that may wait for the sampling thread.
+const INPUTS: usize = 64;
+/// Site days per wall minute, and a half: about what one core can sample.
+const MAX_SPEED: f64 = 3600.0;

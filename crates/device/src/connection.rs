@@ -1,0 +1,112 @@
+//! The device's connection: keeps dialling the head-end and carries bytes between the stream and the meter's thread.
+//!
+//! Reading and writing go on apart: a peer that does not read cannot stop us from hearing it. A link that takes
+//! bytes and delivers nothing is given up after [`SILENCE`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use meterseal_link::dial::{self, DialLimits, Target};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::runner::Input;
+
+/// Dials for ever.
+pub(crate) async fn keep(headend: Target, tls: Arc<ClientConfig>, inputs: SyncSender<Input>) {
+    let session = async |stream| {
+        let (sender, receiver) = mpsc::channel(OUTBOUND);
+        if deliver(&inputs, Input::Connected(sender)).await.is_err() {
+            return End::Stopped;
+        }
+        let (read, write) = tokio::io::split(stream);
+        let end = tokio::select! {
+            end = receive(read, &inputs) => end,
+            end = send(write, receiver) => end,
+        };
+        // When the meter is gone there is nobody left to tell.
+        let _ = deliver(&inputs, Input::Disconnected).await;
+        end
+    };
+    dial::keep_connected(&headend, &tls, DialLimits::default(), dial::random_jitter, session).await;
+}
+
+async fn receive(mut stream: impl AsyncRead + Unpin, inputs: &SyncSender<Input>) -> End {
+    loop {
+        let mut bytes = Vec::with_capacity(CHUNK);
+        match timeout(SILENCE, stream.read_buf(&mut bytes)).await {
+            Err(_) => return End::Silence,
+            Ok(Ok(0)) => return End::ByPeer,
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return End::Broken(error),
+        }
+        if deliver(inputs, Input::Bytes(bytes)).await.is_err() {
+            return End::Stopped;
+        }
+    }
+}
+
+async fn send(mut stream: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Vec<u8>>) -> End {
+    while let Some(frame) = frames.recv().await {
+        let written = timeout(SILENCE, async {
+            stream.write_all(&frame).await?;
+            stream.flush().await
+        });
+        match written.await {
+            Err(_) => return End::Silence,
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return End::Broken(error),
+        }
+    }
+    // The meter gave the connection up, or stops. A close that fails leaves nothing more to do.
+    let _ = timeout(SILENCE, stream.shutdown()).await;
+    End::ByMeter
+}
+
+/// Puts an input into the thread's queue; waits while it is full, which slows the peer down and nobody else.
+async fn deliver(inputs: &SyncSender<Input>, input: Input) -> Result<(), ()> {
+    let mut input = input;
+    loop {
+        match inputs.try_send(input) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Disconnected(_)) => return Err(()),
+            Err(TrySendError::Full(back)) => input = back,
+        }
+        sleep(FULL_QUEUE).await;
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum End {
+    ByPeer,
+    ByMeter,
+    Silence,
+    Stopped,
+    Broken(std::io::Error),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByPeer => f.write_str("the head-end closed the connection"),
+            Self::ByMeter => f.write_str("the meter closed the connection"),
+            Self::Silence => write!(f, "nothing came through for {SILENCE:?}"),
+            Self::Stopped => f.write_str("the meter has stopped"),
+            Self::Broken(error) => write!(f, "the connection broke: {error}"),
+        }
+    }
+}
+
+/// Frames that may wait for the network.
+const OUTBOUND: usize = 64;
+/// Bytes read at once.
+const CHUNK: usize = 4096;
+/// The head-end asks every second; a minute without a byte means that the way is dead.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Pause before a full queue is tried again.
+const FULL_QUEUE: Duration = Duration::from_millis(2);

@@ -1,0 +1,229 @@
+//! NOR flash kept in a file: what a meter's flash chip is to the device, `flash.bin` is to a virtual one.
+//!
+//! The image is held in memory and written through at once, so that the end of the process loses nothing. The file
+//! is filled when it is made: a disk that runs full later cannot take the meter's memory away. [`FlashSync`] pushes
+//! what was written on to the disk before the meter tells anybody of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use embedded_storage::nor_flash::{
+    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
+};
+
+/// A flash chip in a file.
+#[derive(Debug)]
+pub struct FileFlash {
+    image: Vec<u8>,
+    shared: Arc<Shared>,
+}
+
+/// Brings what a [`FileFlash`] wrote on to the disk. Cheap when nothing was written.
+#[derive(Clone, Debug)]
+pub struct FlashSync {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    file: File,
+    path: PathBuf,
+    dirty: AtomicBool,
+}
+
+impl FileFlash {
+    /// Smallest unit that can be erased, bytes.
+    pub const SECTOR: usize = 4096;
+
+    /// Opens the chip, or makes an erased one of `size` bytes (a multiple of [`Self::SECTOR`]).
+    pub fn open(path: &Path, size: usize) -> Result<Self, FlashFileError> {
+        let fail = |what: &'static str| {
+            let path = path.to_owned();
+            move |source: io::Error| FlashFileError::Io { what, path, source }
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(path).map_err(fail("open"))?;
+        let length = file.metadata().map_err(fail("read the size of"))?.len();
+        let image = if length == 0 {
+            let image = vec![0xFF; size];
+            let made = file.write_all_at(&image, 0).and_then(|()| file.sync_all());
+            if let Err(source) = made {
+                // A half-made chip would be refused at the next start for its size.
+                let _ = std::fs::remove_file(path);
+                return Err(fail("make")(source));
+            }
+            image
+        } else if length == size as u64 {
+            let mut image = Vec::with_capacity(size);
+            file.read_to_end(&mut image).map_err(fail("read"))?;
+            image
+        } else {
+            return Err(FlashFileError::Size { path: path.to_owned(), expected: size, found: length });
+        };
+        let shared = Arc::new(Shared { file, path: path.to_owned(), dirty: AtomicBool::new(false) });
+        Ok(Self { image, shared })
+    }
+
+    /// The handle that brings writes on to the disk.
+    pub fn sync_handle(&self) -> FlashSync {
+        FlashSync { shared: Arc::clone(&self.shared) }
+    }
+
+    fn put(&mut self, offset: usize, end: usize) -> Result<(), FlashError> {
+        self.shared.dirty.store(true, Ordering::Release);
+        self.shared
+            .file
+            .write_all_at(&self.image[offset..end], offset as u64)
+            .map_err(|source| FlashError::Io { path: self.shared.path.clone(), source })
+    }
+}
+
+impl FlashSync {
+    /// Waits until all that was written so far is on the disk.
+    pub fn sync(&self) -> Result<(), FlashFileError> {
+        if self.shared.dirty.swap(false, Ordering::AcqRel) {
+            self.shared.file.sync_data().map_err(|source| {
+                self.shared.dirty.store(true, Ordering::Release);
+                FlashFileError::Io { what: "save", path: self.shared.path.clone(), source }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl ErrorType for FileFlash {
+    type Error = FlashError;
+}
+
+impl ReadNorFlash for FileFlash {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
+        check_read(self, offset, bytes.len()).map_err(FlashError::Misuse)?;
+        let start = offset as usize;
+        bytes.copy_from_slice(&self.image[start..start + bytes.len()]);
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.image.len()
+    }
+}
+
+impl NorFlash for FileFlash {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = Self::SECTOR;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), FlashError> {
+        check_erase(self, from, to).map_err(FlashError::Misuse)?;
+        self.image[from as usize..to as usize].fill(0xFF);
+        self.put(from as usize, to as usize)
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
+        check_write(self, offset, bytes.len()).map_err(FlashError::Misuse)?;
+        let start = offset as usize;
+        // Programming NOR flash can only clear bits.
+        for (cell, byte) in self.image[start..start + bytes.len()].iter_mut().zip(bytes) {
+            *cell &= byte;
+        }
+        self.put(start, start + bytes.len())
+    }
+}
+
+/// What can go wrong with a flash operation.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashError {
+    /// Out of range or not aligned: a defect of the caller.
+    #[error("flash operation refused: {0:?}")]
+    Misuse(NorFlashErrorKind),
+    /// The file could not be written.
+    #[error("cannot write the meter's flash {path}: {source}; check the disk", path = path.display())]
+    Io {
+        /// The flash file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl NorFlashError for FlashError {
+    fn kind(&self) -> NorFlashErrorKind {
+        match self {
+            Self::Misuse(kind) => *kind,
+            Self::Io { .. } => NorFlashErrorKind::Other,
+        }
+    }
+}
+
+/// What can go wrong with the file itself.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashFileError {
+    /// The system refused.
+    #[error("cannot {what} the meter's flash {path}: {source}; check that the folder is writable and has room", path = path.display())]
+    Io {
+        /// The attempt, as a verb.
+        what: &'static str,
+        /// The flash file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another chip, or a file that was cut.
+    #[error("the meter's flash {path} has {found} bytes where {expected} belong; restore it from a copy, or move it away to start a new log", path = path.display())]
+    Size {
+        /// The flash file.
+        path: PathBuf,
+        /// Bytes that this meter's layout needs.
+        expected: usize,
+        /// Bytes found.
+        found: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_there_after_opening_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flash.bin");
+        let mut flash = FileFlash::open(&path, 8192).unwrap();
+        flash.write(4096, &[1, 2, 3, 4]).unwrap();
+        // No orderly end: this is what `kill -9` leaves.
+        std::mem::forget(flash);
+        let mut flash = FileFlash::open(&path, 8192).unwrap();
+        let mut read = [0; 8];
+        flash.read(4096, &mut read).unwrap();
+        assert_eq!(read, [1, 2, 3, 4, 0xFF, 0xFF, 0xFF, 0xFF]);
+        flash.erase(4096, 8192).unwrap();
+        flash.read(4096, &mut read).unwrap();
+        assert_eq!(read, [0xFF; 8]);
+    }
+
+    #[test]
+    fn programming_only_clears_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut flash = FileFlash::open(&folder.path().join("flash.bin"), 4096).unwrap();
+        flash.write(0, &[0b1100; 4]).unwrap();
+        flash.write(0, &[0b1010; 4]).unwrap();
+        let mut read = [0; 4];
+        flash.read(0, &mut read).unwrap();
+        assert_eq!(read, [0b1000; 4]);
+    }
+
+    #[test]
+    fn a_file_of_another_size_is_refused_with_both_sizes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flash.bin");
+        std::fs::write(&path, [0; 5000]).unwrap();
+        let message = FileFlash::open(&path, 8192).unwrap_err().to_string();
+        assert!(message.contains("5000") && message.contains("8192"), "{message}");
+    }
+}
