@@ -8,7 +8,9 @@
 
 mod complex;
 pub mod comtrade;
+pub mod mapping;
 mod random;
+pub mod scaling;
 pub mod site;
 
 pub use site::{Site, SiteKind};

@@ -34,7 +34,10 @@ pub struct Signal {
 impl Signal {
     /// Its value in volts or amperes, from a row's channel values.
     pub fn value(&self, analogs: &[f64]) -> f64 {
-        self.terms.iter().map(|&(channel, factor)| analogs.get(channel).map_or(f64::NAN, |x| x * factor)).sum()
+        self.terms
+            .iter()
+            .map(|&(channel, factor)| analogs.get(channel).map_or(f64::NAN, |x| x * factor))
+            .sum()
     }
 
     /// The channels it is made of, by their place in the recording.
@@ -74,7 +77,9 @@ pub enum Error {
         found: String,
     },
     /// More than one channel for a phase.
-    #[error("{path}: {quantity} can be {candidates}; choose with --map {quantity}=NAME or {quantity}=#NUMBER")]
+    #[error(
+        "{path}: {quantity} can be {candidates}; choose with --map {quantity}=NAME or {quantity}=#NUMBER"
+    )]
     Ambiguous {
         /// The configuration.
         path: String,
@@ -96,13 +101,17 @@ pub enum Error {
         found: String,
     },
     /// A map that cannot be read.
-    #[error("cannot read {part:?} in the map; write V1=NAME,I1=NAME… with V1 to V3, I1 to I3 and IN, or #NUMBER for a name")]
+    #[error(
+        "cannot read {part:?} in the map; write V1=NAME,I1=NAME… with V1 to V3, I1 to I3 and IN, or #NUMBER for a name"
+    )]
     Map {
         /// The part.
         part: String,
     },
     /// A channel whose numbers all become the same value.
-    #[error("{path}, line {line}: channel {channel:?} has the multiplier 0, so it measures nothing; correct it")]
+    #[error(
+        "{path}, line {line}: channel {channel:?} has the multiplier 0, so it measures nothing; correct it"
+    )]
     ZeroMultiplier {
         /// The configuration.
         path: String,
@@ -186,14 +195,16 @@ impl Finder<'_> {
             found: self.list(0..channels.len()),
         };
         if let Some(number) = wanted.strip_prefix('#') {
-            let number = number.trim().parse::<usize>().ok().filter(|number| (1..=channels.len()).contains(number));
+            let number =
+                number.trim().parse::<usize>().ok().filter(|number| (1..=channels.len()).contains(number));
             return number.map(|number| Some(number - 1)).ok_or_else(unknown);
         }
         let with = |matches: &dyn Fn(&str) -> bool| -> Vec<usize> {
             (0..channels.len()).filter(|k| matches(channels[*k].name.trim())).collect()
         };
         let exact = with(&|name| name == wanted);
-        let found = if exact.is_empty() { with(&|name| name.to_lowercase() == wanted.to_lowercase()) } else { exact };
+        let found =
+            if exact.is_empty() { with(&|name| name.to_lowercase() == wanted.to_lowercase()) } else { exact };
         match found[..] {
             [channel] => Ok(Some(channel)),
             [] if wanted.is_empty() || wanted.eq_ignore_ascii_case("none") => Ok(None),
@@ -267,7 +278,10 @@ impl Finder<'_> {
             0 => {}
             1 => candidates[first].push(channels[0]),
             3 => {
-                notes.push(format!("{} have no phase; taken as L1, L2, L3 in this order", self.list(channels.iter().copied())));
+                notes.push(format!(
+                    "{} have no phase; taken as L1, L2, L3 in this order",
+                    self.list(channels.iter().copied())
+                ));
                 for (k, channel) in channels.iter().enumerate() {
                     candidates[first + k].push(*channel);
                 }
@@ -304,7 +318,12 @@ impl Finder<'_> {
     /// Mixed sides and skews change powers: a person should know.
     fn with_notes_on_sides(&self, mut mapping: Mapping) -> Mapping {
         let used = |mapping: &Mapping| -> Vec<usize> {
-            mapping.signals().into_iter().flatten().flat_map(|signal| signal.channels().collect::<Vec<_>>()).collect()
+            mapping
+                .signals()
+                .into_iter()
+                .flatten()
+                .flat_map(|signal| signal.channels().collect::<Vec<_>>())
+                .collect()
         };
         let channels: Vec<&AnalogChannel> = used(&mapping).into_iter().map(|k| &self.channels()[k]).collect();
         let transformed = |side| channels.iter().any(|c| c.side == side && c.primary != c.secondary);
@@ -315,9 +334,12 @@ impl Finder<'_> {
             );
         }
         let skews = channels.iter().map(|channel| channel.skew_us);
-        let (low, high) = skews.fold((f64::MAX, f64::MIN), |(low, high), skew| (low.min(skew), high.max(skew)));
+        let (low, high) =
+            skews.fold((f64::MAX, f64::MIN), |(low, high), skew| (low.min(skew), high.max(skew)));
         if high > low {
-            mapping.notes.push(format!("channels are skewed by up to {} µs, which is not corrected", high - low));
+            mapping
+                .notes
+                .push(format!("channels are skewed by up to {} µs, which is not corrected", high - low));
         }
         mapping
     }
@@ -329,7 +351,8 @@ impl Finder<'_> {
         }
         let factor = self.recording.factor_to(it, self.side.unwrap_or(it.side))?;
         // A person may map a channel whose unit says nothing: then it is in volts or amperes.
-        let unit = names::unit(&it.unit).filter(|(its_kind, _)| *its_kind == kind).map_or(1.0, |(_, factor)| factor);
+        let unit =
+            names::unit(&it.unit).filter(|(its_kind, _)| *its_kind == kind).map_or(1.0, |(_, factor)| factor);
         Ok(Signal { terms: vec![(channel, factor * unit)], name: it.name.clone() })
     }
 
@@ -383,7 +406,10 @@ fn phase_voltages(between: [Option<Signal>; 3], notes: &mut Vec<String>) -> [Opt
         }
         (_, None) => return [None, None, None],
     };
-    notes.push("only voltages between phases were recorded; phase voltages are against the artificial neutral".to_owned());
+    notes.push(
+        "only voltages between phases were recorded; phase voltages are against the artificial neutral"
+            .to_owned(),
+    );
     let third = 1.0 / 3.0;
     [
         Some(Signal::sum(&[(&v12, third), (&v31, -third)])),

@@ -32,7 +32,9 @@ pub enum Error {
         channel: String,
     },
     /// Values beyond what a front end can be made for.
-    #[error("{path}: {quantity} reaches {peak:.3e} {unit}, beyond the {limit:.3e} that can be measured; check multiplier and unit in the configuration, or use --secondary")]
+    #[error(
+        "{path}: {quantity} reaches {peak:.3e} {unit}, beyond the {limit:.3e} that can be measured; check multiplier and unit in the configuration, or use --secondary"
+    )]
     OutOfRange {
         /// The configuration.
         path: String,
@@ -134,7 +136,9 @@ impl<'a> ValueStream<'a> {
         let steps = (self.gap.len() + 1) as f64;
         for (step, (_, values)) in (1..).zip(self.gap.drain(..)) {
             let part = f64::from(step) / steps;
-            let fill = |k: usize| if values[k].is_nan() { before[k] + (after[k] - before[k]) * part } else { values[k] };
+            let fill = |k: usize| {
+                if values[k].is_nan() { before[k] + (after[k] - before[k]) * part } else { values[k] }
+            };
             self.ready.push_back(std::array::from_fn(fill));
         }
         self.ready.push_back(after);
@@ -142,7 +146,8 @@ impl<'a> ValueStream<'a> {
 
     fn missing(&self, row: u64, values: &Values) -> Error {
         let first = self.mapping.signals().into_iter().zip(values).find(|(_, value)| value.is_nan());
-        let channel = first.and_then(|(signal, _)| signal).map_or_else(String::new, |signal| signal.name.clone());
+        let channel =
+            first.and_then(|(signal, _)| signal).map_or_else(String::new, |signal| signal.name.clone());
         Error::Missing { path: self.path.to_owned(), row, channel }
     }
 
@@ -263,7 +268,8 @@ impl Quantizer {
     /// Rounds to counts; what is beyond full scale is clipped, as a converter would.
     pub fn frame(&self, values: &Values) -> Frame {
         let full_scale = f64::from(Frame::FULL_SCALE);
-        let count = |k: usize| (values[k] * self.counts_per_unit[k]).round().clamp(-full_scale, full_scale) as i32;
+        let count =
+            |k: usize| (values[k] * self.counts_per_unit[k]).round().clamp(-full_scale, full_scale) as i32;
         Frame { voltage: std::array::from_fn(count), current: std::array::from_fn(|k| count(3 + k)) }
     }
 }
@@ -271,8 +277,11 @@ impl Quantizer {
 /// The side that all mapped channels are on, where it is the same for all.
 pub fn common_side(recording: &Recording, mapping: &Mapping) -> Option<Side> {
     let signals = mapping.signals();
-    let mut sides =
-        signals.iter().flatten().flat_map(|signal| signal.channels()).map(|k| recording.config().analogs[k].side);
+    let mut sides = signals
+        .iter()
+        .flatten()
+        .flat_map(|signal| signal.channels())
+        .map(|k| recording.config().analogs[k].side);
     let first = sides.next()?;
     sides.all(|side| side == first).then_some(first)
 }

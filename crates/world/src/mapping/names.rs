@@ -37,14 +37,25 @@ pub(super) fn unit(text: &str) -> Option<(Kind, f64)> {
     let word = |word: &str| -> Option<Kind> {
         match word {
             "v" | "volt" | "volts" | "vrms" | "vac" | "vpk" | "vpeak" => Some(Kind::Voltage),
-            "a" | "amp" | "amps" | "ampere" | "amperes" | "ampère" | "arms" | "aac" | "apk" | "apeak" => Some(Kind::Current),
+            "a" | "amp" | "amps" | "ampere" | "amperes" | "ampère" | "arms" | "aac" | "apk" | "apeak" => {
+                Some(Kind::Current)
+            }
             _ => None,
         }
     };
     if let Some(kind) = word(&lower) {
         return Some((kind, 1.0));
     }
-    let factors = [("kilo", 1e3), ("milli", 1e-3), ("micro", 1e-6), ("mega", 1e6), ("k", 1e3), ("µ", 1e-6), ("μ", 1e-6), ("u", 1e-6)];
+    let factors = [
+        ("kilo", 1e3),
+        ("milli", 1e-3),
+        ("micro", 1e-6),
+        ("mega", 1e6),
+        ("k", 1e3),
+        ("µ", 1e-6),
+        ("μ", 1e-6),
+        ("u", 1e-6),
+    ];
     for (prefix, factor) in factors {
         if let Some(kind) = lower.strip_prefix(prefix).and_then(word) {
             return Some((kind, factor));
@@ -68,7 +79,8 @@ pub(super) fn place(channel: &AnalogChannel, kind: Kind) -> Option<Place> {
 
 fn by_words(text: &str, kind: Kind) -> Option<Place> {
     let joined: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
-    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let letters: &[&str] = match kind {
         Kind::Voltage => &["VOLTAGE", "VOLT", "U", "V", "E"],
         Kind::Current => &["CURRENT", "AMP", "I"],
@@ -81,7 +93,8 @@ fn by_words(text: &str, kind: Kind) -> Option<Place> {
         })
     };
     let plain = |word: &str| {
-        let rest = ["PHASE", "PH", "LINE"].iter().find_map(|prefix| word.strip_prefix(prefix)).unwrap_or(word);
+        let rest =
+            ["PHASE", "PH", "LINE"].iter().find_map(|prefix| word.strip_prefix(prefix)).unwrap_or(word);
         by_letters(rest)
     };
     // The whole first (`V-A`, `UL1-L2`), then a word with the quantity's letter, then a bare phase.
