@@ -128,7 +128,16 @@ impl<'a> Rows<'a> {
             let ended = line.last() == Some(&b'\n');
             let text = trim(&line);
             if !text.is_empty() {
-                self.parse_line(text, columns, ended)?;
+                self.parse_line(text, columns, ended).map_err(|error| {
+                    // A value that makes no sense is no wonder where the columns are others.
+                    let found = text.split(|byte| *byte == b',').count();
+                    match error {
+                        Error::Value { .. } if found > columns => {
+                            self.other_columns(columns, &format!("{found} columns"))
+                        }
+                        error => error,
+                    }
+                })?;
                 break true;
             }
         };
