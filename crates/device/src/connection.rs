@@ -11,28 +11,34 @@ use std::time::Duration;
 use meterseal_link::dial::{self, DialLimits, Target};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 
 use crate::runner::Input;
 
-/// Dials for ever.
+/// Dials until the meter has stopped.
 pub(crate) async fn keep(headend: Target, tls: Arc<ClientConfig>, inputs: SyncSender<Input>) {
+    let stopped = Notify::new();
     let session = async |stream| {
         let (sender, receiver) = mpsc::channel(OUTBOUND);
-        if deliver(&inputs, Input::Connected(sender)).await.is_err() {
-            return End::Stopped;
-        }
-        let (read, write) = tokio::io::split(stream);
-        let end = tokio::select! {
-            end = receive(read, &inputs) => end,
-            end = send(write, receiver) => end,
+        let end = if deliver(&inputs, Input::Connected(sender)).await.is_ok() {
+            let (read, write) = tokio::io::split(stream);
+            tokio::select! {
+                end = receive(read, &inputs) => end,
+                end = send(write, receiver) => end,
+            }
+        } else {
+            End::Stopped
         };
-        // When the meter is gone there is nobody left to tell.
-        let _ = deliver(&inputs, Input::Disconnected).await;
+        if deliver(&inputs, Input::Disconnected).await.is_err() {
+            stopped.notify_one();
+        }
         end
     };
-    dial::keep_connected(&headend, &tls, DialLimits::default(), dial::random_jitter, session).await;
+    tokio::select! {
+        _ = dial::keep_connected(&headend, &tls, DialLimits::default(), dial::random_jitter, session) => {}
+        () = stopped.notified() => {}
+    }
 }
 
 async fn receive(mut stream: impl AsyncRead + Unpin, inputs: &SyncSender<Input>) -> End {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meterseal_link::dial::Target;
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
@@ -138,32 +138,41 @@ impl Device {
         self.inputs.try_send(Input::Stimulus(stimulus)).map_err(|_| Stopped)
     }
 
-    /// Saves and stops; what was sent before is on its way to the head-end.
-    pub fn stop(mut self) {
-        self.end();
+    /// Saves and stops. What the meter says last, that it goes down, is given a moment to reach the head-end.
+    pub async fn stop(mut self) {
+        self.tell_to_stop();
+        if let Some(sampling) = self.sampling.take() {
+            let id = self.id;
+            // A task that panicked has been told of by the thread's own join.
+            let _ = tokio::task::spawn_blocking(move || join(id, sampling)).await;
+        }
+        // Not connected, it would wait to dial again: then there is nobody to tell.
+        let _ = tokio::time::timeout(LAST_WORDS, &mut self.connecting).await;
     }
 
-    fn end(&mut self) {
-        // A full queue or an ended thread: dropping our sender alone would not end it, the connection holds another.
+    fn tell_to_stop(&self) {
+        // A full queue empties within a block of samples; an ended thread needs no telling.
         let mut stop = Input::Stop;
         while let Err(mpsc::TrySendError::Full(back)) = self.inputs.try_send(stop) {
             stop = back;
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(2));
         }
-        if let Some(sampling) = self.sampling.take()
-            && sampling.join().is_err()
-        {
-            tracing::error!(meter = %self.id, "the sampling thread panicked; registers are as of the last save");
-        }
-        self.connecting.abort();
     }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
-        if self.sampling.is_some() {
-            self.end();
+        if let Some(sampling) = self.sampling.take() {
+            self.tell_to_stop();
+            join(self.id, sampling);
         }
+        self.connecting.abort();
+    }
+}
+
+fn join(id: MeterId, sampling: JoinHandle<()>) {
+    if sampling.join().is_err() {
+        tracing::error!(meter = %id, "the sampling thread panicked; registers are as of the last save");
     }
 }
 
@@ -213,6 +222,8 @@ pub enum StartError {
 #[error("the meter does not answer")]
 pub struct Stopped;
 
+/// How long a stopping meter's last message may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Messages that may wait for the sampling thread.
 const INPUTS: usize = 64;
 /// Site days per wall minute, and a half: about what one core can sample.

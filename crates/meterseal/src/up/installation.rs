@@ -1,0 +1,167 @@
+//! What the first `up` makes in the data folder and every later one finds: authorities, identities, keys, marks.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use meterseal_link::{Identity, Pki, pki::IssuedIdentity};
+use meterseal_model::{Digest384, MeterId, UnixMillis};
+use meterseal_seal::Mark;
+use sha2::{Digest, Sha384};
+use zeroize::Zeroizing;
+
+use super::data_folder::{DataFolder, write_private};
+
+/// The authorities of this installation and the folder that they live in.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    folder: DataFolder,
+    pki: Pki,
+}
+
+/// What one meter owns.
+#[derive(Debug)]
+pub(crate) struct MeterFiles {
+    pub(crate) identity: Identity,
+    /// Encryption key, then authentication key.
+    pub(crate) dlms: Zeroizing<[u8; 64]>,
+    pub(crate) flash: PathBuf,
+    pub(crate) folder: PathBuf,
+}
+
+impl Installation {
+    /// Opens or makes the installation in `path`.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let folder = DataFolder::open(path)?;
+        let pki = Pki::open_or_create(&folder.path().join("pki"))?;
+        Ok(Self { folder, pki })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// The head-end's identity and its folder.
+    pub(crate) fn headend(&self) -> Result<(Identity, PathBuf)> {
+        let folder = self.folder.folder("headend")?;
+        let identity = identity(&folder, || self.pki.issue_headend(HEADEND_NAME))?;
+        Ok((identity, folder))
+    }
+
+    /// A meter's identity, keys and flash.
+    pub(crate) fn meter(&self, id: MeterId) -> Result<MeterFiles> {
+        let folder = self.folder.folder(&format!("meters/{id}"))?;
+        let identity = identity(&folder, || self.pki.issue_meter(id))?;
+        let dlms = dlms_keys(&folder.join("dlms.key"))?;
+        Ok(MeterFiles { identity, dlms, flash: folder.join("flash.bin"), folder })
+    }
+
+    /// A development mark for the running program: it claims nothing and lists every requirement as not tested
+    /// (design, decision 14). Signed anew at each start, for this image only.
+    pub(crate) fn development_mark(&self, device_type: &str, firmware: Digest384) -> Result<Vec<u8>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970; set it")?;
+        let now = i64::try_from(now.as_millis()).context("the clock is out of range; set it")?;
+        let mark = Mark::development(
+            device_type,
+            "virtual",
+            firmware,
+            "development authority of this data folder",
+            UnixMillis(now - CLOCK_TOLERANCE_MS),
+            UnixMillis(now + MARK_VALIDITY_MS),
+        );
+        let signed = mark.sign(&self.pki.certification_signer()?)?;
+        let path = self.folder.folder("headend/marks")?.join("development.mark.cbor");
+        write_private(&path, &signed).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(signed)
+    }
+}
+
+/// SHA-384 of the running program, which is the firmware of the meters that run in it.
+pub(crate) fn own_digest() -> Result<Digest384> {
+    // The link leads to the very file that runs, even where the path now holds another build.
+    let mut program = File::open("/proc/self/exe").context("cannot read the running program")?;
+    let mut hash = Sha384::new();
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        match program.read(&mut chunk).context("cannot read the running program")? {
+            0 => return Ok(Digest384(hash.finalize().into())),
+            length => hash.update(&chunk[..length]),
+        }
+    }
+}
+
+fn identity(folder: &Path, issue: impl FnOnce() -> Result<IssuedIdentity, meterseal_link::PkiError>) -> Result<Identity> {
+    if !folder.join("certificate.pem").exists() {
+        issue()?.save(folder)?;
+    }
+    Ok(Identity::load(folder)?)
+}
+
+/// Reads a meter's two AES-256 keys, or makes them: 128 hexadecimal digits.
+fn dlms_keys(path: &Path) -> Result<Zeroizing<[u8; 64]>> {
+    let mut keys = Zeroizing::new([0; 64]);
+    if !path.exists() {
+        getrandom::fill(&mut keys[..]).context("the operating system gave no random numbers")?;
+        let text: Zeroizing<String> = Zeroizing::new(keys.iter().map(|byte| format!("{byte:02x}")).collect());
+        write_private(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        return Ok(keys);
+    }
+    let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?);
+    let digits = text.trim_end().as_bytes();
+    let wrong = || format!("{} does not hold 128 hexadecimal digits; restore it from a copy", path.display());
+    if digits.len() != 128 {
+        bail!(wrong());
+    }
+    for (key, pair) in keys.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).with_context(wrong)?;
+        *key = u8::from_str_radix(pair, 16).with_context(wrong)?;
+    }
+    Ok(keys)
+}
+
+/// The head-end's name in its certificate.
+pub(crate) const HEADEND_NAME: &str = "local";
+
+const CLOCK_TOLERANCE_MS: i64 = 60_000;
+/// A development image changes often; a quarter of a year is long for one.
+const MARK_VALIDITY_MS: i64 = 90 * 24 * 3_600_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_damage_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dlms.key");
+        let made = dlms_keys(&path).unwrap();
+        assert_ne!(*made, [0; 64]);
+        assert_eq!(dlms_keys(&path).unwrap(), made);
+        for damaged in ["", "00", &"zz".repeat(64), &"é".repeat(64)] {
+            fs::write(&path, damaged).unwrap();
+            let message = format!("{:#}", dlms_keys(&path).unwrap_err());
+            assert!(message.contains("dlms.key"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_second_opening_finds_the_same_identities() {
+        let parent = tempfile::tempdir().unwrap();
+        let id = "MSL0000000001".parse().unwrap();
+        let chains: Vec<_> = (0..2)
+            .map(|_| {
+                let installation = Installation::open(&parent.path().join("data")).unwrap();
+                let meter = installation.meter(id).unwrap().identity;
+                let (headend, _) = installation.headend().unwrap();
+                (meter.chain().to_vec(), headend.chain().to_vec())
+            })
+            .collect();
+        assert_eq!(chains[0], chains[1]);
+    }
+}

@@ -1,0 +1,193 @@
+//! `meterseal up`: three virtual meters, a head-end and its page in one process, with nothing to configure.
+//!
+//! Head-end first, so that its addresses are known; then the meters, which dial it over a real socket. Ctrl-C stops
+//! the meters first, so that what they say last is still stored.
+
+mod data_folder;
+mod installation;
+mod sites;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use meterseal_device::{Device, Place, Settings};
+use meterseal_headend::{Config, Headend, MeterEntry};
+use meterseal_link::dial::Target;
+use meterseal_link::tls;
+use meterseal_model::{Digest384, SystemTitle, TimeBase};
+use meterseal_seal::Scope;
+use meterseal_world::comtrade::Recording;
+use meterseal_world::site::SiteKind;
+use tokio::signal::unix::{SignalKind, signal};
+
+use installation::{HEADEND_NAME, Installation, MeterFiles};
+use sites::{PLANS, Plan, Sites};
+
+/// Start three virtual meters, a head-end and its page
+///
+/// The first start makes keys, certificates and a data folder; later ones go on where the last one stopped. Ctrl-C
+/// stops.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folder for keys, meters' flash and the head-end's database
+    #[arg(long, value_name = "DIR", default_value = "meterseal-data")]
+    data: PathBuf,
+    /// Address of the page, on this machine's loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Address that meters dial
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4059")]
+    gateway: SocketAddr,
+    /// COMTRADE recording that the factory replays, in place of its synthetic load
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+    /// How many times faster than the wall's the home's clock runs
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    speed: f64,
+}
+
+pub(crate) fn run(arguments: &Args) -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_FILTER.into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(arguments))
+}
+
+async fn serve(arguments: &Args) -> Result<()> {
+    // Whatever can be refused is refused before anything starts.
+    let recording = arguments.recording.as_deref().map(Recording::open).transpose()?;
+    let installation = Installation::open(&arguments.data)?;
+    let firmware = installation::own_digest()?;
+    let meters = PLANS
+        .iter()
+        .map(|plan| Ok((plan, installation.meter(plan.id())?)))
+        .collect::<Result<Vec<(&Plan, MeterFiles)>>>()?;
+
+    let sites = Arc::new(Sites::default());
+    let (identity, data_dir) = installation.headend()?;
+    let headend = Headend::start(Config {
+        data_dir,
+        gateway_listen: arguments.gateway,
+        page_listen: arguments.listen,
+        identity,
+        trust: installation.pki().trust(),
+        system_title: HEADEND_TITLE,
+        meters: meters.iter().map(|(plan, files)| entry(plan, files, arguments.speed)).collect(),
+        marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
+        certification_keys: vec![installation.pki().certification_key().clone()],
+        virtual_sites: Some(Arc::clone(&sites) as _),
+    })
+    .await?;
+
+    let mut recording = recording;
+    for (plan, files) in meters {
+        let place = match recording.take_if(|_| plan.kind == SiteKind::Factory) {
+            Some(recording) => Place::Recording(Box::new(recording)),
+            None => Place::Synthetic(plan.kind),
+        };
+        let settings = settings(plan, files, place, firmware, &installation, &headend, arguments.speed)?;
+        sites.add(Device::start(settings, &tokio::runtime::Handle::current())?);
+    }
+
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for a signal")?;
+    announce(&headend, &installation)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    let stopping: Vec<_> = sites.take().into_iter().map(|device| tokio::spawn(device.stop())).collect();
+    for device in stopping {
+        device.await.context("a meter did not stop in order; its registers are as of the last save")?;
+    }
+    headend.shutdown().await;
+    say("stopped; the next `meterseal up` goes on from here")
+}
+
+fn announce(headend: &Headend, installation: &Installation) -> Result<()> {
+    say(&format!(
+        "page      {}\ngateway   {} (TLS 1.3, DLMS/COSEM)\ndata      {}",
+        headend.page_url(),
+        headend.gateway_addr(),
+        installation.path().display()
+    ))
+}
+
+/// Prints at once, also into a pipe.
+fn say(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to standard output")
+}
+
+fn time_base(plan: &Plan, speed: f64) -> TimeBase {
+    if plan.kind == SiteKind::HomeSolar && speed != 1.0 { TimeBase::Simulated } else { TimeBase::Wall }
+}
+
+fn entry(plan: &Plan, files: &MeterFiles, speed: f64) -> MeterEntry {
+    let (encryption, authentication) = keys(files);
+    MeterEntry {
+        id: plan.id(),
+        name: plan.name.to_owned(),
+        site: plan.site.to_owned(),
+        is_virtual: true,
+        time_base: time_base(plan, speed),
+        keys: meterseal_link::DlmsKeys { encryption, authentication },
+        allowed_scopes: vec![Scope::Development],
+    }
+}
+
+fn settings(
+    plan: &Plan,
+    files: MeterFiles,
+    place: Place,
+    firmware: Digest384,
+    installation: &Installation,
+    headend: &Headend,
+    speed: f64,
+) -> Result<Settings> {
+    let (encryption, authentication) = keys(&files);
+    Ok(Settings {
+        identity: meterseal_meter::Identity {
+            id: plan.id(),
+            device_type: DEVICE_TYPE.to_owned(),
+            firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
+            firmware_digest: firmware,
+        },
+        keys: meterseal_meter::DlmsKeys { encryption, authentication },
+        tls: tls::meter_config(&files.identity, &installation.pki().trust())
+            .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?,
+        headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
+        flash: files.flash,
+        place,
+        seed: plan.serial,
+        speed: if time_base(plan, speed) == TimeBase::Simulated { speed } else { 1.0 },
+        profile_period_seconds: PROFILE_PERIOD_SECONDS,
+    })
+}
+
+fn keys(files: &MeterFiles) -> ([u8; 32], [u8; 32]) {
+    let (mut encryption, mut authentication) = ([0; 32], [0; 32]);
+    encryption.copy_from_slice(&files.dlms[..32]);
+    authentication.copy_from_slice(&files.dlms[32..]);
+    (encryption, authentication)
+}
+
+/// The device type that marks name.
+const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
+/// Letters of the meters' maker, then bytes that no serial number has.
+const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
+/// A minute, so that a visitor sees profile rows arrive.
+const PROFILE_PERIOD_SECONDS: u32 = 60;
+/// What the person at the terminal should know of, and no more; `RUST_LOG` changes it.
+const LOG_FILTER: &str = "warn";
