@@ -1,3 +1,32 @@
+//! The meter, sans-I/O: it takes samples, sensor readings, time and bytes from a connection, and gives bytes.
+//!
+//! Read [`Meter`] first: it is all that a device needs. Behind it, in this order: `tamper` turns sensor readings into
+//! events, `inner` keeps registers, security log and load profile, `records` and `flash` put them through any power
+//! cut, `cosem` shows them as the objects of `meterseal_model::objects`, and `dlms` speaks with the head-end.
+//!
+//! Nothing here waits, and nothing is sent that is not in flash first.
+
 #![no_std]
 #![forbid(unsafe_code)]
-//! placeholder
+
+extern crate alloc;
+
+mod clock;
+mod config;
+mod cosem;
+mod dlms;
+mod error;
+mod flash;
+mod inner;
+mod interval;
+mod meter;
+mod records;
+mod storage;
+mod tamper;
+
+pub use config::{Config, DlmsKeys, Identity, Random};
+pub use error::{OpenError, ProtocolError};
+pub use flash::{Layout, SECTOR_BYTES, StorageError};
+pub use meter::Meter;
+pub use records::{ProfileRow, SecurityEntry};
+pub use tamper::Thresholds;

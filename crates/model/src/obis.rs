@@ -76,6 +76,21 @@ impl Obis {
     pub const REACTIVE_ENERGY_IMPORT: Self = Self::electricity(3, 8, 0);
     /// Reactive energy export (−R: quadrants III and IV).
     pub const REACTIVE_ENERGY_EXPORT: Self = Self::electricity(4, 8, 0);
+    /// Reactive energy of quadrants I to IV.
+    pub const QUADRANT_ENERGY: [Self; 4] = [
+        Self::electricity(5, 8, 0),
+        Self::electricity(6, 8, 0),
+        Self::electricity(7, 8, 0),
+        Self::electricity(8, 8, 0),
+    ];
+    /// Active energy import of L1, L2, L3.
+    pub const PHASE_ENERGY_IMPORT: [Self; 3] =
+        [Self::electricity(21, 8, 0), Self::electricity(41, 8, 0), Self::electricity(61, 8, 0)];
+    /// Active energy export of L1, L2, L3.
+    pub const PHASE_ENERGY_EXPORT: [Self; 3] =
+        [Self::electricity(22, 8, 0), Self::electricity(42, 8, 0), Self::electricity(62, 8, 0)];
+    /// Apparent power, total.
+    pub const APPARENT_POWER: Self = Self::electricity(9, 7, 0);
     /// Active power import, total (+P).
     pub const ACTIVE_POWER_IMPORT: Self = Self::electricity(1, 7, 0);
     /// Active power export, total (−P).

@@ -1,0 +1,85 @@
+//! What a meter is, whose keys it holds, and how it is set up.
+
+use alloc::string::String;
+use core::fmt;
+
+use meterseal_model::{Digest384, MeterId, TimeBase};
+use zeroize::Zeroize;
+
+use crate::Layout;
+use crate::tamper::Thresholds;
+
+/// What a meter says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its identifier, printed on it and in its certificate.
+    pub id: MeterId,
+    /// The device type that a mark names. At most 128 bytes are shown.
+    pub device_type: String,
+    /// The running firmware's version. At most 128 bytes are shown.
+    pub firmware_version: String,
+    /// The running firmware's digest.
+    pub firmware_digest: Digest384,
+}
+
+/// One role's pair of global DLMS keys in security suite 2 (AES-256). Cleared when dropped.
+#[derive(Clone)]
+pub struct DlmsKeys {
+    /// The global unicast encryption key.
+    pub encryption: [u8; 32],
+    /// The global authentication key.
+    pub authentication: [u8; 32],
+}
+
+impl fmt::Debug for DlmsKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DlmsKeys(…)")
+    }
+}
+
+impl Drop for DlmsKeys {
+    fn drop(&mut self) {
+        self.encryption.zeroize();
+        self.authentication.zeroize();
+    }
+}
+
+/// How a meter is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The measuring core's settings.
+    pub metrology: meterseal_metrology::Config,
+    /// The load profile's interval: 60 to 86 400 s, aligned to the clock.
+    pub profile_period_seconds: u32,
+    /// How often the energy registers go to flash: 100 ms or more. At most this much energy is lost with the power.
+    pub register_save_interval_ms: u32,
+    /// When the sensors' readings become tamper events.
+    pub thresholds: Thresholds,
+    /// Which clock the timestamps that the meter is given follow.
+    pub time_base: TimeBase,
+    /// How the flash is divided. Part of its format: it cannot change later.
+    pub layout: Layout,
+    /// The reader role's keys; without them nobody can associate as a reader.
+    pub reader_keys: Option<DlmsKeys>,
+}
+
+impl Config {
+    /// Quarter-hour intervals, a save a second, standard thresholds and layout, the wall clock, no reader.
+    pub const fn new(metrology: meterseal_metrology::Config) -> Self {
+        Self {
+            metrology,
+            profile_period_seconds: 900,
+            register_save_interval_ms: 1000,
+            thresholds: Thresholds::STANDARD,
+            time_base: TimeBase::Wall,
+            layout: Layout::STANDARD,
+            reader_keys: None,
+        }
+    }
+}
+
+/// A source of unpredictable bytes, for challenges.
+pub trait Random {
+    /// Fills the buffer with unpredictable bytes.
+    fn fill(&mut self, bytes: &mut [u8]);
+}

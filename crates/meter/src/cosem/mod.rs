@@ -1,0 +1,186 @@
+//! The COSEM objects as the DLMS engine sees them: rights from the object table, values from the meter.
+
+mod association;
+mod profile;
+mod values;
+
+use alloc::boxed::Box;
+
+use dlms_cosem_rs::acse::UserDiagnostic;
+use dlms_cosem_rs::axdr::{Data, DateTime};
+use dlms_cosem_rs::codec::{Encode, Writer};
+use dlms_cosem_rs::cosem::{AttributeAccess, MethodAccess};
+use dlms_cosem_rs::server::{AuditEvent, ObjectStore, StoreResult};
+use dlms_cosem_rs::xdlms::{DataAccessResult, SelectiveAccess};
+use embedded_storage::nor_flash::NorFlash;
+use meterseal_model::objects::{self, Access, Class, Object};
+use meterseal_model::{Obis, Role, UnixMillis};
+
+use crate::clock;
+use crate::inner::Inner;
+use crate::records::SecurityEntry;
+
+/// One role's view of the meter. The meter itself is lent to it for the time of a request.
+pub(crate) struct Store<F: NorFlash> {
+    pub(crate) role: Role,
+    pub(crate) inner: Option<Box<Inner<F>>>,
+    /// An association was refused for its credentials.
+    pub(crate) refused: bool,
+}
+
+impl<F: NorFlash> ObjectStore for Store<F> {
+    fn get_attribute(
+        &self,
+        class_id: u16,
+        logical_name: dlms_cosem_rs::obis::Obis,
+        attribute_id: i8,
+        selective_access: Option<SelectiveAccess<'_>>,
+        w: &mut dyn Writer,
+    ) -> StoreResult<()> {
+        let inner = self.inner.as_deref().ok_or(DataAccessResult::TemporaryFailure)?;
+        let object = object(class_id, logical_name)?;
+        if attribute_id == 1 {
+            return put(w, Data::OctetString(&object.obis.0));
+        }
+        let is_buffer = object.class == Class::ProfileGeneric && attribute_id == 2;
+        match object.class {
+            _ if selective_access.is_some() && !is_buffer => Err(DataAccessResult::ScopeOfAccessViolated),
+            Class::ProfileGeneric => profile::get(inner, object, attribute_id, selective_access, w),
+            Class::AssociationLn => association::get(inner, self.role, attribute_id, w),
+            _ => values::get(inner, object, attribute_id, w),
+        }
+    }
+
+    fn set_attribute(
+        &mut self,
+        class_id: u16,
+        logical_name: dlms_cosem_rs::obis::Obis,
+        attribute_id: i8,
+        selective_access: Option<SelectiveAccess<'_>>,
+        value: Data<'_>,
+    ) -> StoreResult<()> {
+        let inner = self.inner.as_deref_mut().ok_or(DataAccessResult::TemporaryFailure)?;
+        let object = object(class_id, logical_name)?;
+        if selective_access.is_some() || attribute_id != 2 {
+            return Err(DataAccessResult::ScopeOfAccessViolated);
+        }
+        let number = || value.as_u64().ok_or(DataAccessResult::TypeUnmatched);
+        let accepted = match object.obis {
+            Obis::COMMITTED_SECURITY_LOG => inner.commit_log(number()?),
+            Obis::COMMITTED_LOAD_PROFILE => inner.commit_profile(number()?),
+            Obis::ALARM_REGISTER => {
+                let kept = u32::try_from(number()?).map_err(|_| DataAccessResult::TypeUnmatched)?;
+                inner.clear_alarms(kept).map(|()| true)
+            }
+            Obis::CLOCK => {
+                let time = clock::timestamp(value).ok_or(DataAccessResult::TypeUnmatched)?;
+                inner.set_clock(time).map(|()| true)
+            }
+            _ => return Err(DataAccessResult::ReadWriteDenied),
+        };
+        match accepted {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DataAccessResult::ScopeOfAccessViolated),
+            Err(_) => Err(DataAccessResult::HardwareFault),
+        }
+    }
+
+    fn attribute_access(
+        &self,
+        class_id: u16,
+        logical_name: dlms_cosem_rs::obis::Obis,
+        attribute_id: i8,
+    ) -> AttributeAccess {
+        let Some(object) = objects::find(class_id, Obis(logical_name.0)) else {
+            // Let through to be answered with "object undefined".
+            return AttributeAccess::READ | AttributeAccess::WRITE;
+        };
+        match object.attribute(attribute_id).map(|attribute| attribute.rights.of(self.role)) {
+            Some(Access::Read) => AttributeAccess::READ,
+            Some(Access::ReadWrite) => AttributeAccess::READ | AttributeAccess::WRITE,
+            Some(Access::None) | None => AttributeAccess::empty(),
+        }
+    }
+
+    fn method_access(
+        &self,
+        class_id: u16,
+        logical_name: dlms_cosem_rs::obis::Obis,
+        method_id: i8,
+    ) -> MethodAccess {
+        // The one method there is, the answer to the challenge, is the engine's own and only during association.
+        let method =
+            objects::find(class_id, Obis(logical_name.0)).and_then(|object| object.method(method_id));
+        match method.map(|method| method.rights.of(self.role)) {
+            Some(Access::Read | Access::ReadWrite) => MethodAccess::ACCESS,
+            Some(Access::None) | None => MethodAccess::empty(),
+        }
+    }
+
+    fn audit(&mut self, event: AuditEvent) {
+        if matches!(
+            event,
+            AuditEvent::AssociationRefused { diagnostic: UserDiagnostic::AuthenticationFailure }
+        ) {
+            self.refused = true;
+        }
+    }
+}
+
+impl<F: NorFlash> Inner<F> {
+    pub(crate) fn date_time(&self, time: UnixMillis) -> DateTime {
+        clock::date_time(time, self.time_base)
+    }
+
+    /// The body of an entry's push: [`objects::PUSH_COLUMNS`] as a structure.
+    pub(crate) fn push_body(
+        &self,
+        entry: &SecurityEntry,
+        w: &mut dyn Writer,
+    ) -> dlms_cosem_rs::codec::Result<()> {
+        let id = alloc::format!("{}", self.identity.id);
+        structure(w, objects::PUSH_COLUMNS.len())?;
+        Data::OctetString(&Obis::ALARM_PUSH_SETUP.0).encode(w)?;
+        Data::OctetString(id.as_bytes()).encode(w)?;
+        Data::Long64Unsigned(entry.sequence).encode(w)?;
+        Data::OctetString(&self.date_time(entry.time).to_bytes()).encode(w)?;
+        Data::Unsigned(entry.code as u8).encode(w)?;
+        Data::Long64(entry.extreme).encode(w)?;
+        Data::Long64Unsigned(entry.uptime_ms).encode(w)
+    }
+}
+
+fn object(class_id: u16, logical_name: dlms_cosem_rs::obis::Obis) -> StoreResult<&'static Object> {
+    objects::find(class_id, Obis(logical_name.0)).ok_or(DataAccessResult::ObjectUndefined)
+}
+
+/// Writes a value. It fails only where the answer would be longer than the meter can build.
+fn put(w: &mut dyn Writer, value: Data<'_>) -> StoreResult<()> {
+    value.encode(w).map_err(|_| DataAccessResult::ScopeOfAccessViolated)
+}
+
+fn raw(w: &mut dyn Writer, bytes: &[u8]) -> StoreResult<()> {
+    w.write_bytes(bytes).map_err(|_| DataAccessResult::ScopeOfAccessViolated)
+}
+
+/// The head of a structure; its elements follow.
+fn structure(w: &mut dyn Writer, elements: usize) -> dlms_cosem_rs::codec::Result<()> {
+    w.write_u8(0x02)?;
+    w.write_length(elements)
+}
+
+/// The head of an array; its elements follow.
+fn array(w: &mut dyn Writer, elements: usize) -> dlms_cosem_rs::codec::Result<()> {
+    w.write_u8(0x01)?;
+    w.write_length(elements)
+}
+
+/// Like [`structure`], for values.
+fn put_structure(w: &mut dyn Writer, elements: usize) -> StoreResult<()> {
+    structure(w, elements).map_err(|_| DataAccessResult::ScopeOfAccessViolated)
+}
+
+/// Like [`array`], for values.
+fn put_array(w: &mut dyn Writer, elements: usize) -> StoreResult<()> {
+    array(w, elements).map_err(|_| DataAccessResult::ScopeOfAccessViolated)
+}

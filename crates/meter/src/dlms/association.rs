@@ -1,0 +1,252 @@
+//! One client role's association: the engine, its counters and what goes through it.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use dlms_cosem_rs::acse::AuthMechanism;
+use dlms_cosem_rs::axdr::Data;
+use dlms_cosem_rs::codec::ErrorKind;
+use dlms_cosem_rs::security::{RustCryptoProvider, SecurityPolicy, SecuritySuite, SystemTitle};
+use dlms_cosem_rs::server::{PushSender, Server, ServerConfig, ServerState};
+use dlms_cosem_rs::xdlms::Conformance;
+use embedded_storage::nor_flash::NorFlash;
+use meterseal_model::{EventCode, Role};
+
+use super::form;
+use super::provider::{CHALLENGE_BYTES, Provider, Sealing, key_ring};
+use crate::cosem::Store;
+use crate::inner::Inner;
+use crate::records::Peer;
+use crate::{DlmsKeys, ProtocolError};
+
+/// The longest message that the meter accepts, and announces.
+pub(crate) const REQUEST_MAX: u16 = 4096;
+
+/// The longest value that the meter builds: about 100 rows of the load profile. Longer than one message, it goes
+/// out in blocks.
+pub(crate) const VALUE_MAX: usize = 8192;
+
+/// Room around a block of [`VALUE_MAX`] bytes: headers, protection and the general form's system title.
+const RESPONSE_MAX: usize = VALUE_MAX + 128;
+
+/// The most invocation counters that one request can spend (HLS: the proof and the answer around it).
+const COUNTERS_PER_REQUEST: u32 = 4;
+
+const POLICY: SecurityPolicy = SecurityPolicy::authenticated_encrypted(SecuritySuite::Suite2);
+
+pub(crate) struct Association<F: NorFlash> {
+    role: Role,
+    server: Server<Store<F>, Provider, VALUE_MAX>,
+    sealing: Sealing,
+    /// One event of each kind per association: a peer must not be able to fill the log.
+    undecryptable_logged: bool,
+    replay_logged: bool,
+    /// Whether the client agreed to `general-protection`, without which it cannot be sent a push. Known once tried.
+    push_refused: bool,
+}
+
+impl<F: NorFlash> core::fmt::Debug for Association<F> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Association").field("role", &self.role).field("state", &self.server.state()).finish()
+    }
+}
+
+impl<F: NorFlash> Association<F> {
+    /// An engine for one association. It is made anew for every AARQ: its counters and the client's highest come
+    /// from what flash holds, so nothing that an unauthenticated AARQ says can reset them.
+    pub(crate) fn new(
+        role: Role,
+        keys: Option<&DlmsKeys>,
+        challenge: [u8; CHALLENGE_BYTES],
+        inner: &Inner<F>,
+    ) -> Box<Self> {
+        let ciphered = key_index(role);
+        let sealing = Sealing::default();
+        let config = ServerConfig {
+            system_title: Some(SystemTitle(inner.identity.id.system_title().0)),
+            mechanism: if ciphered.is_some() { AuthMechanism::HighGmac } else { AuthMechanism::None },
+            security: if ciphered.is_some() { POLICY } else { SecurityPolicy::NONE },
+            max_pdu_size: REQUEST_MAX,
+            conformance: Conformance::SERVER_DEFAULT
+                .union(Conformance::DATA_NOTIFICATION)
+                .difference(Conformance::ATTRIBUTE0_SUPPORTED_WITH_GET),
+            challenge_len: 32,
+            invocation_counter: ciphered.map_or(0, |key| inner.used_counters[key]),
+            ..ServerConfig::default()
+        };
+        let provider = Provider::new(keys, Some(challenge), sealing.clone());
+        let mut server = Server::new(config, Store { role, inner: None, refused: false }, provider);
+        if let Some(peer) = ciphered.map(|key| inner.state.peers[key]).filter(|peer| *peer != Peer::default())
+        {
+            server.resume_replay_window(SystemTitle(peer.title), peer.highest);
+        }
+        Box::new(Self {
+            role,
+            server,
+            sealing,
+            undecryptable_logged: false,
+            replay_logged: false,
+            push_refused: false,
+        })
+    }
+
+    pub(crate) fn is_associated(&self) -> bool {
+        self.server.state() == ServerState::Associated
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.server.state(), ServerState::Closed | ServerState::Idle)
+    }
+
+    /// Serves one message. Returns the answer, empty when there is none.
+    pub(crate) fn handle(
+        &mut self,
+        mut inner: Box<Inner<F>>,
+        request: &[u8],
+    ) -> (Box<Inner<F>>, Result<Vec<u8>, ProtocolError>) {
+        let key = key_index(self.role);
+        if let Some(key) = key
+            && inner.reserve_counters(key, COUNTERS_PER_REQUEST).is_err()
+        {
+            return (inner, Err(ProtocolError::Storage));
+        }
+        let before = self.server.state();
+        let highest_before = self.server.peer_invocation_counter();
+        let counter = form::counter_of(request);
+        inner.incoming = match (key, self.server.replay_owner(), counter) {
+            (Some(key), Some(title), Some(highest)) => Some((key, Peer { title: title.0, highest })),
+            _ => None,
+        };
+
+        self.server.store_mut().inner = Some(inner);
+        let mut response = vec![0; RESPONSE_MAX];
+        let outcome = self.server.handle(request, &mut response);
+        let store = self.server.store_mut();
+        let refused = core::mem::take(&mut store.refused);
+        let mut inner = store.inner.take().expect("the store keeps what it is lent for the request");
+
+        inner.incoming = None;
+        if let Some(key) = key {
+            inner.used_counters[key] = self.server.invocation_counter();
+        }
+        let state = self.server.state();
+        let failed_proof = before == ServerState::AwaitingHlsReply && state == ServerState::Closed;
+        let established = before != ServerState::Associated && state == ServerState::Associated;
+        let mut noted = self.note_client(&mut inner, key, established);
+        if refused || failed_proof {
+            noted = noted.and(inner.login_failed());
+        }
+        if before == ServerState::Associated && counter.is_some() {
+            let unread = self.server.peer_invocation_counter() == highest_before;
+            let replayed = counter <= highest_before;
+            noted = noted.and(self.note_unread(&mut inner, unread, replayed));
+        }
+        if noted.is_err() {
+            return (inner, Err(ProtocolError::Storage));
+        }
+        let answer = match outcome {
+            Ok(len) => {
+                response.truncate(len);
+                if state == ServerState::AwaitingHlsReply {
+                    response = form::demand_authentication(response);
+                }
+                Ok(form::answer_in_kind(request.first().copied(), response, inner.identity.id.system_title()))
+            }
+            Err(error) if matches!(error.kind, ErrorKind::BufferTooSmall { .. }) => {
+                Ok(form::TOO_LONG.to_vec())
+            }
+            Err(_) => Err(ProtocolError::Malformed { client: self.role.client_address() }),
+        };
+        (inner, answer)
+    }
+
+    /// A protected notification with this body, under the next invocation counter of the association: all that the
+    /// meter sends under a key is one rising sequence. `Ok(None)` when the client cannot be sent one.
+    pub(crate) fn push(
+        &mut self,
+        inner: &mut Inner<F>,
+        keys: &DlmsKeys,
+        body: &Data<'_>,
+    ) -> Result<Option<Vec<u8>>, ProtocolError> {
+        let Some(key) = key_index(self.role).filter(|_| self.is_associated() && !self.push_refused) else {
+            return Ok(None);
+        };
+        inner.reserve_counters(key, COUNTERS_PER_REQUEST).map_err(|_| ProtocolError::Storage)?;
+        let Some(counter) = self.spend_counter() else {
+            self.push_refused = true;
+            return Ok(None);
+        };
+        inner.used_counters[key] = counter;
+        let title = SystemTitle(inner.identity.id.system_title().0);
+        let mut sender: PushSender<_, 256> =
+            PushSender::new(RustCryptoProvider::new(key_ring(keys)), title, POLICY, counter - 1);
+        let mut bytes = vec![0; 320];
+        let time = inner.date_time(inner.clock());
+        let len = sender
+            .notify(Some(time), body, &mut bytes)
+            .map_err(|_| ProtocolError::Malformed { client: self.role.client_address() })?;
+        bytes.truncate(len);
+        Ok(Some(bytes))
+    }
+
+    /// Makes the engine spend a counter without sealing anything under it: it is asked to refuse a message that is
+    /// none, and stopped where it would protect the refusal. `None` when it would not protect it, which it only
+    /// does where the client agreed to `general-protection`.
+    fn spend_counter(&mut self) -> Option<u32> {
+        let before = self.server.invocation_counter();
+        self.sealing.withhold(true);
+        let outcome = self.server.handle(&[NO_APDU], &mut [0; 64]);
+        self.sealing.withhold(false);
+        let after = self.server.invocation_counter();
+        (outcome.is_err() && after == before + 1).then_some(after)
+    }
+
+    /// Keeps whose counters have been accepted up to where. At an association's start it goes to flash at once,
+    /// later with the registers or with what the client sets.
+    fn note_client(
+        &self,
+        inner: &mut Inner<F>,
+        key: Option<usize>,
+        established: bool,
+    ) -> Result<(), crate::StorageError<F::Error>> {
+        let (Some(key), Some(title), Some(highest)) =
+            (key, self.server.replay_owner(), self.server.peer_invocation_counter())
+        else {
+            return Ok(());
+        };
+        let peer = Peer { title: title.0, highest };
+        let another = peer.title != inner.state.peers[key].title;
+        inner.state.peers[key] = peer;
+        if established || another { inner.write_state() } else { Ok(()) }
+    }
+
+    fn note_unread(
+        &mut self,
+        inner: &mut Inner<F>,
+        unread: bool,
+        replayed: bool,
+    ) -> Result<(), crate::StorageError<F::Error>> {
+        if !unread {
+            return Ok(());
+        }
+        let (logged, code) = if replayed {
+            (&mut self.replay_logged, EventCode::ReplayedMessage)
+        } else {
+            (&mut self.undecryptable_logged, EventCode::UndecryptableMessage)
+        };
+        if core::mem::replace(logged, true) { Ok(()) } else { inner.log(code, 0) }
+    }
+}
+
+/// A tag that no APDU has.
+const NO_APDU: u8 = 0xFF;
+
+/// Which of the meter's two key pairs a role uses; the public has none.
+pub(crate) const fn key_index(role: Role) -> Option<usize> {
+    match role {
+        Role::Utility => Some(0),
+        Role::Reader => Some(1),
+        Role::Public => None,
+    }
+}

@@ -1,0 +1,93 @@
+//! Small corrections of what the engine sends, so that other makers' clients understand it.
+
+use alloc::vec::Vec;
+
+use dlms_cosem_rs::acse::{Aare, Diagnostic, UserDiagnostic};
+use dlms_cosem_rs::codec::{Decode, Encode};
+use meterseal_model::SystemTitle;
+
+pub(super) const TAG_AARQ: u8 = 0x60;
+const TAG_AARE: u8 = 0x61;
+pub(super) const TAG_EXCEPTION: u8 = 0xD8;
+const TAG_GENERAL_GLO: u8 = 0xDB;
+const TAG_GENERAL_DED: u8 = 0xDC;
+
+/// While the client's answer to the challenge is outstanding, the AARE must say "authentication required"
+/// (diagnostic 14): clients skip the challenge without it. The engine says 0.
+pub(super) fn demand_authentication(response: Vec<u8>) -> Vec<u8> {
+    if response.first() != Some(&TAG_AARE) {
+        return response;
+    }
+    let corrected = Aare::from_bytes(&response).ok().filter(Aare::is_accepted).and_then(|aare| {
+        let aare = Aare { diagnostic: Diagnostic::User(UserDiagnostic::AuthenticationRequired), ..aare };
+        let mut bytes = Vec::with_capacity(response.len());
+        aare.encode(&mut bytes).ok().map(|()| bytes)
+    });
+    corrected.unwrap_or(response)
+}
+
+/// Puts a service-specific reply into the general form where the client used that: plaintext, nonce and additional
+/// data are the same, the general form only adds the system title.
+pub(super) fn answer_in_kind(request_tag: Option<u8>, response: Vec<u8>, title: SystemTitle) -> Vec<u8> {
+    let general = match (request_tag, response.first()) {
+        (Some(TAG_GENERAL_GLO), Some(0xC8..=0xCF)) => TAG_GENERAL_GLO,
+        (Some(TAG_GENERAL_DED), Some(0xD0..=0xD7)) => TAG_GENERAL_DED,
+        _ => return response,
+    };
+    let mut bytes = Vec::with_capacity(response.len() + 9);
+    bytes.push(general);
+    bytes.push(title.0.len() as u8);
+    bytes.extend_from_slice(&title.0);
+    bytes.extend_from_slice(&response[1..]);
+    bytes
+}
+
+/// The invocation counter in a ciphered request's header: not yet authenticated when this reads it.
+pub(super) fn counter_of(request: &[u8]) -> Option<u32> {
+    let (&tag, mut rest) = request.split_first()?;
+    match tag {
+        TAG_GENERAL_GLO | TAG_GENERAL_DED => {
+            let (&len, after) = rest.split_first()?;
+            rest = after.get(usize::from(len)..)?;
+        }
+        0xC8..=0xCF | 0xD0..=0xD7 => {}
+        _ => return None,
+    }
+    // The length of what follows: one byte, or 0x80 + n and n bytes.
+    let (&len, after) = rest.split_first()?;
+    let skipped = if len < 0x80 { 0 } else { usize::from(len & 0x7F) };
+    let header = after.get(skipped..)?.get(1..5)?;
+    Some(u32::from_be_bytes(header.try_into().ok()?))
+}
+
+/// "Service not allowed, operation not possible": the plain answer to whoever has no association.
+pub(super) const REFUSAL: [u8; 3] = [TAG_EXCEPTION, 1, 1];
+
+/// "Service not allowed, PDU too long": the answer does not fit what the meter can build at once.
+pub(super) const TOO_LONG: [u8; 3] = [TAG_EXCEPTION, 1, 4];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_in_both_forms_and_never_beyond_the_end() {
+        let service = [0xC8, 7, 0x32, 0, 0, 1, 2, 0xAA, 0xBB];
+        assert_eq!(counter_of(&service), Some(258));
+        let mut general = alloc::vec![0xDB, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+        general.extend_from_slice(&[0x82, 0, 7, 0x32, 0, 0, 1, 3, 0xAA, 0xBB]);
+        assert_eq!(counter_of(&general), Some(259));
+        for end in 0..general.len() - 2 {
+            assert_eq!(counter_of(&general[..end]), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_reply_takes_the_general_form_only_when_asked_in_it() {
+        let title = SystemTitle(*b"MSL\0\0\0\0\x01");
+        let reply = alloc::vec![0xCC, 2, 0x32, 9];
+        assert_eq!(answer_in_kind(Some(0xC8), reply.clone(), title), reply);
+        let general = answer_in_kind(Some(0xDB), reply, title);
+        assert_eq!(general, [0xDB, 8, b'M', b'S', b'L', 0, 0, 0, 0, 1, 2, 0x32, 9]);
+    }
+}

@@ -1,0 +1,111 @@
+//! The format record in the first sector: which format, whose flash, which layout.
+//!
+//! It is written once, to a blank flash. A cut while it is being written leaves a flash whose other sectors are all
+//! blank; such a flash is formatted again.
+
+use alloc::vec;
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+use embedded_storage::nor_flash::NorFlash;
+use meterseal_model::SystemTitle;
+
+use super::{Cursor, Layout, Put, SECTOR_BYTES, StorageError};
+use crate::OpenError;
+
+/// The format that this version writes and reads.
+pub(crate) const FORMAT_VERSION: u16 = 1;
+
+const MAGIC: [u8; 8] = *b"MTRSEAL\0";
+/// magic, version, system title, four region sizes, checksum; the slot is a multiple of every write size.
+const RECORD_BYTES: usize = 8 + 2 + 8 + 8 + 4;
+const SLOT_BYTES: usize = 64;
+
+const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// Mounts the flash of this meter, formatting it when it is blank. Returns whether it was formatted.
+pub(crate) fn mount<F: NorFlash>(
+    flash: &mut F,
+    owner: SystemTitle,
+    layout: Layout,
+) -> Result<bool, OpenError<F::Error>> {
+    if !super::geometry_fits::<F>() || !layout.is_usable() {
+        return Err(OpenError::Geometry { erase: F::ERASE_SIZE, write: F::WRITE_SIZE });
+    }
+    if flash.capacity() < layout.bytes() {
+        return Err(OpenError::TooSmall { needed: layout.bytes(), found: flash.capacity() });
+    }
+    let mut slot = vec![0; SLOT_BYTES];
+    flash.read(0, &mut slot).map_err(StorageError::Flash)?;
+    let record = encode(owner, layout);
+    if slot[..RECORD_BYTES] == record {
+        return Ok(false);
+    }
+    let blank = regions_are_blank(flash, layout)?;
+    if let Some((version, found_owner, found_layout, intact)) = decode(&slot)
+        && (intact || !blank)
+    {
+        if version != FORMAT_VERSION {
+            return Err(OpenError::OtherVersion { found: version, supported: FORMAT_VERSION });
+        }
+        if !intact {
+            return Err(OpenError::NotAMeter);
+        }
+        if found_owner != owner {
+            return Err(OpenError::OtherMeter { found: found_owner });
+        }
+        return Err(OpenError::OtherLayout { found: found_layout, expected: layout });
+    }
+    if !blank {
+        return Err(OpenError::NotAMeter);
+    }
+    flash.erase(0, SECTOR_BYTES).map_err(StorageError::Flash)?;
+    slot.fill(0xFF);
+    slot[..RECORD_BYTES].copy_from_slice(&record);
+    flash.write(0, &slot).map_err(StorageError::Flash)?;
+    Ok(true)
+}
+
+fn encode(owner: SystemTitle, layout: Layout) -> [u8; RECORD_BYTES] {
+    let mut record = [0; RECORD_BYTES];
+    let mut put = Put::new(&mut record);
+    put.bytes(&MAGIC).u16(FORMAT_VERSION).bytes(&owner.0);
+    put.u16(layout.state_sectors)
+        .u16(layout.register_sectors)
+        .u16(layout.log_sectors)
+        .u16(layout.profile_sectors);
+    let len = put.len();
+    let checksum = CHECKSUM.checksum(&record[..len]);
+    record[len..].copy_from_slice(&checksum.to_le_bytes());
+    record
+}
+
+/// Version, owner, layout, and whether the checksum holds. Another version may lay out what follows its number
+/// differently, so that number is believed without the checksum once there is something to lose.
+fn decode(slot: &[u8]) -> Option<(u16, SystemTitle, Layout, bool)> {
+    let mut fields = Cursor::new(slot);
+    if fields.array()? != MAGIC {
+        return None;
+    }
+    let version = fields.u16()?;
+    let owner = SystemTitle(fields.array()?);
+    let layout = Layout {
+        state_sectors: fields.u16()?,
+        register_sectors: fields.u16()?,
+        log_sectors: fields.u16()?,
+        profile_sectors: fields.u16()?,
+    };
+    let checksum = fields.u32()?;
+    Some((version, owner, layout, checksum == CHECKSUM.checksum(&slot[..RECORD_BYTES - 4])))
+}
+
+/// Whether the first slot of every other sector is erased: a ring writes there before anywhere else.
+fn regions_are_blank<F: NorFlash>(flash: &mut F, layout: Layout) -> Result<bool, OpenError<F::Error>> {
+    let mut slot = [0; SLOT_BYTES];
+    for sector in 1..(layout.bytes() as u32 / SECTOR_BYTES) {
+        flash.read(sector * SECTOR_BYTES, &mut slot).map_err(StorageError::Flash)?;
+        if slot.iter().any(|&byte| byte != 0xFF) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,414 @@
+//! The meter's own business, apart from measuring and from talking: registers, security log, load profile, clock.
+//! While a DLMS request is served, this moves into the object store and back.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::cell::RefCell;
+
+use embedded_storage::nor_flash::NorFlash;
+use meterseal_metrology::{Registers, Window};
+use meterseal_model::{EventCode, TimeBase, UnixMillis, event::Severity};
+
+use crate::interval::Interval;
+use crate::records::{ProfileRow, SavedRegisters, SecurityEntry, State};
+use crate::storage::Storage;
+use crate::{Identity, StorageError};
+
+/// How many invocation counters are reserved at once. A restart skips the rest.
+pub(crate) const COUNTER_STEP: u32 = 4096;
+
+/// A clock set by more than this is logged, milliseconds (issue 5: beyond 10 s).
+const CLOCK_CHANGE_LOGGED_MS: u64 = 10_000;
+
+/// Events that wait for a failed flash to work again.
+const PENDING_MAX: usize = 32;
+
+/// Failed logins that make an event.
+const FAILED_LOGINS: u32 = 3;
+
+/// Alarm register 1 (IDIS/DSMR numbering): clock, power up, non-volatile memory, fraud.
+const ALARM_CLOCK: u32 = 1 << 0;
+const ALARM_POWER_UP: u32 = 1 << 2;
+const ALARM_MEMORY: u32 = 1 << 10;
+const ALARM_FRAUD: u32 = 1 << 13;
+
+#[derive(Debug)]
+pub(crate) struct Inner<F: NorFlash> {
+    pub(crate) identity: Identity,
+    pub(crate) time_base: TimeBase,
+    /// A value is read through a shared reference while the flash wants a unique one to read at all.
+    pub(crate) storage: RefCell<Storage<F>>,
+    pub(crate) state: State,
+    pub(crate) state_changed: bool,
+    pub(crate) saved: SavedRegisters,
+    pub(crate) window: Option<Window>,
+    pub(crate) newest_entry: Option<SecurityEntry>,
+    pub(crate) newest_row: Option<ProfileRow>,
+    pub(crate) interval: Interval,
+    /// Utility's and reader's key: the last invocation counter used.
+    pub(crate) used_counters: [u32; 2],
+    pub(crate) failed_logins: u32,
+    /// The counter in the message being served; spent once the message has been acted upon.
+    pub(crate) incoming: Option<(usize, crate::records::Peer)>,
+    pending: VecDeque<SecurityEntry>,
+    now: UnixMillis,
+    uptime_ms: u64,
+}
+
+impl<F: NorFlash> Inner<F> {
+    pub(crate) fn new(
+        identity: Identity,
+        time_base: TimeBase,
+        period_seconds: u32,
+        storage: Storage<F>,
+        newest: crate::storage::Newest,
+        now: UnixMillis,
+    ) -> Result<Box<Self>, StorageError<F::Error>> {
+        let first_start = newest.state.is_none();
+        let mut state = newest.state.unwrap_or_default();
+        let saved = newest.registers.unwrap_or_default();
+        for (peer, later) in state.peers.iter_mut().zip(saved.peers) {
+            // Another client is recorded in the state at once; the registers' record only ever follows.
+            if peer.title == later.title {
+                peer.highest = peer.highest.max(later.highest);
+            }
+        }
+        // One step further than reserved: should the newest state record have rotted, the one before it, a step
+        // lower, was found.
+        let used_counters = if first_start {
+            [0; 2]
+        } else {
+            state.reserved_counters.map(|counter| counter.saturating_add(COUNTER_STEP))
+        };
+        state.reserved_counters = used_counters;
+        let mut inner = Box::new(Self {
+            identity,
+            time_base,
+            storage: RefCell::new(storage),
+            state,
+            state_changed: false,
+            saved,
+            window: None,
+            newest_entry: None,
+            newest_row: None,
+            interval: Interval::new(period_seconds),
+            used_counters,
+            failed_logins: 0,
+            incoming: None,
+            pending: VecDeque::new(),
+            now,
+            uptime_ms: 0,
+        });
+        inner.write_state()?;
+        inner.catch_up()?;
+        inner.power_up(first_start)?;
+        Ok(inner)
+    }
+
+    /// The meter's clock.
+    pub(crate) const fn clock(&self) -> UnixMillis {
+        UnixMillis(self.now.0.saturating_add(self.state.clock_offset_ms))
+    }
+
+    pub(crate) const fn uptime_ms(&self) -> u64 {
+        self.uptime_ms
+    }
+
+    /// Takes the time over. Uptime only ever grows, whatever the clock does.
+    pub(crate) fn advance(&mut self, now: UnixMillis) {
+        self.uptime_ms += u64::try_from(now.0.saturating_sub(self.now.0)).unwrap_or(0);
+        self.now = now;
+    }
+
+    pub(crate) fn write_state(&mut self) -> Result<(), StorageError<F::Error>> {
+        self.storage.get_mut().append_state(&self.state)?;
+        self.state_changed = false;
+        Ok(())
+    }
+
+    /// Saves the registers; from now on these are what DLMS shows.
+    pub(crate) fn save_registers(&mut self, registers: &Registers) -> Result<(), StorageError<F::Error>> {
+        self.save_registers_as_of(registers, self.clock())
+    }
+
+    fn save_registers_as_of(
+        &mut self,
+        registers: &Registers,
+        time: UnixMillis,
+    ) -> Result<(), StorageError<F::Error>> {
+        let saved = SavedRegisters { time, registers: *registers, peers: self.state.peers };
+        self.storage.get_mut().append_registers(&saved)?;
+        self.saved = saved;
+        Ok(())
+    }
+
+    /// Logs an event that begins now. When this returns `Ok`, it is in flash, or counted where there was no room.
+    pub(crate) fn log(&mut self, code: EventCode, extreme: i64) -> Result<(), StorageError<F::Error>> {
+        self.log_since(code, extreme, self.uptime_ms)
+    }
+
+    /// Logs an event that began at this uptime.
+    pub(crate) fn log_since(
+        &mut self,
+        code: EventCode,
+        extreme: i64,
+        since_ms: u64,
+    ) -> Result<(), StorageError<F::Error>> {
+        let ago = self.uptime_ms.saturating_sub(since_ms);
+        let time = UnixMillis(self.clock().0.saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX)));
+        if self.pending.len() == PENDING_MAX {
+            self.count_as_not_logged();
+        } else {
+            self.pending.push_back(SecurityEntry { sequence: 0, code, time, uptime_ms: since_ms, extreme });
+        }
+        self.write_pending()
+    }
+
+    /// Writes what could not be written before.
+    pub(crate) fn write_pending(&mut self) -> Result<(), StorageError<F::Error>> {
+        while let Some(&entry) = self.pending.front() {
+            self.append(entry)?;
+            self.pending.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The head-end has stored the log up to here. `false`: not between what it had and what there is.
+    pub(crate) fn commit_log(&mut self, sequence: u64) -> Result<bool, StorageError<F::Error>> {
+        let newest = self.storage.get_mut().log().newest_sequence();
+        let Some(sequence) = within(self.state.committed_log, sequence, newest) else { return Ok(false) };
+        self.state.committed_log = sequence;
+        self.spend_incoming_counter();
+        self.write_state()?;
+        self.report_not_logged()?;
+        Ok(true)
+    }
+
+    /// The same for the load profile.
+    pub(crate) fn commit_profile(&mut self, sequence: u64) -> Result<bool, StorageError<F::Error>> {
+        let newest = self.storage.get_mut().profile().newest_sequence();
+        let Some(sequence) = within(self.state.committed_profile, sequence, newest) else { return Ok(false) };
+        self.state.committed_profile = sequence;
+        self.spend_incoming_counter();
+        self.write_state()?;
+        Ok(true)
+    }
+
+    /// Sets the meter's clock. A change of more than 10 s is logged, before and after.
+    pub(crate) fn set_clock(&mut self, time: UnixMillis) -> Result<(), StorageError<F::Error>> {
+        let before = self.clock();
+        let change = time.0.saturating_sub(before.0);
+        let logged = change.unsigned_abs() > CLOCK_CHANGE_LOGGED_MS;
+        if logged {
+            self.log(EventCode::ClockBefore, change)?;
+        }
+        if let Some(row) = self.interval.clock_changes(before, time) {
+            self.append_row(row)?;
+        }
+        self.state.clock_offset_ms = time.0.saturating_sub(self.now.0);
+        self.spend_incoming_counter();
+        self.write_state()?;
+        if logged {
+            self.log(EventCode::ClockAfter, change)?;
+        }
+        Ok(())
+    }
+
+    /// Clears the alarms whose bits are not set in `kept`.
+    pub(crate) fn clear_alarms(&mut self, kept: u32) -> Result<(), StorageError<F::Error>> {
+        self.state.alarms &= kept;
+        self.spend_incoming_counter();
+        self.write_state()
+    }
+
+    /// Closes the load profile's interval when it is over.
+    pub(crate) fn close_interval(&mut self, registers: &Registers) -> Result<(), StorageError<F::Error>> {
+        if self.interval.is_over(self.clock()) {
+            // A row never says more than the saved registers: they must not go back behind it. Saved as of the
+            // interval that ends, so that after a cut between both writes the row is still owed.
+            self.save_registers_as_of(registers, self.clock().min(self.interval.last_millisecond()))?;
+            if let Some(row) = self.interval.close(self.clock()) {
+                self.append_row(row)?;
+            }
+            self.interval.begin(self.clock(), 0);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_window(&mut self, window: &Window) {
+        self.interval.add(window);
+        self.window = Some(*window);
+    }
+
+    /// Makes sure that this many counters more may be used under a role's key.
+    pub(crate) fn reserve_counters(&mut self, key: usize, count: u32) -> Result<(), StorageError<F::Error>> {
+        let needed = self.used_counters[key].saturating_add(count);
+        if needed > self.state.reserved_counters[key] {
+            self.state.reserved_counters[key] = needed.saturating_add(COUNTER_STEP);
+            self.write_state()?;
+        }
+        Ok(())
+    }
+
+    /// A login has failed; every third is an event.
+    pub(crate) fn login_failed(&mut self) -> Result<(), StorageError<F::Error>> {
+        self.failed_logins += 1;
+        if self.failed_logins.is_multiple_of(FAILED_LOGINS) {
+            self.log(EventCode::FailedLogins, self.failed_logins.into())?;
+        }
+        Ok(())
+    }
+
+    /// What is acted upon cannot be replayed after a restart either.
+    fn spend_incoming_counter(&mut self) {
+        if let Some((key, peer)) = self.incoming {
+            self.state.peers[key] = peer;
+        }
+    }
+
+    /// Brings latches and alarms up to the newest log entry: the state's record may be older than the log's.
+    fn catch_up(&mut self) -> Result<(), StorageError<F::Error>> {
+        let sequences = self.storage.get_mut().log().sequences();
+        for sequence in sequences.clone() {
+            let is_newest = sequence == *sequences.end();
+            if (sequence > self.state.latched_up_to || is_newest)
+                && let Some(entry) = self.storage.get_mut().log_entry(sequence)?
+            {
+                if sequence > self.state.latched_up_to {
+                    self.take_note(&entry);
+                }
+                self.newest_entry = Some(entry);
+            }
+        }
+        let newest = self.storage.get_mut().profile().newest_sequence();
+        self.newest_row = self.storage.get_mut().profile_row(newest)?;
+        Ok(())
+    }
+
+    fn power_up(&mut self, first_start: bool) -> Result<(), StorageError<F::Error>> {
+        let clock = self.clock();
+        let last_seen = self.newest_entry.map_or(self.saved.time, |entry| entry.time.max(self.saved.time));
+        let never_saved = self.saved == SavedRegisters::default();
+        let gap =
+            if first_start || last_seen == UnixMillis(0) { 0 } else { clock.0.saturating_sub(last_seen.0) };
+        self.log(EventCode::PowerUp, gap.max(0))?;
+        if first_start || never_saved {
+            self.interval.begin(clock, ProfileRow::IRREGULAR);
+            return Ok(());
+        }
+        self.interval.begin(self.saved.time, ProfileRow::POWER_DOWN);
+        if self.interval.is_over(clock) {
+            let owed = self.newest_row.is_none_or(|row| row.time <= self.saved.time);
+            if owed && let Some(row) = self.interval.close_first() {
+                self.append_row(row)?;
+            }
+            self.interval.begin(clock, ProfileRow::POWER_DOWN | ProfileRow::IRREGULAR);
+        }
+        Ok(())
+    }
+
+    fn append_row(&mut self, row: crate::interval::Closed) -> Result<(), StorageError<F::Error>> {
+        let registers = &self.saved.registers;
+        let mut row = ProfileRow {
+            sequence: 0,
+            time: row.end,
+            status: row.status,
+            active_import_milliwatt_hours: milli(registers.total_import_nanowatt_hours),
+            active_export_milliwatt_hours: milli(registers.total_export_nanowatt_hours),
+            reactive_import_millivar_hours: milli(registers.reactive_import_nanovar_hours()),
+            reactive_export_millivar_hours: milli(registers.reactive_export_nanovar_hours()),
+            mean_voltage_centivolts: row.mean_voltage_centivolts,
+        };
+        row.sequence = self.storage.get_mut().append_profile(&row)?.into();
+        self.newest_row = Some(row);
+        Ok(())
+    }
+
+    /// Appends an entry where the rules of scarce room allow it (docs/object-model.md, "When the log is full").
+    fn append(&mut self, entry: SecurityEntry) -> Result<(), StorageError<F::Error>> {
+        let (room, reserve) = self.room();
+        if room <= reserve && entry.code.severity() != Severity::Critical {
+            self.count_as_not_logged();
+            return Ok(());
+        }
+        let dropped = self.storage.get_mut().log_would_drop()?;
+        if dropped.is_some_and(|sequence| sequence > self.state.committed_log) {
+            self.count_as_not_logged();
+            return Ok(());
+        }
+        self.append_anyway(entry)?;
+        let (room, reserve) = self.room();
+        if room <= reserve + 1 && !self.state.nearly_full {
+            self.state.nearly_full = true;
+            let warning = SecurityEntry {
+                code: EventCode::LogNearlyFull,
+                time: self.clock(),
+                uptime_ms: self.uptime_ms,
+                extreme: room.into(),
+                ..entry
+            };
+            let dropped = self.storage.get_mut().log_would_drop()?;
+            if dropped.is_none_or(|sequence| sequence <= self.state.committed_log) {
+                self.append_anyway(warning)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append_anyway(&mut self, mut entry: SecurityEntry) -> Result<(), StorageError<F::Error>> {
+        let sequence = self.storage.get_mut().append_log(&entry)?;
+        entry.sequence = sequence.into();
+        self.take_note(&entry);
+        self.newest_entry = Some(entry);
+        Ok(())
+    }
+
+    fn take_note(&mut self, entry: &SecurityEntry) {
+        self.state.latches = self.state.latches.after(entry.code);
+        self.state.latched_up_to = entry.sequence as u32;
+        self.state.alarms |= match entry.code {
+            EventCode::PowerUp => ALARM_POWER_UP,
+            EventCode::ClockBefore | EventCode::ClockAfter => ALARM_CLOCK,
+            EventCode::StorageError => ALARM_MEMORY,
+            code if code.severity() == Severity::Critical => ALARM_FRAUD,
+            _ => 0,
+        };
+        self.state_changed = true;
+    }
+
+    /// Entries that the log can still take before it would have to drop what is not committed, and how many of them
+    /// are kept for tamper events: an eighth of the log.
+    fn room(&mut self) -> (u32, u32) {
+        let log = self.storage.get_mut().log();
+        let uncommitted = log.newest_sequence().saturating_sub(self.state.committed_log);
+        (log.capacity().saturating_sub(uncommitted), log.capacity() / 8)
+    }
+
+    fn count_as_not_logged(&mut self) {
+        self.state.not_logged = self.state.not_logged.saturating_add(1);
+        self.state_changed = true;
+    }
+
+    /// Once there is room again, says how many events found none.
+    fn report_not_logged(&mut self) -> Result<(), StorageError<F::Error>> {
+        let (room, reserve) = self.room();
+        if room > 2 * reserve {
+            self.state.nearly_full = false;
+            if self.state.not_logged > 0 {
+                let count = core::mem::take(&mut self.state.not_logged);
+                self.log(EventCode::EventsNotLogged, count.into())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// From nano- to thousandths, as registers are shown.
+pub(crate) const fn milli(nano: u64) -> u64 {
+    nano / 1_000_000
+}
+
+/// An acknowledgement between what was acknowledged and what exists.
+fn within(lowest: u32, sequence: u64, highest: u32) -> Option<u32> {
+    u32::try_from(sequence).ok().filter(|sequence| (lowest..=highest).contains(sequence))
+}

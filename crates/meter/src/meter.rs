@@ -1,0 +1,232 @@
+//! The meter: what a device hands samples, sensor readings, time and bytes to, and takes bytes from.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use embedded_storage::nor_flash::NorFlash;
+use meterseal_metrology::{Frame, Metrology, Registers, Window};
+use meterseal_model::{EventCode, SensorReadings, UnixMillis};
+
+use crate::dlms::{Keys, Link};
+use crate::inner::Inner;
+use crate::records::{ProfileRow, SecurityEntry};
+use crate::storage::Storage;
+use crate::tamper::Detector;
+use crate::{Config, DlmsKeys, Identity, OpenError, ProtocolError, Random, StorageError};
+
+/// A meter over its flash and a source of randomness. It never waits and never does I/O beyond that flash.
+///
+/// Every call that takes `now` moves the meter's time on; `now` is the site's time base ([`Config::time_base`]) and
+/// should not go back. An error of the flash leaves the meter usable: what could not be written is kept and tried
+/// again by the next call.
+#[derive(Debug)]
+pub struct Meter<F: NorFlash, R: Random> {
+    /// Away only while a DLMS request is served.
+    inner: Option<Box<Inner<F>>>,
+    metrology: Metrology,
+    detector: Detector,
+    keys: Keys,
+    random: R,
+    /// The connection, while there is one.
+    link: Option<Link<F>>,
+    save_interval_ms: u64,
+    /// Uptime of the last save.
+    last_save_ms: u64,
+}
+
+impl<F: NorFlash, R: Random> Meter<F, R> {
+    /// Opens a meter: formats a blank flash, mounts one of its own, and logs that it has started.
+    ///
+    /// # Errors
+    /// Another format version, another meter's flash, wrong settings, or a flash that fails.
+    pub fn open(
+        identity: Identity,
+        keys: DlmsKeys,
+        config: Config,
+        flash: F,
+        random: R,
+        now: UnixMillis,
+    ) -> Result<Self, OpenError<F::Error>> {
+        let range = |field, value, min, max| {
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(OpenError::Setting { field, value, min, max })
+            }
+        };
+        range("profile_period_seconds", config.profile_period_seconds, 60, 86_400)?;
+        range("register_save_interval_ms", config.register_save_interval_ms, 100, 60_000)?;
+        let thresholds = config.thresholds;
+        range("magnet_off_microtesla", thresholds.magnet_off_microtesla, 1, thresholds.magnet_on_microtesla)?;
+        config.metrology.check().map_err(OpenError::Metrology)?;
+        let (storage, newest) = Storage::open(flash, identity.id.system_title(), config.layout)?;
+        let inner =
+            Inner::new(identity, config.time_base, config.profile_period_seconds, storage, newest, now)?;
+        let metrology =
+            Metrology::new(config.metrology, inner.saved.registers).map_err(OpenError::Metrology)?;
+        Ok(Self {
+            inner: Some(inner),
+            metrology,
+            detector: Detector::new(thresholds),
+            keys: Keys { utility: keys, reader: config.reader_keys },
+            random,
+            link: None,
+            save_interval_ms: config.register_save_interval_ms.into(),
+            last_save_ms: 0,
+        })
+    }
+
+    /// Measures these frames. Costs no flash access.
+    pub fn sample(&mut self, frames: &[Frame], now: UnixMillis) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.advance(now);
+        self.metrology.push(frames, &mut |window| inner.on_window(window));
+    }
+
+    /// Looks at the sensors. Every tamper event that these readings amount to is in flash when this returns `Ok`,
+    /// and is pushed from there.
+    ///
+    /// # Errors
+    /// The flash failed; the events are kept and written by the next call that succeeds.
+    pub fn sense(
+        &mut self,
+        readings: &SensorReadings,
+        now: UnixMillis,
+    ) -> Result<(), StorageError<F::Error>> {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.advance(now);
+        let mut outcome = inner.write_pending();
+        // While something waits to be written, what is latched is not what was last seen: detect nothing twice.
+        if outcome.is_ok() {
+            for event in self.detector.sense(readings, inner.state.latches, inner.uptime_ms()) {
+                outcome = outcome.and(inner.log_since(event.code, event.extreme, event.since_ms));
+            }
+        }
+        outcome
+    }
+
+    /// Does what is due: saves the registers, closes the load profile's interval. Call it every 100 ms or so.
+    ///
+    /// # Errors
+    /// The flash failed; what is due stays due.
+    pub fn tick(&mut self, now: UnixMillis) -> Result<(), StorageError<F::Error>> {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.advance(now);
+        if let Some(link) = &mut self.link {
+            link.pushes.tick();
+        }
+        inner.write_pending()?;
+        inner.close_interval(self.metrology.registers())?;
+        if inner.uptime_ms() - self.last_save_ms >= self.save_interval_ms {
+            inner.save_registers(self.metrology.registers())?;
+            self.last_save_ms = inner.uptime_ms();
+            if inner.state_changed {
+                inner.write_state()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection with the head-end has come up: no association yet, nothing sent yet.
+    pub fn connected(&mut self) {
+        self.link = Some(Link::default());
+    }
+
+    /// The connection has gone. What was not acknowledged is pushed again on the next one.
+    pub fn disconnected(&mut self) {
+        self.link = None;
+    }
+
+    /// Takes bytes from the peer, in pieces of any size.
+    ///
+    /// # Errors
+    /// Close the connection and call [`Self::disconnected`].
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let link = self.link.as_mut().ok_or(ProtocolError::NotConnected)?;
+        let inner = self.inner.take().expect(INNER);
+        let (inner, outcome) = link.receive(inner, &self.keys, &mut self.random, bytes);
+        self.inner = Some(inner);
+        outcome
+    }
+
+    /// The next wrapper frame for the peer: answers first, then pushes. `None`: nothing for now.
+    pub fn transmit(&mut self) -> Option<Vec<u8>> {
+        self.link.as_mut()?.transmit(self.inner.as_deref_mut().expect(INNER), &self.keys)
+    }
+
+    /// What the latest window measured; `None` before the first.
+    pub fn live(&self) -> Option<&Window> {
+        self.inner().window.as_ref()
+    }
+
+    /// The energy registers that are in flash: what DLMS shows, and what a power cut cannot take back.
+    pub fn saved_registers(&self) -> &Registers {
+        &self.inner().saved.registers
+    }
+
+    /// The security log's sequence numbers that are held, oldest to newest; empty (1 to 0) before the first entry.
+    pub fn security_log_range(&self) -> core::ops::RangeInclusive<u64> {
+        let sequences = self.inner().storage.borrow().log().sequences();
+        (*sequences.start()).into()..=(*sequences.end()).into()
+    }
+
+    /// Reads an entry of the security log; `None` when it is not held.
+    ///
+    /// # Errors
+    /// The flash failed.
+    pub fn security_log_entry(&self, sequence: u64) -> Result<Option<SecurityEntry>, StorageError<F::Error>> {
+        let Ok(sequence) = u32::try_from(sequence) else { return Ok(None) };
+        self.inner().storage.borrow_mut().log_entry(sequence)
+    }
+
+    /// The load profile's sequence numbers that are held, oldest to newest; empty (1 to 0) before the first row.
+    pub fn load_profile_range(&self) -> core::ops::RangeInclusive<u64> {
+        let sequences = self.inner().storage.borrow().profile().sequences();
+        (*sequences.start()).into()..=(*sequences.end()).into()
+    }
+
+    /// Reads a row of the load profile; `None` when it is not held.
+    ///
+    /// # Errors
+    /// The flash failed.
+    pub fn load_profile_row(&self, sequence: u64) -> Result<Option<ProfileRow>, StorageError<F::Error>> {
+        let Ok(sequence) = u32::try_from(sequence) else { return Ok(None) };
+        self.inner().storage.borrow_mut().profile_row(sequence)
+    }
+
+    /// The highest security-log sequence that the head-end has acknowledged.
+    pub fn committed_security_log(&self) -> u64 {
+        self.inner().state.committed_log.into()
+    }
+
+    /// What the meter says about itself.
+    pub fn identity(&self) -> &Identity {
+        &self.inner().identity
+    }
+
+    /// The meter's clock: the time that it was last given, as set by the utility.
+    pub fn clock(&self) -> UnixMillis {
+        self.inner().clock()
+    }
+
+    /// An orderly stop: saves everything and logs it. After `Ok` nothing is lost by cutting the power.
+    ///
+    /// # Errors
+    /// The flash failed.
+    pub fn power_down(&mut self, now: UnixMillis) -> Result<(), StorageError<F::Error>> {
+        self.link = None;
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.advance(now);
+        inner.write_pending()?;
+        inner.close_interval(self.metrology.registers())?;
+        inner.save_registers(self.metrology.registers())?;
+        inner.log(EventCode::PowerDown, 0)?;
+        inner.write_state()
+    }
+
+    fn inner(&self) -> &Inner<F> {
+        self.inner.as_deref().expect(INNER)
+    }
+}
+
+const INNER: &str = "the meter's state only leaves while receive() serves a request, and comes back with it";

@@ -1,0 +1,109 @@
+//! The meter's flash as a whole: mounts it, finds what it holds, and reads and appends each kind of record.
+
+use alloc::vec::Vec;
+
+use embedded_storage::nor_flash::NorFlash;
+use meterseal_model::SystemTitle;
+
+use crate::flash::{self, RegionName, Ring};
+use crate::records::{
+    LOG_SLOT_BYTES, PROFILE_SLOT_BYTES, ProfileRow, REGISTER_SLOT_BYTES, STATE_SLOT_BYTES, SavedRegisters,
+    SecurityEntry, State,
+};
+use crate::{Layout, OpenError, StorageError};
+
+/// The flash and where each of its rings stands.
+#[derive(Debug)]
+pub(crate) struct Storage<F> {
+    flash: F,
+    state: Ring,
+    registers: Ring,
+    log: Ring,
+    profile: Ring,
+}
+
+/// What a mounted flash held last.
+#[derive(Debug, Default)]
+pub(crate) struct Newest {
+    pub(crate) state: Option<State>,
+    pub(crate) registers: Option<SavedRegisters>,
+}
+
+impl<F: NorFlash> Storage<F> {
+    pub(crate) fn open(
+        mut flash: F,
+        owner: SystemTitle,
+        layout: Layout,
+    ) -> Result<(Self, Newest), OpenError<F::Error>> {
+        flash::mount(&mut flash, owner, layout)?;
+        let mut ring = |name, slot_bytes| {
+            let mut newest = Vec::new();
+            Ring::open(&mut flash, layout.region(name), slot_bytes, &mut newest).map(|ring| (ring, newest))
+        };
+        let (state, state_record) = ring(RegionName::State, STATE_SLOT_BYTES)?;
+        let (registers, registers_record) = ring(RegionName::Registers, REGISTER_SLOT_BYTES)?;
+        let (log, _) = ring(RegionName::Log, LOG_SLOT_BYTES)?;
+        let (profile, _) = ring(RegionName::Profile, PROFILE_SLOT_BYTES)?;
+        let newest = Newest {
+            state: State::decode(&state_record),
+            registers: match SavedRegisters::decode(&registers_record) {
+                None if registers_record.is_empty() => None,
+                None => return Err(OpenError::RecordVersion { found: registers_record[0] }),
+                Some(decoded) => Some(decoded.map_err(OpenError::Registers)?),
+            },
+        };
+        // The state is the first record of all. Without it nobody knows which invocation counters are spent.
+        let others = [&registers, &log, &profile];
+        if newest.state.is_none() && others.iter().any(|ring| ring.newest().is_some()) {
+            return Err(OpenError::StateLost);
+        }
+        Ok((Self { flash, state, registers, log, profile }, newest))
+    }
+
+    pub(crate) fn append_state(&mut self, state: &State) -> Result<(), StorageError<F::Error>> {
+        self.state.append(&mut self.flash, &state.encode()).map(drop)
+    }
+
+    pub(crate) fn append_registers(&mut self, saved: &SavedRegisters) -> Result<(), StorageError<F::Error>> {
+        self.registers.append(&mut self.flash, &saved.encode()).map(drop)
+    }
+
+    /// Appends an entry under the next number, which it returns; the number in `entry` is not looked at.
+    pub(crate) fn append_log(&mut self, entry: &SecurityEntry) -> Result<u32, StorageError<F::Error>> {
+        self.log.append(&mut self.flash, &entry.encode())
+    }
+
+    /// Appends a row under the next number, which it returns; the number in `row` is not looked at.
+    pub(crate) fn append_profile(&mut self, row: &ProfileRow) -> Result<u32, StorageError<F::Error>> {
+        self.profile.append(&mut self.flash, &row.encode())
+    }
+
+    pub(crate) fn log_entry(
+        &mut self,
+        sequence: u32,
+    ) -> Result<Option<SecurityEntry>, StorageError<F::Error>> {
+        let record = self.log.read(&mut self.flash, sequence)?;
+        Ok(record.and_then(|record| SecurityEntry::decode(sequence, record)))
+    }
+
+    pub(crate) fn profile_row(
+        &mut self,
+        sequence: u32,
+    ) -> Result<Option<ProfileRow>, StorageError<F::Error>> {
+        let record = self.profile.read(&mut self.flash, sequence)?;
+        Ok(record.and_then(|record| ProfileRow::decode(sequence, record)))
+    }
+
+    /// The highest log entry that the next append would erase, if it would erase any.
+    pub(crate) fn log_would_drop(&mut self) -> Result<Option<u32>, StorageError<F::Error>> {
+        self.log.would_drop(&mut self.flash)
+    }
+
+    pub(crate) const fn log(&self) -> &Ring {
+        &self.log
+    }
+
+    pub(crate) const fn profile(&self) -> &Ring {
+        &self.profile
+    }
+}
