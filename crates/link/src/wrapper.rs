@@ -97,6 +97,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WrapperStream<S> {
         &self.stream
     }
 
+    /// The stream beneath; bytes that were read and make no frame yet are lost.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
     async fn flush(&mut self) -> Result<(), FrameError> {
         while self.written < self.outbound.len() {
             match self.stream.write(&self.outbound[self.written..]).await? {

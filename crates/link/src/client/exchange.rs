@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use dlms_cosem_rs::acse::AuthMechanism;
+use dlms_cosem_rs::acse::{AuthMechanism, Diagnostic, UserDiagnostic};
 use dlms_cosem_rs::axdr::DateTime;
 use dlms_cosem_rs::client::{AssociationStep, ClientConfig, ClientSession};
 use dlms_cosem_rs::codec::{Decode as _, Reader};
@@ -47,6 +47,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
     /// # Errors
     /// [`ClientError`]; the stream is then of no more use.
     pub async fn associate(stream: S, params: Association) -> Result<Self, ClientError> {
+        // Two ends with one title and one key would share their nonces.
+        if params.client_title == params.meter {
+            return Err(ClientError::Refused { diagnostic: "the meter has our own system title".to_owned() });
+        }
         let title = CodecTitle(params.client_title.0);
         let config = ClientConfig {
             system_title: Some(title),
@@ -196,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
             step if step == wanted => Ok(()),
             AssociationStep::Exception(exception) => Err(refused_by(exception)),
             AssociationStep::Rejected { diagnostic, .. } => {
-                Err(ClientError::Refused { diagnostic: format!("{diagnostic:?}") })
+                Err(ClientError::Refused { diagnostic: in_words(diagnostic) })
             }
             other => Err(ClientError::Refused { diagnostic: format!("unexpected step {other:?}") }),
         }
@@ -335,6 +339,18 @@ pub(super) fn name_of(apdu: &[u8]) -> String {
             Some(tag) => format!("{tag:?}"),
             None => format!("with message type {byte:#04x}"),
         },
+    }
+}
+
+fn in_words(diagnostic: Diagnostic) -> String {
+    match diagnostic {
+        Diagnostic::User(UserDiagnostic::AuthenticationFailure) => {
+            "authentication failed; check the meter's keys at the head-end".to_owned()
+        }
+        Diagnostic::User(UserDiagnostic::ApplicationContextNameNotSupported) => {
+            "it does not offer a ciphered association for this role".to_owned()
+        }
+        other => format!("{other:?}"),
     }
 }
 
