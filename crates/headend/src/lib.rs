@@ -1,1 +1,216 @@
-//! placeholder
+//! The utility's side: meters call its gateway, it admits those that bear a mark, stores what they say before it
+//! acknowledges it, and shows it on a page.
+//!
+//! Read in this order: [`config`] says what a head-end needs; `gateway` takes calls and gives each meter a task;
+//! `acquisition` is that task; [`store`] keeps what must not be lost; `fleet` is the present, announced as it
+//! changes; [`api`] and `web` are what a browser sees, behind `auth` and `guard`.
+//!
+//! The way of an alarm: push → commit in the store → server-sent event to the pages → acknowledgement to the meter.
+
+#![forbid(unsafe_code)]
+
+mod acquisition;
+pub mod api;
+mod auth;
+mod clock;
+pub mod config;
+mod fleet;
+mod gateway;
+mod guard;
+pub mod store;
+pub mod virtual_sites;
+mod web;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use meterseal_link::tls;
+use meterseal_seal::{MarkStore, SealPublicKey};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use config::{Config, MeterEntry, StartError};
+pub use virtual_sites::{StimulusError, VirtualSites};
+
+use acquisition::{Acquisition, Policy};
+use api::Api;
+use auth::{Gatekeeper, Secret};
+use fleet::Fleet;
+use gateway::Gateway;
+use guard::Guard;
+use store::{MeterRecord, Store};
+
+/// How long a shutdown waits for pages that are being served.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// A running head-end.
+#[derive(Debug)]
+pub struct Headend {
+    gateway_addr: SocketAddr,
+    page_addr: SocketAddr,
+    token: Secret,
+    store: Store,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Headend {
+    /// Opens the store, binds both addresses and begins to work.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        if !config.page_listen.ip().is_loopback() {
+            return Err(StartError::NotLoopback { address: config.page_listen });
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = config.meters.iter().find(|entry| !seen.insert(entry.id)) {
+            return Err(StartError::MeterTwice { meter: twice.id });
+        }
+        let tls = tls::gateway_config(&config.identity, &config.trust)
+            .map_err(|error| StartError::Tls(error.to_string()))?;
+        // Both addresses before anything is written: a second head-end started by mistake changes nothing.
+        let gateway = listen("the gateway", config.gateway_listen, "--gateway").await?;
+        let page = listen("the page", config.page_listen, "--listen").await?;
+        let gateway_addr = local_addr(&gateway, config.gateway_listen, "the gateway", "--gateway")?;
+        let page_addr = local_addr(&page, config.page_listen, "the page", "--listen")?;
+
+        let (keeper, token) = Gatekeeper::new(Instant::now()).map_err(StartError::Random)?;
+        let store = Store::open(&config.data_dir).await?;
+        let fleet = Arc::new(remember(&store, &config.meters).await?);
+        let (stop, stopping) = watch::channel(false);
+
+        let acquisition = Acquisition {
+            store: store.clone(),
+            fleet: fleet.clone(),
+            policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            system_title: config.system_title,
+        };
+        let api = Api {
+            store: store.clone(),
+            fleet,
+            virtual_sites: config.virtual_sites,
+            stopping: stopping.clone(),
+        };
+        let gateway =
+            tokio::spawn(Gateway::new(tls, acquisition, config.meters).serve(gateway, stopping.clone()));
+        let page = tokio::spawn(serve_page(page, router(api, Guard::new(keeper, page_addr)), stopping));
+        Ok(Self { gateway_addr, page_addr, token, store, stop, tasks: vec![gateway, page] })
+    }
+
+    /// Where meters call.
+    pub fn gateway_addr(&self) -> SocketAddr {
+        self.gateway_addr
+    }
+
+    /// Where the page answers.
+    pub fn page_addr(&self) -> SocketAddr {
+        self.page_addr
+    }
+
+    /// The link that opens the page, once.
+    pub fn page_url(&self) -> String {
+        format!("http://{}/open?token={}", self.page_addr, self.token.expose())
+    }
+
+    /// The store, for commands that work beside the page.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Ends every connection and stream, commits what is under way, and closes the store.
+    pub async fn shutdown(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            let abort = task.abort_handle();
+            match tokio::time::timeout(SHUTDOWN_WITHIN, task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a part of the head-end had failed"),
+                Err(_) => {
+                    tracing::warn!("a connection did not end in time and is cut");
+                    abort.abort();
+                }
+            }
+        }
+        self.store.close().await;
+    }
+}
+
+/// Everything that answers on the page's address.
+fn router(api: Api, guard: Guard) -> Router {
+    let api = api::router(api).layer(from_fn_with_state(guard.clone(), guard::api));
+    let page = Router::new().fallback(get(web::file)).layer(from_fn_with_state(guard.clone(), guard::page));
+    Router::new()
+        .route("/open", get(guard::open))
+        .with_state(guard.clone())
+        .merge(api)
+        .fallback_service(page)
+        .layer(from_fn_with_state(guard, guard::outer))
+}
+
+async fn serve_page(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
+    let stop = async move { stopped(&mut stopping).await };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+        tracing::error!(%error, "the page's server failed");
+    }
+}
+
+/// Waits until something is to stop; its owner gone means the same.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|&stop| stop).await;
+}
+
+/// Every configured meter with what the store remembers of it.
+async fn remember(store: &Store, meters: &[MeterEntry]) -> Result<Fleet, StartError> {
+    let mut remembered = Vec::with_capacity(meters.len());
+    for entry in meters {
+        let record = MeterRecord {
+            id: entry.id,
+            name: entry.name.clone(),
+            site: entry.site.clone(),
+            is_virtual: entry.is_virtual,
+            time_base: entry.time_base,
+        };
+        let history = store.register(record.clone()).await?;
+        let live = store.newest_live(entry.id).await?;
+        remembered.push((record, history, live));
+    }
+    Ok(Fleet::new(remembered))
+}
+
+/// A mark that cannot be used is said and left out: its meters are refused, the others work.
+fn marks(signed: &[Vec<u8>], keys: &[SealPublicKey]) -> MarkStore {
+    let mut marks = MarkStore::new();
+    for (place, mark) in signed.iter().enumerate() {
+        if let Err(error) = marks.add(mark, keys) {
+            tracing::warn!(mark = place + 1, %error, "a mark cannot be used; meters that need it are refused");
+        }
+    }
+    marks
+}
+
+async fn listen(
+    what: &'static str,
+    address: SocketAddr,
+    option: &'static str,
+) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::AddressInUse { what, address, option },
+        _ => StartError::Listen { what, address, option, source },
+    })
+}
+
+fn local_addr(
+    listener: &TcpListener,
+    address: SocketAddr,
+    what: &'static str,
+    option: &'static str,
+) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen { what, address, option, source })
+}

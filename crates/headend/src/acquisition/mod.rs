@@ -1,0 +1,402 @@
+//! One connected meter, from association to the last reading: is it what it claims, is it admitted, and then once a
+//! second its registers, at once its alarms, and whatever was missed. Each meter has its own task, so that a slow or
+//! broken one delays nobody else.
+
+mod admission;
+mod registers;
+mod rings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meterseal_link::client::{AccessError, Limits, PushError};
+use meterseal_link::{Association, ClientError, DlmsClient, EventPush, Notification, Value};
+use meterseal_model::objects::Class;
+use meterseal_model::{MeterId, Obis, Role, SystemTitle};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, MissedTickBehavior};
+
+pub(crate) use admission::Policy;
+
+use crate::clock;
+use crate::config::MeterEntry;
+use crate::fleet::{Fleet, OpenAlarms};
+use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
+use registers::Scalers;
+use rings::{Layout, Ring};
+
+/// Between two live readings.
+const LIVE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Between two looks at the ends of the rings.
+const GAP_PERIOD: Duration = Duration::from_secs(10);
+
+/// How long a refused meter may take to say goodbye.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Invocation counters set aside for an association and the questions before admission.
+const FIRST_BLOCK: u32 = 64;
+
+/// Invocation counters set aside at a time afterwards: about ten minutes of work.
+const BLOCK: u32 = 1024;
+
+/// The next block is set aside before fewer than this are left: the longest operation between two looks.
+const MARGIN: u32 = 32;
+
+/// Farthest that a meter may make the head-end skip its invocation counter forward: what says so is not
+/// authenticated beyond TLS, and 2³² counters must last the key's life.
+const SKIP: u32 = 1 << 20;
+
+/// Pushes taken together before they are stored.
+const PUSH_BATCH: usize = 64;
+
+/// What every meter's task works with.
+#[derive(Debug)]
+pub(crate) struct Acquisition {
+    pub(crate) store: Store,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) policy: Policy,
+    /// The head-end's own system title.
+    pub(crate) system_title: SystemTitle,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AcquisitionError {
+    /// The DLMS session.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The meter is not the one of its certificate.
+    #[error("the meter calls itself {found:?}, but its certificate is that of {expected}")]
+    OtherMeter {
+        /// That of the certificate.
+        expected: MeterId,
+        /// What it says.
+        found: String,
+    },
+    /// The meter is not admitted.
+    #[error("{0}")]
+    NotAdmitted(meterseal_seal::Refusal),
+    /// A register that cannot be used.
+    #[error("the meter's object {obis} has {what}")]
+    Register {
+        /// Which.
+        obis: Obis,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A row that cannot be used.
+    #[error("the meter's {ring} does not hold {what} where it should")]
+    Malformed {
+        /// Which ring.
+        ring: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// Another connection of the same meter sets invocation counters aside.
+    #[error("another connection of this meter has taken over")]
+    TakenOver,
+}
+
+impl AcquisitionError {
+    /// Whether the connection can go on.
+    fn is_fatal(&self) -> bool {
+        match self {
+            Self::Client(error) => error.is_fatal(),
+            Self::Register { .. } | Self::Malformed { .. } => false,
+            _ => true,
+        }
+    }
+}
+
+/// The association and what belongs to it.
+struct Session<'a, S> {
+    meter: MeterId,
+    store: &'a Store,
+    fleet: &'a Fleet,
+    client: DlmsClient<S>,
+    /// The first invocation counter that is not set aside for this session.
+    ceiling: u32,
+    scalers: Scalers,
+    security_log: Layout,
+    load_profile: Layout,
+    committed: Committed,
+    /// What the meter was told in this session.
+    told: Committed,
+    pushes_dropped: u64,
+    last_energies: Option<Energies>,
+    rollback_reported: bool,
+    last_complaint: Option<String>,
+}
+
+impl Acquisition {
+    /// Works with a connected meter until the connection ends. Never returns without a reason.
+    pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        entry: &MeterEntry,
+        stream: S,
+    ) -> Result<std::convert::Infallible, AcquisitionError> {
+        let (mut client, ceiling) = self.associate(entry, stream).await?;
+        if let Err(error) = self.admit(entry, &mut client).await {
+            // Said politely; whether the meter hears it changes nothing.
+            let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
+            return Err(error);
+        }
+        let mut session = self.open(entry.id, client, ceiling).await?;
+        let online_since = clock::now();
+        self.fleet.set_state(entry.id, ConnectionState::Online, online_since, None);
+        self.store.set_state(entry.id, ConnectionState::Online, online_since, None).await?;
+        tracing::info!(meter = %entry.id, "meter online");
+        session.work().await
+    }
+
+    async fn associate<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        entry: &MeterEntry,
+        stream: S,
+    ) -> Result<(DlmsClient<S>, u32), AcquisitionError> {
+        let meter = entry.id;
+        let first = self.store.reserve_invocations(meter, FIRST_BLOCK).await?;
+        let counters = self.store.peer_counters(meter).await?;
+        let association = Association {
+            role: Role::Utility,
+            meter: meter.system_title(),
+            client_title: self.system_title,
+            keys: entry.keys.clone(),
+            invocation_counter: first.saturating_sub(1),
+            last_response_counter: counters.response,
+            last_push_counter: counters.push,
+            limits: Limits::default(),
+        };
+        match DlmsClient::associate(stream, association).await {
+            Ok(client) => Ok((client, first + FIRST_BLOCK)),
+            Err(ClientError::InvocationCounter { expected }) => {
+                // Our database is older than what the meter has seen: an old backup, most likely.
+                if expected.saturating_sub(first) <= SKIP {
+                    self.store.advance_invocations(meter, expected).await?;
+                } else {
+                    tracing::error!(
+                        %meter, expected, ours = first,
+                        "the meter asks for an invocation counter so far ahead that it is not believed; give the meter new keys if it is genuine"
+                    );
+                }
+                Err(ClientError::InvocationCounter { expected }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        meter: MeterId,
+        mut client: DlmsClient<S>,
+        ceiling: u32,
+    ) -> Result<Session<'_, S>, AcquisitionError> {
+        let scalers = registers::scalers(&values(client.get_list(&registers::scaler_items()).await?))?;
+        let security_log = Layout::read(&mut client, Ring::SecurityLog).await?;
+        let load_profile = Layout::read(&mut client, Ring::LoadProfile).await?;
+        let committed = self.store.committed(meter).await?;
+        let last_energies = self.store.newest_live(meter).await?.map(|reading| reading.energies);
+        Ok(Session {
+            meter,
+            store: &self.store,
+            fleet: &self.fleet,
+            client,
+            ceiling,
+            scalers,
+            security_log,
+            load_profile,
+            committed,
+            told: Committed::default(),
+            pushes_dropped: 0,
+            last_energies,
+            rollback_reported: false,
+            last_complaint: None,
+        })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
+    /// Readings, alarms and gaps, until something ends it.
+    async fn work(&mut self) -> Result<std::convert::Infallible, AcquisitionError> {
+        self.reserve().await?;
+        let outcome = self.read_live().await;
+        self.tolerate(outcome)?;
+        for ring in [Ring::SecurityLog, Ring::LoadProfile] {
+            // The meter sends what it believes unacknowledged again: say first what is here already.
+            let outcome = self.acknowledge(ring).await;
+            self.tolerate(outcome)?;
+        }
+        let mut ticks = tokio::time::interval_at(Instant::now() + LIVE_PERIOD, LIVE_PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut gaps_due = Instant::now();
+        loop {
+            let pushed = tokio::select! {
+                biased;
+                pushed = self.client.notification() => Some(pushed?),
+                _ = tokio::time::sleep_until(gaps_due) => {
+                    gaps_due = Instant::now() + if self.close_gaps().await? { LIVE_PERIOD } else { GAP_PERIOD };
+                    None
+                }
+                _ = ticks.tick() => {
+                    self.reserve().await?;
+                    let outcome = self.read_live().await;
+                    self.tolerate(outcome)?;
+                    None
+                }
+            };
+            if let Some(first) = pushed
+                && self.take_pushes(first).await?
+            {
+                gaps_due = Instant::now();
+            }
+            let dropped = self.client.pushes_dropped();
+            if dropped != self.pushes_dropped {
+                self.pushes_dropped = dropped;
+                gaps_due = Instant::now();
+            }
+        }
+    }
+
+    /// Reads what both rings hold beyond what is stored. `true`: there is more.
+    async fn close_gaps(&mut self) -> Result<bool, AcquisitionError> {
+        let mut more = false;
+        for ring in [Ring::SecurityLog, Ring::LoadProfile] {
+            let outcome = self.close_gap(ring).await;
+            more |= self.tolerate(outcome)?.unwrap_or(false);
+        }
+        Ok(more)
+    }
+
+    /// One reading: stored first, shown then.
+    async fn read_live(&mut self) -> Result<(), AcquisitionError> {
+        let answers = self.client.get_list(&registers::live_items()).await?;
+        let reading = registers::live_reading(&values(answers), &self.scalers, clock::now())?;
+        self.watch_registers(&reading.energies);
+        let counters =
+            PeerCounters { response: self.client.response_counter(), push: self.client.push_counter() };
+        // Both go into one commit.
+        tokio::try_join!(
+            self.store.insert_live(self.meter, reading),
+            self.store.raise_peer_counters(self.meter, counters)
+        )?;
+        self.fleet.reading(self.meter, reading);
+        Ok(())
+    }
+
+    /// Energy registers only grow; one that shrinks was tampered with, and is said loudly.
+    fn watch_registers(&mut self, now: &Energies) {
+        if let Some(before) = self.last_energies {
+            let shrunk = now.active_import_microwatt_hours < before.active_import_microwatt_hours
+                || now.active_export_microwatt_hours < before.active_export_microwatt_hours
+                || now.reactive_import_microvar_hours < before.reactive_import_microvar_hours
+                || now.reactive_export_microvar_hours < before.reactive_export_microvar_hours;
+            if shrunk {
+                tracing::error!(meter = %self.meter, ?before, ?now, "an energy register of the meter went backwards");
+            }
+        }
+        self.last_energies = Some(*now);
+    }
+
+    /// Stores pushed events and acknowledges them. `true`: the meter's log has more than was pushed.
+    async fn take_pushes(&mut self, first: Notification) -> Result<bool, AcquisitionError> {
+        let mut events = Vec::new();
+        let mut gap = false;
+        let mut next = Some(first);
+        while let Some(notification) = next.take() {
+            match notification.event() {
+                Ok(event) => events.push(SecurityEvent::from(event)),
+                Err(error) => {
+                    gap = true;
+                    if !matches!(error, PushError::UnknownEvent { .. }) {
+                        tracing::warn!(meter = %self.meter, %error, "a push cannot be read; its log is read instead");
+                    }
+                }
+            }
+            if events.len() < PUSH_BATCH {
+                // Whatever has arrived already goes into the same commit; nothing is waited for.
+                if let Ok(more) = tokio::time::timeout(Duration::ZERO, self.client.notification()).await {
+                    next = Some(more?);
+                }
+            }
+        }
+        let newest = events.iter().map(|event| event.sequence).max().unwrap_or(0);
+        self.store_events(events, None).await?;
+        gap |= newest > self.committed.security_log;
+        self.reserve().await?;
+        let outcome = self.acknowledge(Ring::SecurityLog).await;
+        self.tolerate(outcome)?;
+        Ok(gap)
+    }
+
+    /// Commits events, then shows those that are new.
+    async fn store_events(
+        &mut self,
+        events: Vec<SecurityEvent>,
+        complete_to: Option<u64>,
+    ) -> Result<(), AcquisitionError> {
+        let (batch, committed) =
+            self.store.insert_events(self.meter, events, clock::now(), complete_to).await?;
+        self.committed = committed;
+        rings::contradiction(self.meter, &batch.contradicted);
+        for event in &batch.new {
+            let alarms = if event.event.raises_alarm() { OpenAlarms::OneMore } else { OpenAlarms::Unchanged };
+            self.fleet.event(event, alarms);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the next operations have invocation counters of their own.
+    async fn reserve(&mut self) -> Result<(), AcquisitionError> {
+        if self.ceiling.saturating_sub(self.client.invocation_counter()) > MARGIN {
+            return Ok(());
+        }
+        let first = self.store.reserve_invocations(self.meter, BLOCK).await?;
+        if first != self.ceiling {
+            return Err(AcquisitionError::TakenOver);
+        }
+        self.ceiling = first + BLOCK;
+        Ok(())
+    }
+
+    /// What one meter cannot answer, or answers wrongly, must not cost the rest: it is said once and tried again.
+    fn tolerate<T>(&mut self, outcome: Result<T, AcquisitionError>) -> Result<Option<T>, AcquisitionError> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_fatal() => Err(error),
+            Err(error) => {
+                let complaint = error.to_string();
+                if self.last_complaint.as_ref() != Some(&complaint) {
+                    tracing::warn!(meter = %self.meter, %error, "part of the meter's data cannot be read");
+                    self.last_complaint = Some(complaint);
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl From<EventPush> for SecurityEvent {
+    fn from(push: EventPush) -> Self {
+        Self {
+            sequence: push.sequence,
+            code: push.code as u8,
+            at: push.time,
+            uptime_milliseconds: push.uptime_milliseconds,
+            extreme_micro_units: push.extreme,
+        }
+    }
+}
+
+/// A single refused attribute is as good as an absent one: whoever needs it says so.
+fn values(answers: Vec<Result<Value, AccessError>>) -> Vec<Option<Value>> {
+    answers.into_iter().map(Result::ok).collect()
+}
+
+/// Reads texts and octet strings that say what a device is.
+fn data(obis: Obis) -> registers::Item {
+    (Class::Data.id(), obis, registers::VALUE)
+}

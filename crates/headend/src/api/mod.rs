@@ -1,0 +1,110 @@
+//! `/api/v1`: what the page and other programs may ask. [`types`] are its words, [`document`] its OpenAPI 3.1
+//! description, from which `web/openapi.json` and the page's types are generated.
+
+mod convert;
+mod error;
+mod events;
+mod meters;
+mod stream;
+pub mod types;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use meterseal_model::MeterId;
+use tokio::sync::watch;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) use error::ApiError;
+
+use crate::fleet::Fleet;
+use crate::store::Store;
+use crate::virtual_sites::VirtualSites;
+
+/// Longest body of a request: the API takes short commands only.
+const BODY_BYTES: usize = 16 * 1024;
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) virtual_sites: Option<Arc<dyn VirtualSites>>,
+    /// Turns true when the head-end stops: streams end then.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Api {
+    /// Finds a configured meter by its text.
+    fn meter(&self, id: &str) -> Result<MeterId, ApiError> {
+        id.parse().ok().filter(|&id| self.fleet.record(id).is_some()).ok_or_else(|| {
+            // What was asked for is not repeated: it may be anything.
+            ApiError::new(
+                StatusCode::NOT_FOUND,
+                "There is no such meter here.",
+                "GET /api/v1/meters lists the meters that this head-end knows.",
+            )
+        })
+    }
+}
+
+/// The API's description.
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().split_for_parts().1
+}
+
+/// The router of `/api/v1`, without the guard before it.
+pub(crate) fn router(api: Api) -> Router {
+    let (router, document) = routes().split_for_parts();
+    router
+        .route("/api/v1/openapi.json", get(move || std::future::ready(Json(document))))
+        .route("/api/{*rest}", axum::routing::any(no_such_call))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(api)
+}
+
+fn routes() -> OpenApiRouter<Api> {
+    let v1 = OpenApiRouter::new()
+        .routes(routes!(meters::list_meters))
+        .routes(routes!(meters::meter_series))
+        .routes(routes!(meters::meter_profile))
+        .routes(routes!(meters::apply_stimulus))
+        .routes(routes!(events::list_events))
+        .routes(routes!(events::acknowledge_event))
+        .routes(routes!(stream::stream));
+    OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", v1)
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Meterseal head-end",
+        description = "Meters, readings, load profiles and alarms of one utility's head-end.",
+        version = "1",
+        license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
+    ),
+    components(schemas(types::LiveUpdate))
+)]
+struct Document;
+
+async fn no_such_call() -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "There is no such call.",
+        "GET /api/v1/openapi.json describes every call.",
+    )
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This address does not take that method.",
+        "GET /api/v1/openapi.json describes every call.",
+    )
+}

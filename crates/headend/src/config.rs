@@ -1,0 +1,109 @@
+//! What a head-end needs to start, and why it may not.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use meterseal_link::{DlmsKeys, Identity, Trust};
+use meterseal_model::{MeterId, SystemTitle, TimeBase};
+use meterseal_seal::{Scope, SealPublicKey};
+
+use crate::store::StoreError;
+use crate::virtual_sites::VirtualSites;
+
+/// How a head-end is set up.
+#[derive(Debug)]
+pub struct Config {
+    /// Folder for the database; made where it is missing.
+    pub data_dir: PathBuf,
+    /// Where meters call. Any address: everything there is TLS 1.3 with certificates both ways.
+    pub gateway_listen: SocketAddr,
+    /// Where the page and the API answer: an address of this machine's loopback only, since they speak plain HTTP.
+    pub page_listen: SocketAddr,
+    /// The head-end's certificate and key.
+    pub identity: Identity,
+    /// Whose certificates are accepted.
+    pub trust: Trust,
+    /// The head-end's own DLMS system title: half of every nonce that it sends. One head-end, one title.
+    pub system_title: SystemTitle,
+    /// The meters that may call.
+    pub meters: Vec<MeterEntry>,
+    /// Signed marks.
+    pub marks: Vec<Vec<u8>>,
+    /// Keys by which marks are trusted.
+    pub certification_keys: Vec<SealPublicKey>,
+    /// Simulated sites in the same program, if there are any.
+    pub virtual_sites: Option<Arc<dyn VirtualSites>>,
+}
+
+/// A meter that may call.
+#[derive(Clone, Debug)]
+pub struct MeterEntry {
+    /// Its identifier, as in its certificate.
+    pub id: MeterId,
+    /// What people call it.
+    pub name: String,
+    /// What kind of site it measures: `factory`, `home`, `commercial` or another word.
+    pub site: String,
+    /// Whether it is simulated.
+    pub is_virtual: bool,
+    /// Which clock it follows.
+    pub time_base: TimeBase,
+    /// The utility's global keys of this meter.
+    pub keys: DlmsKeys,
+    /// Scopes of marks on which it is admitted; by policy only `laboratory`, except for the meters of `up`.
+    pub allowed_scopes: Vec<Scope>,
+}
+
+/// Why a head-end did not start. Each says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address is taken.
+    #[error(
+        "{what} cannot listen on {address}: the address is in use; stop the other program, or choose another address ({option})"
+    )]
+    AddressInUse {
+        /// The page or the gateway.
+        what: &'static str,
+        /// Which address.
+        address: SocketAddr,
+        /// The option that changes it.
+        option: &'static str,
+    },
+    /// An address cannot be used.
+    #[error("{what} cannot listen on {address}: {source}; choose an address of this machine ({option})")]
+    Listen {
+        /// The page or the gateway.
+        what: &'static str,
+        /// Which address.
+        address: SocketAddr,
+        /// The option that changes it.
+        option: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The page may not leave this machine without TLS.
+    #[error("the page cannot listen on {address}: it speaks plain HTTP, which may not leave this machine; use a loopback address such as 127.0.0.1:{} (--listen), and an SSH tunnel to reach it from elsewhere", .address.port())]
+    NotLoopback {
+        /// Which address.
+        address: SocketAddr,
+    },
+    /// The same meter twice.
+    #[error("meter {meter} stands twice in the configuration; remove one of the two")]
+    MeterTwice {
+        /// Which.
+        meter: MeterId,
+    },
+    /// The operating system gave no random numbers.
+    #[error(
+        "the operating system gave no random numbers ({0}); without them nothing is safe: check the system"
+    )]
+    Random(getrandom::Error),
+    /// The identity or the trust cannot be used.
+    #[error("the head-end's certificate or trust cannot be used: {0}; check the files in the pki folder")]
+    Tls(String),
+}

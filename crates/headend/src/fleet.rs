@@ -1,0 +1,263 @@
+//! The meters as they are now: what the page shows, kept in memory beside the store, and a channel on which
+//! every change is announced. Announcing never waits for a reader.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meterseal_model::{MeterId, Stimulus, UnixMillis};
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::api::types;
+use crate::clock::rfc3339;
+use crate::store::{ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent};
+
+/// Messages that a slow reader may be behind before it is told to fetch everything again. At three meters and
+/// one reading a second these are five minutes.
+const BACKLOG: usize = 1024;
+
+/// A change, already written as JSON: once, however many pages are open.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    /// Name of the server-sent event.
+    pub(crate) name: &'static str,
+    /// Its data.
+    pub(crate) json: Arc<str>,
+}
+
+/// Every configured meter.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    meters: Vec<Entry>,
+    by_id: HashMap<MeterId, usize>,
+    updates: broadcast::Sender<Update>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: MeterRecord,
+    status: Mutex<Status>,
+}
+
+/// What changes.
+#[derive(Debug)]
+struct Status {
+    state: ConnectionState,
+    since: Option<UnixMillis>,
+    reason: Option<String>,
+    last_seen: Option<UnixMillis>,
+    facts: Option<DeviceFacts>,
+    mark: Option<types::Mark>,
+    live: Option<LiveReading>,
+    open_alarms: u64,
+}
+
+impl Fleet {
+    /// Every meter with what is remembered of it. A meter that was connected when the head-end last ran is
+    /// offline until it calls again.
+    pub(crate) fn new(meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>)>) -> Self {
+        let (updates, _) = broadcast::channel(BACKLOG);
+        let by_id = meters.iter().enumerate().map(|(place, (record, ..))| (record.id, place)).collect();
+        let meters = meters
+            .into_iter()
+            .map(|(record, history, live)| Entry {
+                record,
+                status: Mutex::new(Status::remembered(history, live)),
+            })
+            .collect();
+        Self { meters, by_id, updates }
+    }
+
+    /// Follows the changes from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Update> {
+        self.updates.subscribe()
+    }
+
+    /// The configuration of a meter.
+    pub(crate) fn record(&self, id: MeterId) -> Option<&MeterRecord> {
+        Some(&self.entry(id)?.record)
+    }
+
+    /// Every meter as the API shows it.
+    pub(crate) fn list(&self) -> Vec<types::Meter> {
+        self.meters.iter().map(|entry| entry.record.shown(&entry.status())).collect()
+    }
+
+    /// Sets a meter's state and announces it.
+    pub(crate) fn set_state(
+        &self,
+        id: MeterId,
+        state: ConnectionState,
+        since: UnixMillis,
+        reason: Option<String>,
+    ) {
+        self.change(id, |status| {
+            status.state = state;
+            status.since = Some(since);
+            status.reason = reason;
+            if state == ConnectionState::Refused {
+                status.mark = None;
+            }
+        });
+    }
+
+    /// Shows that a connection ended and why. `None`: it was shown so before, and since when stays; otherwise since
+    /// when.
+    pub(crate) fn ended(
+        &self,
+        id: MeterId,
+        state: ConnectionState,
+        at: UnixMillis,
+        reason: &str,
+    ) -> Option<UnixMillis> {
+        let unchanged = {
+            let status = self.entry(id)?.status();
+            status.state == state && status.reason.as_deref() == Some(reason)
+        };
+        if unchanged {
+            return None;
+        }
+        self.set_state(id, state, at, Some(reason.to_owned()));
+        Some(at)
+    }
+
+    /// Sets what a meter says of itself. The state that follows announces it.
+    pub(crate) fn set_facts(
+        &self,
+        id: MeterId,
+        facts: DeviceFacts,
+        mark: Option<types::Mark>,
+        at: UnixMillis,
+    ) {
+        if let Some(entry) = self.entry(id) {
+            let mut status = entry.status();
+            status.facts = Some(facts);
+            status.mark = mark;
+            status.last_seen = Some(at);
+        }
+    }
+
+    /// Shows a reading.
+    pub(crate) fn reading(&self, id: MeterId, reading: LiveReading) {
+        let Some(entry) = self.entry(id) else { return };
+        {
+            let mut status = entry.status();
+            status.last_seen = Some(reading.received_at);
+            status.live = Some(reading);
+        }
+        self.announce("live", || types::LiveUpdate {
+            meter: id.to_string(),
+            live: types::Live::from(&reading),
+        });
+    }
+
+    /// Shows an event that is new, or whose alarm changed, and then how many alarms the meter has.
+    pub(crate) fn event(&self, event: &StoredEvent, open_alarms: OpenAlarms) {
+        self.announce("event", || types::Event::from(event));
+        self.change(event.meter, |status| match open_alarms {
+            OpenAlarms::Are(count) => status.open_alarms = count,
+            OpenAlarms::OneMore => status.open_alarms += 1,
+            OpenAlarms::Unchanged => {}
+        });
+    }
+
+    fn change(&self, id: MeterId, change: impl FnOnce(&mut Status)) {
+        let Some(entry) = self.entry(id) else { return };
+        let shown = {
+            let mut status = entry.status();
+            change(&mut status);
+            entry.record.shown(&status)
+        };
+        self.announce("meter", || shown);
+    }
+
+    fn announce<T: Serialize>(&self, name: &'static str, data: impl FnOnce() -> T) {
+        if self.updates.receiver_count() == 0 {
+            return;
+        }
+        match serde_json::to_string(&data()) {
+            // An error means that the last page was closed meanwhile.
+            Ok(json) => drop(self.updates.send(Update { name, json: json.into() })),
+            Err(error) => tracing::error!(%error, name, "a message for the page could not be written"),
+        }
+    }
+
+    fn entry(&self, id: MeterId) -> Option<&Entry> {
+        self.meters.get(*self.by_id.get(&id)?)
+    }
+}
+
+/// What an event does to its meter's count of open alarms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OpenAlarms {
+    /// It was counted.
+    Are(u64),
+    /// A new alarm.
+    OneMore,
+    /// No alarm.
+    Unchanged,
+}
+
+impl Entry {
+    /// No code that holds the lock can leave a half-made status behind, so a poisoned lock is as good as new.
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Status {
+    fn remembered(history: MeterHistory, live: Option<LiveReading>) -> Self {
+        let (state, reason) = match history.state {
+            ConnectionState::Online => {
+                (ConnectionState::Offline, Some("The head-end was restarted.".to_owned()))
+            }
+            other => (other, history.reason),
+        };
+        let since = match state {
+            ConnectionState::Never => None,
+            // The moment it was last heard is the best that is known of when it went.
+            ConnectionState::Offline if history.state == ConnectionState::Online => {
+                history.last_seen.or(history.since)
+            }
+            _ => history.since,
+        };
+        Self {
+            state,
+            since,
+            reason,
+            last_seen: history.last_seen,
+            facts: history.facts,
+            mark: None,
+            live,
+            open_alarms: history.open_alarms,
+        }
+    }
+}
+
+impl MeterRecord {
+    fn shown(&self, status: &Status) -> types::Meter {
+        let facts = status.facts.as_ref();
+        types::Meter {
+            id: self.id.to_string(),
+            name: self.name.clone(),
+            site: self.site.clone(),
+            is_virtual: self.is_virtual,
+            stimuli: if self.is_virtual {
+                Stimulus::ALL.iter().map(|stimulus| stimulus.name().to_owned()).collect()
+            } else {
+                Vec::new()
+            },
+            state: status.state.into(),
+            since: status.since.map(rfc3339),
+            state_reason: status.reason.clone(),
+            last_seen: status.last_seen.map(rfc3339),
+            time_base: self.time_base.into(),
+            device_type: facts.map(|facts| facts.device_type.clone()),
+            firmware_version: facts.map(|facts| facts.firmware_version.clone()),
+            firmware_digest: facts.map(|facts| facts.firmware_digest.to_string()),
+            mark: status.mark.clone(),
+            live: status.live.as_ref().map(types::Live::from),
+            open_alarms: status.open_alarms,
+        }
+    }
+}

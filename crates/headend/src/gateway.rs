@@ -1,0 +1,160 @@
+//! Where meters call: every connection is TLS 1.3 with certificates both ways before a byte of it is looked at; then
+//! its meter gets a task of its own. A meter that calls again replaces its older connection.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use meterseal_link::accept::{self, AcceptLimits, Accepted};
+use meterseal_model::MeterId;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
+
+use crate::acquisition::{Acquisition, AcquisitionError};
+use crate::config::MeterEntry;
+use crate::store::ConnectionState;
+use crate::{clock, stopped};
+
+/// Meters that have proven who they are and wait for their task. It starts at once, so this never fills unless the
+/// program is stuck; then callers are turned away rather than collected.
+const WAITING: usize = 1024;
+
+/// The gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    tls: Arc<ServerConfig>,
+    acquisition: Acquisition,
+    meters: HashMap<MeterId, MeterEntry>,
+    connections: Mutex<Connections>,
+}
+
+/// The newest connection of each meter.
+#[derive(Debug, Default)]
+struct Connections {
+    next: u64,
+    current: HashMap<MeterId, Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    /// Set or dropped: the connection ends.
+    stop: watch::Sender<bool>,
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        tls: Arc<ServerConfig>,
+        acquisition: Acquisition,
+        meters: Vec<MeterEntry>,
+    ) -> Arc<Self> {
+        let meters = meters.into_iter().map(|entry| (entry.id, entry)).collect();
+        Arc::new(Self { tls, acquisition, meters, connections: Mutex::default() })
+    }
+
+    /// Takes calls until the head-end stops, then waits for every connection to end.
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
+        let (arrived, mut arrivals) = mpsc::channel(WAITING);
+        let accepting = accept::serve(listener, self.tls.clone(), AcceptLimits::default(), move |accepted| {
+            if let Err(error) = arrived.try_send(accepted) {
+                tracing::error!(meter = %error.into_inner().meter, "turned away: too many meters wait for their task");
+            }
+        });
+        tokio::pin!(accepting);
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stopped(&mut stopping) => break,
+                broken = &mut accepting => {
+                    tracing::error!(?broken, "the gateway can take no more calls; start the head-end again");
+                    break;
+                }
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => report_panic(ended),
+                Some(accepted) = arrivals.recv() => {
+                    tasks.spawn(self.clone().connected(accepted, stopping.clone()));
+                }
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            report_panic(ended);
+        }
+    }
+
+    async fn connected(self: Arc<Self>, accepted: Accepted, mut stopping: watch::Receiver<bool>) {
+        let Accepted { meter, address: from, stream } = accepted;
+        let Some(entry) = self.meters.get(&meter) else {
+            tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
+            return;
+        };
+        let (number, mut replaced) = self.replace(meter);
+        let error = tokio::select! {
+            outcome = self.acquisition.run(entry, stream) => match outcome {
+                Err(error) => Some(error),
+                Ok(never) => match never {},
+            },
+            () = stopped(&mut replaced) => {
+                tracing::info!(%from, %meter, "the meter has called again; its older connection is closed");
+                return;
+            }
+            () = stopped(&mut stopping) => None,
+        };
+        self.ended(meter, number, from, error).await;
+    }
+
+    /// Makes this the meter's connection and ends the one before.
+    fn replace(&self, meter: MeterId) -> (u64, watch::Receiver<bool>) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.next += 1;
+        let number = connections.next;
+        let (stop, replaced) = watch::channel(false);
+        if let Some(older) = connections.current.insert(meter, Connection { number, stop }) {
+            older.stop.send_replace(true);
+        }
+        (number, replaced)
+    }
+
+    /// Shows why a connection ended, unless a newer one has taken its place.
+    async fn ended(&self, meter: MeterId, number: u64, from: SocketAddr, error: Option<AcquisitionError>) {
+        let fleet = &self.acquisition.fleet;
+        let (state, reason) = match &error {
+            None => (ConnectionState::Offline, "The head-end was stopped.".to_owned()),
+            Some(AcquisitionError::NotAdmitted(refusal)) => (ConnectionState::Refused, refusal.to_string()),
+            Some(error @ AcquisitionError::OtherMeter { .. }) => {
+                (ConnectionState::Refused, error.to_string())
+            }
+            Some(error) => (ConnectionState::Offline, error.to_string()),
+        };
+        let changed = {
+            // Under the lock, so that a connection that comes now shows its own state after this one.
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            if connections.current.get(&meter).is_none_or(|current| current.number != number) {
+                return;
+            }
+            connections.current.remove(&meter);
+            fleet.ended(meter, state, clock::now(), &reason)
+        };
+        let Some(since) = changed else {
+            // A meter that keeps calling and is refused each time fills neither log nor disk.
+            tracing::debug!(%from, %meter, reason, "the meter is still in the same state");
+            return;
+        };
+        match state {
+            ConnectionState::Refused => {
+                tracing::warn!(%from, %meter, reason, "meter refused: nothing is read from it")
+            }
+            _ => tracing::info!(%from, %meter, reason, "meter offline"),
+        }
+        if let Err(error) = self.acquisition.store.set_state(meter, state, since, Some(reason)).await {
+            tracing::warn!(%meter, %error, "the meter's state could not be stored");
+        }
+    }
+}
+
+/// A panic in one meter's task ends that task only.
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed; the others go on: please report this");
+    }
+}

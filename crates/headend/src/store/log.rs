@@ -1,0 +1,230 @@
+//! Security-log entries, load-profile rows and alarms, in SQL.
+
+use meterseal_model::{MeterId, UnixMillis};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::worker::Failure;
+use super::{
+    Committed, ProfileRow, SecurityEvent, StoredBatch, StoredEvent, StoredProfileRow, live, meters, signed,
+};
+
+pub(super) fn insert_events(
+    sql: &Connection,
+    meter: MeterId,
+    events: &[SecurityEvent],
+    received_at: UnixMillis,
+    complete_to: Option<u64>,
+) -> Result<(StoredBatch, Committed), Failure> {
+    let id = meter.to_string();
+    let mut batch = StoredBatch::default();
+    let mut insert = sql.prepare_cached(
+        "INSERT INTO event (meter, sequence, code, at_ms, uptime_ms, extreme_micro, received_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (meter, sequence) DO NOTHING RETURNING id",
+    )?;
+    let mut raise =
+        sql.prepare_cached("INSERT INTO alarm (meter, sequence, raised_ms) VALUES (?1, ?2, ?3)")?;
+    for event in events {
+        let sequence = signed(event.sequence, "a sequence number")?;
+        let uptime = signed(event.uptime_milliseconds, "an uptime")?;
+        let stored: Option<i64> = insert
+            .query_row(
+                params![
+                    id,
+                    sequence,
+                    event.code,
+                    event.at.0,
+                    uptime,
+                    event.extreme_micro_units,
+                    received_at.0
+                ],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(stored) = stored {
+            if event.raises_alarm() {
+                raise.execute(params![id, sequence, received_at.0])?;
+            }
+            batch.new.push(StoredEvent {
+                id: super::unsigned(stored, "an event's number")?,
+                meter,
+                event: *event,
+                received_at,
+                acknowledged: None,
+            });
+        } else if find(sql, meter, event.sequence)?.is_none_or(|before| before.event != *event) {
+            batch.contradicted.push(event.sequence);
+        }
+    }
+    let mut committed = meters::committed(sql, meter)?;
+    committed.security_log =
+        advance(committed.security_log, events.iter().map(|event| event.sequence), complete_to);
+    meters::set_committed(sql, meter, committed)?;
+    Ok((batch, committed))
+}
+
+pub(super) fn insert_profile(
+    sql: &Connection,
+    meter: MeterId,
+    rows: &[ProfileRow],
+    received_at: UnixMillis,
+    complete_to: Option<u64>,
+) -> Result<(usize, Committed), Failure> {
+    let id = meter.to_string();
+    let mut new = 0;
+    let mut insert = sql.prepare_cached(
+        "INSERT INTO load_profile VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         ON CONFLICT (meter, sequence) DO NOTHING",
+    )?;
+    for row in rows {
+        new += insert.execute(params![
+            id,
+            signed(row.sequence, "a sequence number")?,
+            row.at.0,
+            row.energies.active_import_microwatt_hours,
+            row.energies.active_export_microwatt_hours,
+            row.energies.reactive_import_microvar_hours,
+            row.energies.reactive_export_microvar_hours,
+            row.mean_voltage_millivolts[0],
+            row.mean_voltage_millivolts[1],
+            row.mean_voltage_millivolts[2],
+            row.status,
+            received_at.0,
+        ])?;
+    }
+    let mut committed = meters::committed(sql, meter)?;
+    committed.load_profile =
+        advance(committed.load_profile, rows.iter().map(|row| row.sequence), complete_to);
+    meters::set_committed(sql, meter, committed)?;
+    Ok((new, committed))
+}
+
+/// The commit mark after a batch: never beyond a hole, unless the meter was asked for everything up to there and
+/// what is missing no longer exists.
+fn advance(committed: u64, sequences: impl Iterator<Item = u64>, complete_to: Option<u64>) -> u64 {
+    let committed = committed.max(complete_to.unwrap_or(0));
+    let mut sorted: Vec<u64> = sequences.filter(|&sequence| sequence > committed).collect();
+    sorted.sort_unstable();
+    sorted.into_iter().fold(committed, |mark, sequence| if sequence == mark + 1 { sequence } else { mark })
+}
+
+const EVENT: &str = "SELECT event.id, event.meter, event.sequence, code, at_ms, uptime_ms, extreme_micro,
+    received_ms, acknowledged_by, acknowledged_ms
+    FROM event LEFT JOIN alarm ON alarm.meter = event.meter AND alarm.sequence = event.sequence";
+
+pub(super) fn events(
+    sql: &Connection,
+    meter: Option<MeterId>,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<StoredEvent>, Failure> {
+    let before = before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
+    let rows = match meter {
+        Some(meter) => sql
+            .prepare_cached(&format!(
+                "{EVENT} WHERE event.meter = ?1 AND event.id < ?2 ORDER BY event.id DESC LIMIT ?3"
+            ))?
+            .query_map(params![meter.to_string(), before, limit], stored_event)?
+            .collect::<Result<Vec<_>, _>>()?,
+        None => sql
+            .prepare_cached(&format!("{EVENT} WHERE event.id < ?1 ORDER BY event.id DESC LIMIT ?2"))?
+            .query_map(params![before, limit], stored_event)?
+            .collect::<Result<Vec<_>, _>>()?,
+    };
+    Ok(rows)
+}
+
+fn find(sql: &Connection, meter: MeterId, sequence: u64) -> Result<Option<StoredEvent>, Failure> {
+    Ok(sql
+        .prepare_cached(&format!("{EVENT} WHERE event.meter = ?1 AND event.sequence = ?2"))?
+        .query_row(params![meter.to_string(), signed(sequence, "a sequence number")?], stored_event)
+        .optional()?)
+}
+
+pub(super) fn acknowledge(
+    sql: &Connection,
+    meter: MeterId,
+    sequence: u64,
+    by: &str,
+    at: UnixMillis,
+) -> Result<Option<(StoredEvent, u64)>, Failure> {
+    // A sequence number beyond 63 bits is in no log.
+    let Ok(number) = i64::try_from(sequence) else { return Ok(None) };
+    sql.prepare_cached(
+        "UPDATE alarm SET acknowledged_by = ?3, acknowledged_ms = ?4
+         WHERE meter = ?1 AND sequence = ?2 AND acknowledged_ms IS NULL",
+    )?
+    .execute(params![meter.to_string(), number, by, at.0])?;
+    match find(sql, meter, sequence)? {
+        Some(event) => Ok(Some((event, open_alarms(sql, meter)?))),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn open_alarms(sql: &Connection, meter: MeterId) -> Result<u64, Failure> {
+    let count: i64 = sql
+        .prepare_cached("SELECT count(*) FROM alarm WHERE meter = ?1 AND acknowledged_ms IS NULL")?
+        .query_row([meter.to_string()], |row| row.get(0))?;
+    super::unsigned(count, "a count of alarms")
+}
+
+pub(super) fn profile(
+    sql: &Connection,
+    meter: MeterId,
+    from: Option<UnixMillis>,
+    to: Option<UnixMillis>,
+    limit: u32,
+) -> Result<Vec<StoredProfileRow>, Failure> {
+    let mut statement = sql.prepare_cached(
+        "SELECT sequence, at_ms, active_import_micro, active_export_micro, reactive_import_micro,
+                reactive_export_micro, mean_millivolts_1, mean_millivolts_2, mean_millivolts_3, status, received_ms
+         FROM load_profile WHERE meter = ?1 AND at_ms BETWEEN ?2 AND ?3 ORDER BY sequence DESC LIMIT ?4",
+    )?;
+    let mut rows = statement
+        .query_map(
+            params![meter.to_string(), from.map_or(i64::MIN, |t| t.0), to.map_or(i64::MAX, |t| t.0), limit],
+            |row| {
+                Ok(StoredProfileRow {
+                    row: ProfileRow {
+                        sequence: sequence(row, 0)?,
+                        at: UnixMillis(row.get(1)?),
+                        energies: live::energies(row, 2)?,
+                        mean_voltage_millivolts: [row.get(6)?, row.get(7)?, row.get(8)?],
+                        status: row.get(9)?,
+                    },
+                    received_at: UnixMillis(row.get(10)?),
+                })
+            },
+        )?
+        .collect::<Result<Vec<_>, _>>()?;
+    rows.reverse();
+    Ok(rows)
+}
+
+fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    let meter: String = row.get(1)?;
+    let meter = meter.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    let acknowledged = match (row.get(8)?, row.get(9)?) {
+        (Some(by), Some(at)) => Some((by, UnixMillis(at))),
+        _ => None,
+    };
+    Ok(StoredEvent {
+        id: sequence(row, 0)?,
+        meter,
+        event: SecurityEvent {
+            sequence: sequence(row, 2)?,
+            code: row.get(3)?,
+            at: UnixMillis(row.get(4)?),
+            uptime_milliseconds: sequence(row, 5)?,
+            extreme_micro_units: row.get(6)?,
+        },
+        received_at: UnixMillis(row.get(7)?),
+        acknowledged,
+    })
+}
+
+fn sequence(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}

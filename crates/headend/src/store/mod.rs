@@ -1,0 +1,264 @@
+//! The store of record: what the meters said, kept so that a `kill -9` or a full disk loses nothing that was
+//! acknowledged.
+//!
+//! [`Store`] speaks of meters, readings, rows and alarms and says nothing of SQL; everything in this folder below
+//! it may be replaced by another database. Every insert may be repeated: a row is known by its meter and its
+//! sequence number, and the second time changes nothing. When a call returns, what it wrote is on the disk.
+
+mod error;
+mod live;
+mod log;
+mod meters;
+mod record;
+mod schema;
+mod worker;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use meterseal_model::{MeterId, UnixMillis};
+
+pub use error::StoreError;
+pub use record::{
+    Committed, ConnectionState, DeviceFacts, Energies, LiveReading, MeterHistory, MeterRecord, PeerCounters,
+    ProfileRow, SecurityEvent, SeriesPoint, StoredBatch, StoredEvent, StoredProfileRow,
+};
+use worker::Worker;
+
+/// How long live readings are kept, on the meter's clock.
+pub const LIVE_KEPT_MILLISECONDS: i64 = 2 * 3600 * 1000;
+
+/// Live readings kept per meter at most, whatever its clock does.
+pub const LIVE_KEPT_ROWS: u32 = 2 * 3600 + 600;
+
+/// A handle to the database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    // Option: taken on close, so that the threads see the end of their queues.
+    workers: tokio::sync::RwLock<Option<Arc<Workers>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Workers {
+    writer: Worker,
+    reader: Worker,
+    /// Held for the lock on it.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens `headend.sqlite` in a folder, and makes both where they are missing.
+    ///
+    /// # Errors
+    /// Another head-end uses it, another format, read-only, full, damaged: see [`StoreError`].
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        let folder = folder.to_path_buf();
+        tokio::task::spawn_blocking(move || Self::open_blocking(&folder))
+            .await
+            .unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn open_blocking(folder: &Path) -> Result<Self, StoreError> {
+        let path: PathBuf = folder.join("headend.sqlite");
+        std::fs::create_dir_all(folder).map_err(|source| match source.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path: path.clone() },
+            std::io::ErrorKind::StorageFull => StoreError::Full { path: path.clone() },
+            _ => StoreError::Io { path: folder.to_path_buf(), source },
+        })?;
+        let lock = schema::lock(&path)?;
+        let connection = schema::open_writer(&path)?;
+        let (writer, writing) = Worker::writer(&path, connection)?;
+        let (reader, reading) = Worker::reader(&path)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                workers: tokio::sync::RwLock::new(Some(Arc::new(Workers { writer, reader, _lock: lock }))),
+                threads: Mutex::new(vec![writing, reading]),
+            }),
+        })
+    }
+
+    /// Finishes what is queued and closes the database. Calls after this fail with [`StoreError::Closed`].
+    pub async fn close(&self) {
+        let workers = self.inner.workers.write().await.take();
+        let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let done = tokio::task::spawn_blocking(move || {
+            // The write lock above was granted, so no call is under way and this is the last reference.
+            drop(workers);
+            threads.into_iter().all(|thread| thread.join().is_ok())
+        });
+        if !done.await.unwrap_or(false) {
+            tracing::error!("a thread of the store ended in a panic; nothing that was acknowledged is lost");
+        }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, worker::Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let workers = self.inner.workers.read().await;
+        workers.as_ref().ok_or(StoreError::Closed)?.writer.run(work).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, worker::Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let workers = self.inner.workers.read().await;
+        workers.as_ref().ok_or(StoreError::Closed)?.reader.run(work).await
+    }
+
+    /// Makes a meter known, or takes over its changed name and site, and tells what is remembered of it.
+    pub async fn register(&self, meter: MeterRecord) -> Result<MeterHistory, StoreError> {
+        self.write(move |sql| meters::register(sql, &meter)).await
+    }
+
+    /// Remembers a meter's state.
+    pub async fn set_state(
+        &self,
+        meter: MeterId,
+        state: ConnectionState,
+        since: UnixMillis,
+        reason: Option<String>,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| meters::set_state(sql, meter, state, since, reason.as_deref())).await
+    }
+
+    /// Remembers what a meter says of itself.
+    pub async fn set_facts(&self, meter: MeterId, facts: DeviceFacts) -> Result<(), StoreError> {
+        self.write(move |sql| meters::set_facts(sql, meter, &facts)).await
+    }
+
+    /// Sets aside `count` invocation counters of the head-end's for a meter's key and returns the first. They are
+    /// never given again, whatever happens: half of every nonce is made of them.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyUsedUp`] when the 32 bits are.
+    pub async fn reserve_invocations(&self, meter: MeterId, count: u32) -> Result<u32, StoreError> {
+        self.write(move |sql| meters::reserve_invocations(sql, meter, count)).await
+    }
+
+    /// Moves the head-end's invocation counter for a meter's key forward to at least `next`; never back.
+    pub async fn advance_invocations(&self, meter: MeterId, next: u32) -> Result<(), StoreError> {
+        self.write(move |sql| meters::advance_invocations(sql, meter, next)).await
+    }
+
+    /// The highest invocation counters of a meter's messages, as far as they were recorded.
+    pub async fn peer_counters(&self, meter: MeterId) -> Result<PeerCounters, StoreError> {
+        self.read(move |sql| meters::peer_counters(sql, meter)).await
+    }
+
+    /// Records the highest invocation counters of a meter's messages; they never go back.
+    pub async fn raise_peer_counters(
+        &self,
+        meter: MeterId,
+        counters: PeerCounters,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| meters::raise_peer_counters(sql, meter, counters)).await
+    }
+
+    /// Up to where a meter's rings are stored without a hole.
+    pub async fn committed(&self, meter: MeterId) -> Result<Committed, StoreError> {
+        self.read(move |sql| meters::committed(sql, meter)).await
+    }
+
+    /// Adds a live reading and forgets those that are too old.
+    pub async fn insert_live(&self, meter: MeterId, reading: LiveReading) -> Result<(), StoreError> {
+        self.write(move |sql| live::insert(sql, meter, &reading)).await
+    }
+
+    /// The newest live reading.
+    pub async fn newest_live(&self, meter: MeterId) -> Result<Option<LiveReading>, StoreError> {
+        self.read(move |sql| live::newest(sql, meter)).await
+    }
+
+    /// The last `minutes` before the newest reading, averaged to at most `points` points (and their step in
+    /// seconds).
+    pub async fn series(
+        &self,
+        meter: MeterId,
+        minutes: u32,
+        points: u32,
+    ) -> Result<(u32, Vec<SeriesPoint>), StoreError> {
+        self.read(move |sql| live::series(sql, meter, minutes, points)).await
+    }
+
+    /// Stores security-log entries. With `complete_to`, everything up to that sequence number has now been asked
+    /// of the meter, and is marked as committed in the same transaction; without it, only entries that continue
+    /// what is committed move the mark.
+    pub async fn insert_events(
+        &self,
+        meter: MeterId,
+        events: Vec<SecurityEvent>,
+        received_at: UnixMillis,
+        complete_to: Option<u64>,
+    ) -> Result<(StoredBatch, Committed), StoreError> {
+        self.write(move |sql| log::insert_events(sql, meter, &events, received_at, complete_to)).await
+    }
+
+    /// Stores load-profile rows; `complete_to` as for events. Returns how many were new.
+    pub async fn insert_profile(
+        &self,
+        meter: MeterId,
+        rows: Vec<ProfileRow>,
+        received_at: UnixMillis,
+        complete_to: Option<u64>,
+    ) -> Result<(usize, Committed), StoreError> {
+        self.write(move |sql| log::insert_profile(sql, meter, &rows, received_at, complete_to)).await
+    }
+
+    /// Events, newest first; with `before`, those stored before that one.
+    pub async fn events(
+        &self,
+        meter: Option<MeterId>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read(move |sql| log::events(sql, meter, before, limit)).await
+    }
+
+    /// The newest `limit` rows of a load profile between two times (both included), oldest first.
+    pub async fn profile(
+        &self,
+        meter: MeterId,
+        from: Option<UnixMillis>,
+        to: Option<UnixMillis>,
+        limit: u32,
+    ) -> Result<Vec<StoredProfileRow>, StoreError> {
+        self.read(move |sql| log::profile(sql, meter, from, to, limit)).await
+    }
+
+    /// Acknowledges an alarm and returns the event as it is then, and the meter's alarms that are still open.
+    /// `None`: no such event. An alarm that somebody acknowledged before stays theirs.
+    pub async fn acknowledge(
+        &self,
+        meter: MeterId,
+        sequence: u64,
+        by: String,
+        at: UnixMillis,
+    ) -> Result<Option<(StoredEvent, u64)>, StoreError> {
+        self.write(move |sql| log::acknowledge(sql, meter, sequence, &by, at)).await
+    }
+
+    /// A meter's alarms that nobody has acknowledged.
+    pub async fn open_alarms(&self, meter: MeterId) -> Result<u64, StoreError> {
+        self.read(move |sql| log::open_alarms(sql, meter)).await
+    }
+}
+
+/// Reads a non-negative number.
+fn unsigned(value: i64, what: &'static str) -> Result<u64, worker::Failure> {
+    u64::try_from(value).map_err(|_| worker::Failure::Value(what))
+}
+
+/// Writes a number that SQLite keeps in 63 bits.
+fn signed(value: u64, what: &'static str) -> Result<i64, worker::Failure> {
+    i64::try_from(value).map_err(|_| worker::Failure::Value(what))
+}

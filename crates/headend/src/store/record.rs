@@ -1,0 +1,202 @@
+//! What the store keeps, in types that say nothing of how: energies are integers, so that what was billed can
+//! be added up again without rounding.
+
+use meterseal_model::{Digest384, EventCode, MeterId, TimeBase, UnixMillis};
+
+/// Energy registers of a meter, in millionths of a watt-hour or var-hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Energies {
+    /// Active energy import (+A), microwatt-hours.
+    pub active_import_microwatt_hours: i64,
+    /// Active energy export (−A), microwatt-hours.
+    pub active_export_microwatt_hours: i64,
+    /// Reactive energy import (+R), microvar-hours.
+    pub reactive_import_microvar_hours: i64,
+    /// Reactive energy export (−R), microvar-hours.
+    pub reactive_export_microvar_hours: i64,
+}
+
+/// One reading of the live registers. Kept for two hours, for the eye; nothing is billed from it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LiveReading {
+    /// The meter's clock.
+    pub at: UnixMillis,
+    /// The head-end's clock.
+    pub received_at: UnixMillis,
+    /// Hertz.
+    pub frequency_hz: f64,
+    /// RMS to neutral, volts.
+    pub voltage_v: [f64; 3],
+    /// RMS, amperes.
+    pub current_a: [f64; 3],
+    /// Active power per phase, watts; negative is export.
+    pub power_w: [f64; 3],
+    /// Active power, all phases, watts; negative is export.
+    pub total_power_w: f64,
+    /// Reactive power, all phases, vars.
+    pub total_reactive_power_var: f64,
+    /// Power factor; none without a load.
+    pub power_factor: Option<f64>,
+    /// The registers.
+    pub energies: Energies,
+}
+
+/// A row of the load profile, as the meter keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProfileRow {
+    /// Sequence number in the meter; starts at 1, never reused.
+    pub sequence: u64,
+    /// End of the interval, the meter's clock.
+    pub at: UnixMillis,
+    /// The registers then.
+    pub energies: Energies,
+    /// Mean RMS voltage over the interval, millivolts.
+    pub mean_voltage_millivolts: [u32; 3],
+    /// Status bits of the interval (docs/object-model.md).
+    pub status: u8,
+}
+
+/// A row of the load profile with the time at which it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredProfileRow {
+    /// The row.
+    pub row: ProfileRow,
+    /// The head-end's clock.
+    pub received_at: UnixMillis,
+}
+
+/// An entry of a meter's security log, as the meter keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecurityEvent {
+    /// Sequence number in the log; starts at 1, never reused.
+    pub sequence: u64,
+    /// Event number; see [`SecurityEvent::kind`].
+    pub code: u8,
+    /// The meter's clock.
+    pub at: UnixMillis,
+    /// The meter's monotonic uptime, milliseconds.
+    pub uptime_milliseconds: u64,
+    /// Extreme value in millionths of the event's quantity; 0 when it has none.
+    pub extreme_micro_units: i64,
+}
+
+impl SecurityEvent {
+    /// What happened, if this head-end knows the number.
+    pub fn kind(&self) -> Option<EventCode> {
+        EventCode::from_number(self.code)
+    }
+
+    /// Whether it raises an alarm: everything that is more than a notice, and everything unknown.
+    pub fn raises_alarm(&self) -> bool {
+        self.kind().is_none_or(|code| code.severity() > meterseal_model::event::Severity::Notice)
+    }
+}
+
+/// An entry of a security log as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Order in which it was stored.
+    pub id: u64,
+    /// Whose log.
+    pub meter: MeterId,
+    /// The entry.
+    pub event: SecurityEvent,
+    /// The head-end's clock when it was stored.
+    pub received_at: UnixMillis,
+    /// Who acknowledged its alarm, and when.
+    pub acknowledged: Option<(String, UnixMillis)>,
+}
+
+/// What came of storing a batch of log entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// Those that were new, in order.
+    pub new: Vec<StoredEvent>,
+    /// Sequence numbers under which the store holds something else: the meter's log was rewritten, or two
+    /// devices use one identity.
+    pub contradicted: Vec<u64>,
+}
+
+/// A meter's state as the store remembers it over a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Never connected.
+    Never,
+    /// Connected and read.
+    Online,
+    /// Was connected.
+    Offline,
+    /// Not admitted.
+    Refused,
+}
+
+/// What a meter says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// Device type.
+    pub device_type: String,
+    /// Firmware version.
+    pub firmware_version: String,
+    /// SHA-384 digest of the running firmware.
+    pub firmware_digest: Digest384,
+}
+
+/// A configured meter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeterRecord {
+    /// Identifier.
+    pub id: MeterId,
+    /// What people call it.
+    pub name: String,
+    /// Kind of site.
+    pub site: String,
+    /// Whether it is simulated.
+    pub is_virtual: bool,
+    /// Its clock.
+    pub time_base: TimeBase,
+}
+
+/// What the store remembers of a meter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeterHistory {
+    /// State when the head-end last ran.
+    pub state: ConnectionState,
+    /// Since when.
+    pub since: Option<UnixMillis>,
+    /// Why, where there is something to say.
+    pub reason: Option<String>,
+    /// When it was last heard.
+    pub last_seen: Option<UnixMillis>,
+    /// What it said of itself.
+    pub facts: Option<DeviceFacts>,
+    /// Alarms that nobody has acknowledged.
+    pub open_alarms: u64,
+}
+
+/// The highest invocation counters under which a meter's messages were accepted: whatever comes under these or
+/// lower ones is a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerCounters {
+    /// Of its responses.
+    pub response: u32,
+    /// Of its pushes.
+    pub push: u32,
+}
+
+/// Up to where a meter's rings are stored without a hole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Security log.
+    pub security_log: u64,
+    /// Load profile.
+    pub load_profile: u64,
+}
+
+/// Averages over one step of a series, `None` where nothing was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SeriesPoint {
+    /// Start of the step, Unix seconds.
+    pub at_seconds: i64,
+    /// Averages; energies as they stood at the end.
+    pub mean: LiveReading,
+}
