@@ -1,0 +1,231 @@
+//! What was measured, for people (a table) and for programs (JSON, whose names are the interface).
+
+use super::engine::Measurement;
+use super::summary::Phase;
+use meterseal_world::comtrade::{Recording, Side};
+use serde::Serialize;
+use std::fmt::Write;
+
+#[derive(Serialize)]
+struct Json {
+    frequency_hz: Option<f64>,
+    nominal_hz: Option<u32>,
+    duration_s: f64,
+    phases: Vec<JsonPhase>,
+    total: JsonTotal,
+    energy: JsonEnergy,
+}
+
+#[derive(Serialize)]
+struct JsonPhase {
+    name: &'static str,
+    v_rms: f64,
+    i_rms: f64,
+    p_w: f64,
+    q_var: f64,
+    s_va: f64,
+    pf: f64,
+    v_angle_deg: f64,
+    i_angle_deg: f64,
+    v_thd: f64,
+    i_thd: f64,
+}
+
+#[derive(Serialize)]
+struct JsonTotal {
+    p_w: f64,
+    q_var: f64,
+    s_va: f64,
+    pf: f64,
+}
+
+#[derive(Serialize)]
+struct JsonEnergy {
+    active_import_wh: f64,
+    active_export_wh: f64,
+    reactive_import_varh: f64,
+    reactive_export_varh: f64,
+}
+
+/// The phases' names, in the order of a frame.
+pub(super) const NAMES: [&str; 3] = ["L1", "L2", "L3"];
+
+/// One JSON document and a line end. THD is a ratio, not a percentage.
+pub(super) fn json(measurement: &Measurement) -> String {
+    let total = measurement.summary.total();
+    let document = Json {
+        frequency_hz: measurement.frequency_hz,
+        nominal_hz: measurement.nominal_hz,
+        duration_s: measurement.duration_seconds,
+        phases: present(measurement)
+            .map(|(name, phase)| JsonPhase {
+                name,
+                v_rms: phase.volts,
+                i_rms: phase.amperes,
+                p_w: phase.watts,
+                q_var: phase.vars,
+                s_va: phase.volt_amperes,
+                pf: phase.power_factor,
+                v_angle_deg: phase.volts_degrees,
+                i_angle_deg: phase.amperes_degrees,
+                v_thd: phase.volts_thd,
+                i_thd: phase.amperes_thd,
+            })
+            .collect(),
+        total: JsonTotal {
+            p_w: total.watts,
+            q_var: total.vars,
+            s_va: total.volt_amperes,
+            pf: total.power_factor,
+        },
+        energy: energy(measurement),
+    };
+    // Numbers and names only: nothing in it can fail to become JSON.
+    let mut text = serde_json::to_string_pretty(&document).expect("plain numbers serialise");
+    text.push('\n');
+    text
+}
+
+fn energy(measurement: &Measurement) -> JsonEnergy {
+    let hours = |nano: u64| nano as f64 * 1e-9;
+    let registers = &measurement.registers;
+    JsonEnergy {
+        active_import_wh: hours(registers.total_import_nanowatt_hours),
+        active_export_wh: hours(registers.total_export_nanowatt_hours),
+        reactive_import_varh: hours(registers.reactive_import_nanovar_hours()),
+        reactive_export_varh: hours(registers.reactive_export_nanovar_hours()),
+    }
+}
+
+fn present(measurement: &Measurement) -> impl Iterator<Item = (&'static str, Phase)> + '_ {
+    let there = |k: &usize| measurement.present[*k].0 || measurement.present[*k].1;
+    (0..3).filter(there).map(|k| (NAMES[k], measurement.summary.phase(k)))
+}
+
+/// The recording's name in one line.
+pub(super) fn title(recording: &Recording) -> String {
+    let path = std::path::Path::new(recording.config_path());
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// A table for people.
+pub(super) fn table(recording: &Recording, measurement: &Measurement, side: Option<Side>) -> String {
+    let mut text = heading(recording, measurement, side);
+    let phases: Vec<(&str, Phase)> = present(measurement).collect();
+    let total = measurement.summary.total();
+    let several = phases.len() > 1;
+
+    let mut line = |label: &str, cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>14}")).collect();
+        let _ = writeln!(text, "{}", format!("  {label:<10}{cells}").trim_end());
+    };
+    let mut names: Vec<String> = phases.iter().map(|(name, _)| (*name).to_owned()).collect();
+    if several {
+        names.push("total".to_owned());
+    }
+    line("", names);
+    let mut scaled = |label: &str, unit: &str, of: &dyn Fn(&Phase) -> f64, total: Option<f64>| {
+        let mut values: Vec<f64> = phases.iter().map(|(_, phase)| of(phase)).collect();
+        values.extend(total.filter(|_| several));
+        let (factor, prefix) = prefix(values.iter().fold(0.0, |most: f64, value| most.max(value.abs())));
+        line(
+            label,
+            values.iter().map(|value| format!("{} {prefix}{unit}", digits(value / factor))).collect(),
+        );
+    };
+    scaled("voltage", "V", &|phase| phase.volts, None);
+    scaled("current", "A", &|phase| phase.amperes, None);
+    scaled("P", "W", &|phase| phase.watts, Some(total.watts));
+    scaled("Q1", "var", &|phase| phase.vars, Some(total.vars));
+    scaled("S", "VA", &|phase| phase.volt_amperes, Some(total.volt_amperes));
+    let mut factors: Vec<String> =
+        phases.iter().map(|(_, phase)| format!("{:.4}", phase.power_factor)).collect();
+    if several {
+        factors.push(format!("{:.4}", total.power_factor));
+    }
+    line("PF", factors);
+    let mut plain = |label: &str, of: &dyn Fn(&Phase) -> String| {
+        line(label, phases.iter().map(|(_, phase)| of(phase)).collect());
+    };
+    plain("angle V", &|phase| format!("{:.2}°", phase.volts_degrees));
+    plain("angle I", &|phase| format!("{:.2}°", phase.amperes_degrees));
+    plain("THD V", &|phase| format!("{:.2} %", phase.volts_thd * 100.0));
+    plain("THD I", &|phase| format!("{:.2} %", phase.amperes_thd * 100.0));
+
+    let energy = energy(measurement);
+    let hours = |value: f64, unit: &str| {
+        let (factor, prefix) = prefix(value);
+        format!("{} {prefix}{unit}", digits(value / factor))
+    };
+    let _ = writeln!(
+        text,
+        "\n  energy      import {}, export {}\n  reactive    import {}, export {}",
+        hours(energy.active_import_wh, "Wh"),
+        hours(energy.active_export_wh, "Wh"),
+        hours(energy.reactive_import_varh, "varh"),
+        hours(energy.reactive_export_varh, "varh"),
+    );
+    for warning in &measurement.warnings {
+        let _ = writeln!(text, "  note: {warning}");
+    }
+    text
+}
+
+fn heading(recording: &Recording, measurement: &Measurement, side: Option<Side>) -> String {
+    let rates: Vec<String> =
+        recording.sections().iter().map(|section| decimals(section.rate_hz, 3)).collect();
+    let side = match side {
+        Some(Side::Primary) => "primary values",
+        Some(Side::Secondary) => "secondary values",
+        None => "values on each channel's own side",
+    };
+    let frequency = measurement
+        .frequency_hz
+        .map_or_else(|| "frequency not determinable".to_owned(), |hertz| format!("{hertz:.3} Hz"));
+    let nominal = measurement.nominal_hz.map_or_else(String::new, |hertz| format!(" (nominal {hertz} Hz)"));
+    let neutral = match measurement.summary.neutral_amperes() {
+        amperes if amperes > 0.0 => {
+            let (factor, prefix) = prefix(amperes);
+            format!(", neutral {} {prefix}A", digits(amperes / factor))
+        }
+        _ => String::new(),
+    };
+    format!(
+        "{}: {} rows at {} Hz, {} s measured\n{frequency}{nominal}{neutral}, {side}\n\n",
+        title(recording),
+        recording.row_count(),
+        rates.join(" / "),
+        decimals(measurement.duration_seconds, 4),
+    )
+}
+
+/// A number with at most this many decimals, without zeros at its end.
+fn decimals(value: f64, places: usize) -> String {
+    let text = format!("{value:.places$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The prefix under which a value has one to three digits before the point.
+fn prefix(value: f64) -> (f64, &'static str) {
+    match value.abs() {
+        ..1e-3 if value != 0.0 => (1e-6, "µ"),
+        1e-3..0.1 => (1e-3, "m"),
+        1e4..1e7 => (1e3, "k"),
+        1e7..1e10 => (1e6, "M"),
+        1e10.. => (1e9, "G"),
+        _ => (1.0, ""),
+    }
+}
+
+/// About five digits.
+fn digits(value: f64) -> String {
+    let places = match value.abs() {
+        1e4.. => 0,
+        1e3.. => 1,
+        100.0.. => 2,
+        10.0.. => 3,
+        _ => 4,
+    };
+    // Adding zero makes a negative zero positive.
+    format!("{:.places$}", value + 0.0)
+}
