@@ -1,0 +1,71 @@
+// Requests to the head-end. Every failure becomes an `ApiError` whose text a person can act on.
+
+import type { Meter, MeterEvent, Problem, Series } from './types';
+
+/** A loopback request that takes longer than this has failed, milliseconds. */
+const TIMEOUT = 8000;
+
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    /** The HTTP status, 0 where no answer came. */
+    readonly status: number,
+  ) {
+    super(message);
+    this.name = 'ApiError';
+  }
+}
+
+export const STREAM = '/api/v1/stream';
+
+export const meters = (): Promise<Meter[]> => request('/api/v1/meters');
+
+/** The newest events, or those received before the one with the id `before`, newest first; `limit` up to 500. */
+export const events = (limit: number, before?: number): Promise<MeterEvent[]> =>
+  request(`/api/v1/events?limit=${limit}${before === undefined ? '' : `&before=${before}`}`);
+
+export const series = (meter: string, minutes: number): Promise<Series> =>
+  request(`/api/v1/meters/${encodeURIComponent(meter)}/series?minutes=${minutes}`);
+
+export const acknowledge = (event: MeterEvent): Promise<MeterEvent> =>
+  request(`/api/v1/events/${encodeURIComponent(event.meter)}/${event.sequence}/acknowledge`, { method: 'POST' });
+
+export const stimulate = (meter: string, kind: string): Promise<unknown> =>
+  request(`/api/v1/meters/${encodeURIComponent(meter)}/stimulus`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ kind }),
+  });
+
+async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(path, { ...init, credentials: 'same-origin', signal: AbortSignal.timeout(TIMEOUT) });
+  } catch {
+    throw new ApiError('The head-end does not answer. Is it still running?', 0);
+  }
+  const text = await response.text().catch(() => '');
+  if (!response.ok) throw new ApiError(reason(text) ?? `The head-end answered ${response.status} to ${path}.`, response.status);
+  if (text === '') return undefined as T;
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    throw new ApiError(`The head-end's answer to ${path} is not JSON.`, response.status);
+  }
+}
+
+/** The head-end's own sentences, where its answer holds them. */
+function reason(text: string): string | undefined {
+  try {
+    const problem = JSON.parse(text) as Partial<Problem>;
+    if (typeof problem.error !== 'string') return undefined;
+    return [problem.error, problem.what_to_do].filter(Boolean).map(sentence).join(' ');
+  } catch {
+    return undefined;
+  }
+}
+
+function sentence(text: string | undefined): string {
+  if (!text) return '';
+  return text[0]?.toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+}
