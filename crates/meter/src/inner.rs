@@ -12,6 +12,7 @@ use meterseal_model::{EventCode, TimeBase, UnixMillis, event::Severity};
 use crate::interval::Interval;
 use crate::records::{ProfileRow, SavedRegisters, SecurityEntry, State};
 use crate::storage::Storage;
+use crate::tamper::Latches;
 use crate::{Identity, StorageError};
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
@@ -164,6 +165,11 @@ impl<F: NorFlash> Inner<F> {
         self.write_pending()
     }
 
+    /// What is latched, counting in what waits to be written.
+    pub(crate) fn latches(&self) -> Latches {
+        self.pending.iter().fold(self.state.latches, |latches, entry| latches.after(entry.code))
+    }
+
     /// Writes what could not be written before.
     pub(crate) fn write_pending(&mut self) -> Result<(), StorageError<F::Error>> {
         while let Some(&entry) = self.pending.front() {
@@ -177,6 +183,9 @@ impl<F: NorFlash> Inner<F> {
     pub(crate) fn commit_log(&mut self, sequence: u64) -> Result<bool, StorageError<F::Error>> {
         let newest = self.storage.get_mut().log().newest_sequence();
         let Some(sequence) = within(self.state.committed_log, sequence, newest) else { return Ok(false) };
+        if sequence == self.state.committed_log {
+            return Ok(true);
+        }
         self.state.committed_log = sequence;
         self.spend_incoming_counter();
         self.write_state()?;
@@ -188,6 +197,9 @@ impl<F: NorFlash> Inner<F> {
     pub(crate) fn commit_profile(&mut self, sequence: u64) -> Result<bool, StorageError<F::Error>> {
         let newest = self.storage.get_mut().profile().newest_sequence();
         let Some(sequence) = within(self.state.committed_profile, sequence, newest) else { return Ok(false) };
+        if sequence == self.state.committed_profile {
+            return Ok(true);
+        }
         self.state.committed_profile = sequence;
         self.spend_incoming_counter();
         self.write_state()?;

@@ -29,4 +29,5 @@ pub use error::{OpenError, ProtocolError};
 pub use flash::{Layout, SECTOR_BYTES, StorageError};
 pub use meter::Meter;
 pub use records::{ProfileRow, SecurityEntry};
+pub use storage::saved_time;
 pub use tamper::Thresholds;

@@ -96,11 +96,8 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
         let mut outcome = inner.write_pending();
-        // While something waits to be written, what is latched is not what was last seen: detect nothing twice.
-        if outcome.is_ok() {
-            for event in self.detector.sense(readings, inner.state.latches, inner.uptime_ms()) {
-                outcome = outcome.and(inner.log_since(event.code, event.extreme, event.since_ms));
-            }
+        for event in self.detector.sense(readings, inner.latches(), inner.uptime_ms()) {
+            outcome = outcome.and(inner.log_since(event.code, event.extreme, event.since_ms));
         }
         outcome
     }

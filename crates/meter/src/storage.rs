@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_model::SystemTitle;
+use meterseal_model::{SystemTitle, UnixMillis};
 
 use crate::flash::{self, RegionName, Ring};
 use crate::records::{
@@ -27,6 +27,29 @@ pub(crate) struct Storage<F> {
 pub(crate) struct Newest {
     pub(crate) state: Option<State>,
     pub(crate) registers: Option<SavedRegisters>,
+}
+
+/// When a meter's registers were last saved, in the time that it was given then; `None` for a flash that holds none.
+/// A simulated run goes on from there. Nothing is written, and nothing is checked that [`crate::Meter::open`] checks.
+///
+/// # Errors
+/// The flash failed.
+pub fn saved_time<F: NorFlash>(
+    flash: &mut F,
+    layout: &Layout,
+) -> Result<Option<UnixMillis>, OpenError<F::Error>> {
+    if !flash::is_readable(flash, *layout) {
+        return Ok(None);
+    }
+    let mut newest = |name, slot_bytes| {
+        let mut newest = Vec::new();
+        Ring::open(flash, layout.region(name), slot_bytes, &mut newest).map(|_| newest)
+    };
+    let registers = newest(RegionName::Registers, REGISTER_SLOT_BYTES)?;
+    let state = newest(RegionName::State, STATE_SLOT_BYTES)?;
+    let offset = State::decode(&state).map_or(0, |state| state.clock_offset_ms);
+    let saved = SavedRegisters::decode(&registers).and_then(Result::ok);
+    Ok(saved.map(|saved| UnixMillis(saved.time.0.saturating_sub(offset))))
 }
 
 impl<F: NorFlash> Storage<F> {

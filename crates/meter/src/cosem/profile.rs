@@ -168,7 +168,7 @@ fn select(profile: Profile, held: &Sequences, access: &SelectiveAccess<'_>) -> S
             let end = |number: u64, last: u32| if number == 0 { last } else { clamp(number).min(last) };
             let first = held.start().saturating_add(clamp(number(0)?).max(1) - 1);
             let last = held.start().saturating_add(end(number(1)?, count(held)).saturating_sub(1));
-            let sequences = if count(held) == 0 { 1..=0 } else { first..=last.min(*held.end()) };
+            let sequences = if count(held) == 0 { held.clone() } else { first..=last.min(*held.end()) };
             let width = profile.columns().len() as u32;
             let (from, to) = (clamp(number(2)?).max(1), end(number(3)?, width));
             let columns = (from..=to).fold(0, |bits, k| bits | 1u32.checked_shl(k - 1).unwrap_or(0));

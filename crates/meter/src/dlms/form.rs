@@ -50,7 +50,7 @@ pub(super) fn counter_of(request: &[u8]) -> Option<u32> {
             let (&len, after) = rest.split_first()?;
             rest = after.get(usize::from(len)..)?;
         }
-        0xC8..=0xCF | 0xD0..=0xD7 => {}
+        0xC8..=0xD7 => {}
         _ => return None,
     }
     // The length of what follows: one byte, or 0x80 + n and n bytes.

@@ -28,11 +28,11 @@ pub(crate) fn mount<F: NorFlash>(
     owner: SystemTitle,
     layout: Layout,
 ) -> Result<bool, OpenError<F::Error>> {
-    if !super::geometry_fits::<F>() || !layout.is_usable() {
+    if !geometry_fits::<F>() || !layout.is_usable() {
         return Err(OpenError::Geometry { erase: F::ERASE_SIZE, write: F::WRITE_SIZE });
     }
-    if flash.capacity() < layout.bytes() {
-        return Err(OpenError::TooSmall { needed: layout.bytes(), found: flash.capacity() });
+    if flash.capacity() < layout.size() {
+        return Err(OpenError::TooSmall { needed: layout.size(), found: flash.capacity() });
     }
     let mut slot = vec![0; SLOT_BYTES];
     flash.read(0, &mut slot).map_err(StorageError::Flash)?;
@@ -63,6 +63,21 @@ pub(crate) fn mount<F: NorFlash>(
     slot[..RECORD_BYTES].copy_from_slice(&record);
     flash.write(0, &slot).map_err(StorageError::Flash)?;
     Ok(true)
+}
+
+/// Whether the layout's regions can be read at all.
+pub(crate) fn is_readable<F: NorFlash>(flash: &F, layout: Layout) -> bool {
+    geometry_fits::<F>() && layout.is_usable() && flash.capacity() >= layout.size()
+}
+
+/// Refuses a chip whose geometry the records do not fit.
+const fn geometry_fits<F: NorFlash>() -> bool {
+    F::ERASE_SIZE as u32 <= SECTOR_BYTES
+        && SECTOR_BYTES.is_multiple_of(F::ERASE_SIZE as u32)
+        && F::WRITE_SIZE <= SLOT_BYTES
+        && SLOT_BYTES.is_multiple_of(F::WRITE_SIZE)
+        && F::READ_SIZE <= SLOT_BYTES
+        && SLOT_BYTES.is_multiple_of(F::READ_SIZE)
 }
 
 fn encode(owner: SystemTitle, layout: Layout) -> [u8; RECORD_BYTES] {
@@ -101,7 +116,7 @@ fn decode(slot: &[u8]) -> Option<(u16, SystemTitle, Layout, bool)> {
 /// Whether the first slot of every other sector is erased: a ring writes there before anywhere else.
 fn regions_are_blank<F: NorFlash>(flash: &mut F, layout: Layout) -> Result<bool, OpenError<F::Error>> {
     let mut slot = [0; SLOT_BYTES];
-    for sector in 1..(layout.bytes() as u32 / SECTOR_BYTES) {
+    for sector in 1..(layout.size() as u32 / SECTOR_BYTES) {
         flash.read(sector * SECTOR_BYTES, &mut slot).map_err(StorageError::Flash)?;
         if slot.iter().any(|&byte| byte != 0xFF) {
             return Ok(false);

@@ -9,10 +9,8 @@ mod format;
 mod ring;
 
 pub(crate) use codec::{Cursor, Put};
-pub(crate) use format::mount;
+pub(crate) use format::{is_readable, mount};
 pub(crate) use ring::Ring;
-
-use embedded_storage::nor_flash::NorFlash;
 
 /// Bytes in a sector: what all regions are counted in. A chip may erase in smaller steps that divide it.
 pub const SECTOR_BYTES: u32 = 4096;
@@ -42,7 +40,7 @@ impl Layout {
     pub const TINY: Self = Self { state_sectors: 2, register_sectors: 2, log_sectors: 3, profile_sectors: 2 };
 
     /// Bytes of flash that this layout needs, the format record's sector included.
-    pub const fn bytes(self) -> usize {
+    pub const fn size(self) -> usize {
         let sectors = 1
             + self.state_sectors as usize
             + self.register_sectors as usize
@@ -107,14 +105,4 @@ pub enum StorageError<E: core::fmt::Debug> {
         /// Where.
         offset: u32,
     },
-}
-
-/// Refuses a chip whose geometry the records do not fit.
-pub(crate) const fn geometry_fits<F: NorFlash>() -> bool {
-    F::ERASE_SIZE as u32 <= SECTOR_BYTES
-        && SECTOR_BYTES.is_multiple_of(F::ERASE_SIZE as u32)
-        && F::WRITE_SIZE <= 64
-        && 64usize.is_multiple_of(F::WRITE_SIZE)
-        && F::READ_SIZE <= 64
-        && 64usize.is_multiple_of(F::READ_SIZE)
 }

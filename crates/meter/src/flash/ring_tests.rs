@@ -1,1 +1,154 @@
+//! The ring under power cuts at every step of every operation, laps, torn slots and rot.
 
+use super::*;
+use crate::flash::RegionName;
+
+#[path = "../../tests/support/flash.rs"]
+mod support;
+use support::{RamFlash, SECTOR};
+
+const SECTORS: u32 = 4;
+const SLOT: u32 = 512;
+const REGION: Region = Region { name: RegionName::Log, first_sector: 1, sectors: SECTORS };
+
+fn flash() -> RamFlash {
+    RamFlash::new((SECTORS as usize + 1) * SECTOR)
+}
+
+fn open(flash: &mut RamFlash) -> (Ring, Vec<u8>) {
+    let mut newest = Vec::new();
+    let ring = Ring::open(flash, REGION, SLOT, &mut newest).unwrap();
+    (ring, newest)
+}
+
+fn data(sequence: u32) -> Vec<u8> {
+    let mut data = vec![sequence as u8; 30 + sequence as usize % 400];
+    data[..4].copy_from_slice(&sequence.to_le_bytes());
+    data
+}
+
+/// Everything that the ring says it holds is there, in full and as written.
+fn check(ring: &mut Ring, flash: &mut RamFlash) {
+    for sequence in ring.sequences() {
+        assert_eq!(ring.read(flash, sequence).unwrap(), Some(&data(sequence)[..]), "{sequence}");
+    }
+}
+
+#[test]
+fn a_ring_goes_round_and_is_found_again() {
+    let mut flash = flash();
+    let (mut ring, newest) = open(&mut flash);
+    assert_eq!((ring.newest_sequence(), newest.len()), (0, 0));
+    assert!(ring.sequences().is_empty());
+    for sequence in 1..=200 {
+        assert_eq!(ring.append(&mut flash, &data(sequence)).unwrap(), sequence);
+        let held = sequence - ring.sequences().start() + 1;
+        assert!(held >= sequence.min(ring.capacity()), "{held} of {sequence} held");
+        check(&mut ring, &mut flash);
+        let (mut again, newest) = open(&mut flash);
+        assert_eq!(again.sequences(), ring.sequences());
+        assert_eq!((again.next, newest), (ring.next, data(sequence)));
+        check(&mut again, &mut flash);
+    }
+    assert_eq!(ring.read(&mut flash, 1).unwrap(), None);
+    assert_eq!(ring.read(&mut flash, 201).unwrap(), None);
+    // Wear is even.
+    assert_eq!(flash.erases[1..], [7, 6, 6, 6]);
+}
+
+#[test]
+fn every_single_cut_loses_nothing_that_was_written() {
+    for seed in 0..4 {
+        for cut in 0.. {
+            let mut flash = flash().seed(seed);
+            let (mut ring, _) = open(&mut flash);
+            flash.cut_at = Some(cut);
+            let mut written = 0;
+            for sequence in 1..=80 {
+                if ring.append(&mut flash, &data(sequence)).is_err() {
+                    break;
+                }
+                written = sequence;
+            }
+            let finished = !flash.is_cut();
+            flash.restore();
+            let (mut ring, newest) = open(&mut flash);
+            // The one that was being written may be there: only the return was lost.
+            assert!([written, written + 1].contains(&ring.newest_sequence()), "cut {cut}");
+            assert!(ring.newest_sequence() == 0 || newest == data(ring.newest_sequence()));
+            let held = ring.newest_sequence() + 1 - ring.sequences().start();
+            assert!(held + 1 >= written.min(ring.capacity() - 1), "cut {cut}: {held} held of {written}");
+            check(&mut ring, &mut flash);
+            for sequence in ring.newest_sequence() + 1..=100 {
+                assert_eq!(ring.append(&mut flash, &data(sequence)).unwrap(), sequence);
+            }
+            check(&mut ring, &mut flash);
+            if finished {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn repeated_cuts_in_a_row_lose_nothing_that_was_written() {
+    // Twenty thousand boots, each cut within its first few operations.
+    let mut flash = flash().seed(99);
+    let mut newest = 0;
+    for boot in 0..20_000u64 {
+        let (mut ring, _) = open(&mut flash);
+        assert!(ring.newest_sequence() >= newest, "boot {boot}");
+        newest = ring.newest_sequence();
+        check(&mut ring, &mut flash);
+        flash.cut_at = Some(flash.steps + boot * 7 % 11);
+        while ring.append(&mut flash, &data(newest + 1)).is_ok() {
+            newest += 1;
+        }
+        flash.restore();
+    }
+    assert!(newest > 10_000, "{newest}");
+}
+
+#[test]
+fn rot_hides_only_what_it_touches() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    for sequence in 1..=20 {
+        ring.append(&mut flash, &data(sequence)).unwrap();
+    }
+    // The first slot of the sector in use, and one in the middle.
+    for sequence in [17, 5] {
+        flash.bytes[SECTOR + (sequence - 1) * SLOT as usize + 20] ^= 1;
+    }
+    let (mut ring, _) = open(&mut flash);
+    assert_eq!(ring.sequences(), 1..=20);
+    for sequence in 1..=20 {
+        let expected = data(sequence);
+        let expected = (![17, 5].contains(&sequence)).then_some(&expected[..]);
+        assert_eq!(ring.read(&mut flash, sequence).unwrap(), expected, "{sequence}");
+    }
+    assert_eq!(ring.append(&mut flash, &data(21)).unwrap(), 21);
+}
+
+#[test]
+fn a_record_of_another_region_is_none() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    ring.append(&mut flash, &data(1)).unwrap();
+    let other = Region { name: RegionName::State, ..REGION };
+    let ring = Ring::open(&mut flash, other, SLOT, &mut Vec::new()).unwrap();
+    assert_eq!(ring.newest_sequence(), 0);
+}
+
+#[test]
+fn what_the_next_append_would_drop_is_known_before() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    for sequence in 1..=100 {
+        let before = ring.would_drop(&mut flash).unwrap();
+        let oldest = *ring.sequences().start();
+        ring.append(&mut flash, &data(sequence)).unwrap();
+        let dropped = *ring.sequences().start() - oldest;
+        assert_eq!(before.map_or(0, |highest| highest + 1 - oldest), dropped, "{sequence}");
+    }
+}
