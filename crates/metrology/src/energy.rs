@@ -40,6 +40,11 @@ impl Account {
         Self { registers, divisors, start: None }
     }
 
+    #[cfg(test)]
+    pub(crate) fn divisor(&self, number: usize) -> i128 {
+        self.divisors[number]
+    }
+
     /// Keeps the first half slot's active energy until it can be booked.
     pub(crate) fn hold_start(&mut self, active: Raw) {
         self.start = Some(active);

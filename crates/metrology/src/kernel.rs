@@ -27,6 +27,11 @@ pub(crate) const fn phase(number: usize) -> usize {
     number * 7
 }
 
+/// Whether a quantity is a product with the oscillator.
+pub(crate) const fn is_demodulated(quantity: usize) -> bool {
+    quantity > NEUTRAL || (quantity < NEUTRAL && quantity % 7 >= VC)
+}
+
 /// Sums over one block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {

@@ -1,4 +1,28 @@
 //! From ADC counts to quantities and energy: integers only, no allocation, the same bits everywhere.
+//!
+//! [`Metrology`] takes [`Frame`]s in blocks of any length, hands out a [`Window`] of quantities every 10 or 12 supply cycles, and keeps the energy
+//! [`Registers`]. [`find_period`] says where to begin with a finite record.
+//!
+//! # How it measures
+//!
+//! 1. The stream is cut into *slots* of one supply cycle, whose edges fall between samples (`slot`). Over a slot the `kernel` sums 24 products a
+//!    frame, and their prefix sums: squares, voltage times current, and every channel times the cosine and sine of the supply's phase.
+//! 2. From both sums follows how the slot divides between the boundaries before and after it with triangular weights (`slot`). A `boundary` joins
+//!    the shares of its two slots: means over two cycles with a window whose transform has double zeros at every multiple of the supply frequency.
+//! 3. Each boundary's raw sums become whole quanta of 1 nWh with exact residues, and its direction decides the registers (`energy`). The first half
+//!    slot of a record waits until a boundary outweighs it; [`Metrology::finish`] books what is left. Nothing is estimated, no sample is left out.
+//! 4. The fundamental's phasors of neighbouring boundaries give the frequency and so the length of the slots to come (`tracker`).
+//! 5. Ten or twelve boundaries make a window (`accumulate`).
+//!
+//! # Which voltages give the frequency
+//!
+//! Each with a fundamental of at least 2⁻¹² of full scale and half of its RMS value, weighted by its square: one phase is enough, in any sequence.
+//! With none the slots return to the length they began with, frequency is `None`, and energy counts on.
+//!
+//! # Cost
+//!
+//! 24 multiplications and 48 additions of 64 bits a frame; about 200 operations of 128 bits a slot and 5 kB of stack and state. No division and no
+//! branch a frame.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -17,6 +41,8 @@ mod meter;
 mod period;
 mod registers;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod tracker;
 mod trig;
 mod window;

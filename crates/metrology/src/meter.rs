@@ -168,8 +168,10 @@ impl Metrology {
         let last = self.last.take();
         let advance =
             last.as_ref().and_then(|last| Advance::between(&last.boundary, &boundary, earlier.length));
-        if last.is_some() {
+        if let Some(advance) = advance {
             self.tracker.follow(advance);
+        } else if !(0..VOLTAGES).any(|number| boundary.has_voltage(number)) {
+            self.tracker.lose();
         }
         // The first boundary also stands for the half slot before it.
         let before = if last.is_none() { earlier.length } else { 0 };
@@ -256,3 +258,11 @@ fn products(sums: &[i128; QUANTITIES]) -> Raw {
 }
 
 const FULL_SCALE: u32 = Frame::FULL_SCALE.unsigned_abs();
+
+#[cfg(test)]
+impl Metrology {
+    /// Raw units in a quantum of a phase.
+    pub(crate) fn quantum(&self, number: usize) -> i128 {
+        self.account.divisor(number)
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) const SAMPLE: u64 = 1 << EDGE;
 /// A slot that is being filled.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
-    /// Length: 14 to 2 500 samples (1 kHz at 70 Hz, 100 kHz at 40 Hz).
+    /// Length: 14 to 2 500 samples (1 kHz at 70 Hz, 100 kHz at 40 Hz), or half of that.
     length: u64,
     /// How much of the first cell belongs to this slot: above 0, up to a whole sample.
     entry: u64,
@@ -61,7 +61,12 @@ pub(crate) struct Halves {
 impl Slot {
     /// A slot of `length`, of whose first cell `before` belongs to the slot before.
     pub(crate) fn new(length: u64, before: u64) -> Self {
-        debug_assert!(before < SAMPLE && (2 * SAMPLE..4096 * SAMPLE).contains(&length));
+        Self::of_cycle(length, length, before)
+    }
+
+    /// The same where the slot is only a part of a cycle of the oscillator.
+    pub(crate) fn of_cycle(cycle: u64, length: u64, before: u64) -> Self {
+        debug_assert!(before < SAMPLE && (7 * SAMPLE..4096 * SAMPLE).contains(&length));
         let end = before + length;
         Self {
             length,
@@ -69,7 +74,7 @@ impl Slot {
             exit: end % SAMPLE,
             whole_cells: (end / SAMPLE - 1) as u32,
             seen: Seen::Nothing,
-            oscillator: Oscillator::new(length, before),
+            oscillator: Oscillator::new(cycle, before),
             first: [0; QUANTITIES],
             total: [0; QUANTITIES],
             ramp: [0; QUANTITIES],
@@ -171,9 +176,9 @@ impl Slot {
 /// Fractional bits of [`inverse`].
 pub(crate) const INVERSE: u32 = 87;
 
-/// 2⁸⁷ over twice a length: 54 to 63 bits.
+/// 2⁸⁷ over twice a length: 54 to 64 bits.
 pub(crate) fn inverse(twice_length: u64) -> i128 {
-    debug_assert!(twice_length >= 1 << 24);
+    debug_assert!(twice_length >= 1 << 23);
     (1_i128 << INVERSE) / i128::from(twice_length)
 }
 
@@ -198,8 +203,8 @@ struct Oscillator {
 const RENEWAL: u32 = 128;
 
 impl Oscillator {
-    fn new(length: u64, before: u64) -> Self {
-        let step = ((1_u128 << (64 + EDGE)) / u128::from(length)) as u64;
+    fn new(cycle: u64, before: u64) -> Self {
+        let step = ((1_u128 << (64 + EDGE)) / u128::from(cycle)) as u64;
         let offset = i128::from(SAMPLE / 2) - i128::from(before);
         let phase = ((i128::from(step) * offset) >> EDGE) as u64;
         let (step_cos, step_sin) = trig::cos_sin(step);

@@ -1,7 +1,7 @@
 //! The length of the slots to come: it follows the supply frequency.
 
 use crate::{
-    Config, Period,
+    Config, Period, VOLTAGES,
     boundary::Boundary,
     period::{FREQUENCY_MAX_MICROHERTZ, FREQUENCY_MIN_MICROHERTZ},
     slot::EDGE,
@@ -34,11 +34,14 @@ impl Advance {
     }
 }
 
-/// The sum over the voltages that both boundaries have of later · conj(earlier).
+/// The sum over the voltages that both boundaries have of later · conj(earlier). A voltage that stepped by more than a factor of 1.4 between them is
+/// left out: the cycle with the step in it has no clean phase.
 pub(crate) fn correlation(earlier: &Boundary, later: &Boundary) -> Option<Complex<i128>> {
     let mut sum = None;
-    for number in 0..crate::VOLTAGES {
-        if earlier.has_voltage(number) && later.has_voltage(number) {
+    for number in 0..VOLTAGES {
+        let squares = [earlier, later].map(|boundary| boundary.twice_fundamental_square(number));
+        let steady = squares[0] <= 2 * squares[1] && squares[1] <= 2 * squares[0];
+        if steady && earlier.has_voltage(number) && later.has_voltage(number) {
             let Complex { re, im } = sum.unwrap_or_default();
             let product = later.phasors[number].times_conjugate(earlier.phasors[number]);
             sum = Some(Complex { re: re + product.re, im: im + product.im });
@@ -97,15 +100,18 @@ impl Tracker {
         exact >> bits
     }
 
-    /// Follows the supply; without a voltage the slots return to the length they began with, and a frequency outside 40 to 70 Hz is not believed.
-    pub(crate) fn follow(&mut self, advance: Option<Advance>) {
+    /// Without any voltage the slots return to the length they began with.
+    pub(crate) fn lose(&mut self) {
+        self.period = self.start;
+        self.estimates = SPOILT;
+        self.candidate = None;
+    }
+
+    /// Follows the supply. A frequency outside 40 to 70 Hz is not believed.
+    pub(crate) fn follow(&mut self, advance: Advance) {
         if self.fixed {
             return;
         }
-        let Some(advance) = advance else {
-            self.period = self.start;
-            return;
-        };
         let period = advance.period();
         if !(self.shortest..=self.longest).contains(&period) {
             return;
