@@ -19,6 +19,9 @@ const PIECE: u64 = 64;
 /// Pieces in one go. What is left is read the next time, and live readings come between.
 const PIECES: u32 = 16;
 
+/// How far from a position another row may stand for the one that is missing there.
+const NEIGHBOURS: u32 = 4;
+
 /// Which ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ring {
@@ -205,6 +208,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             .client
             .profile_by_range(ring.obis(), by_sequence, Value::U64(from), Value::U64(to), PIECE as usize)
             .await?;
+        let missing = (to - from + 1).saturating_sub(rows.len() as u64);
+        if missing > 0 {
+            tracing::error!(
+                meter = %self.meter, ring = ring.name(), from, to, missing,
+                "the meter cannot read some of its rows any more: its memory has failed there"
+            );
+        }
         let layout = self.layout(ring);
         let within = |sequence: u64| {
             if (from..=to).contains(&sequence) {
@@ -233,11 +243,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    /// The sequence number of the row at a position, 1 being the oldest.
+    /// The sequence number of the row at a position, 1 being the oldest. A row that has rotted in the meter's memory
+    /// has no number; then its neighbours tell it.
     async fn sequence_at(&mut self, ring: Ring, position: u32) -> Result<u64, AcquisitionError> {
-        let rows = self.client.profile_by_entry(ring.obis(), position, position, 1).await?;
-        let row = rows.first().ok_or(malformed(ring, "the row at a position that it says is in use"))?;
-        self.layout(ring).sequence(row, ring)
+        for candidate in (0..=NEIGHBOURS).flat_map(|k| [position.checked_sub(k), position.checked_add(k)]) {
+            let Some(near) = candidate.filter(|&near| near > 0) else { continue };
+            let rows = self.client.profile_by_entry(ring.obis(), near, near, 1).await?;
+            if let Some(row) = rows.first() {
+                let sequence = self.layout(ring).sequence(row, ring)?;
+                return Ok((sequence + u64::from(position)).saturating_sub(near.into()).max(1));
+            }
+        }
+        Err(malformed(ring, "any row near a position that it says is in use"))
     }
 
     /// A ring that ends before what it has already given was rolled back or belongs to another device.

@@ -11,6 +11,8 @@ mod log;
 mod meters;
 mod record;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::fs::File;
