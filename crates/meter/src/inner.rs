@@ -158,7 +158,7 @@ impl<F: NorFlash> Inner<F> {
         let ago = self.uptime_ms.saturating_sub(since_ms);
         let time = UnixMillis(self.clock().0.saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX)));
         if self.pending.len() == PENDING_MAX {
-            self.count_as_not_logged();
+            self.count_as_not_logged(code);
         } else {
             self.pending.push_back(SecurityEntry { sequence: 0, code, time, uptime_ms: since_ms, extreme });
         }
@@ -339,13 +339,13 @@ impl<F: NorFlash> Inner<F> {
     /// Appends an entry where the rules of scarce room allow it (docs/object-model.md, "When the log is full").
     fn append(&mut self, entry: SecurityEntry) -> Result<(), StorageError<F::Error>> {
         let (room, reserve) = self.room();
-        if room <= reserve && entry.code.severity() != Severity::Critical {
-            self.count_as_not_logged();
+        if room <= reserve && !is_tampering(entry.code) {
+            self.count_as_not_logged(entry.code);
             return Ok(());
         }
         let dropped = self.storage.get_mut().log_would_drop()?;
         if dropped.is_some_and(|sequence| sequence > self.state.committed_log) {
-            self.count_as_not_logged();
+            self.count_as_not_logged(entry.code);
             return Ok(());
         }
         self.append_anyway(entry)?;
@@ -396,7 +396,9 @@ impl<F: NorFlash> Inner<F> {
         (log.capacity().saturating_sub(uncommitted), log.capacity() / 8)
     }
 
-    fn count_as_not_logged(&mut self) {
+    fn count_as_not_logged(&mut self, code: EventCode) {
+        // What has ended has ended, logged or not: the next beginning is an event again.
+        self.state.latches = self.state.latches.after(code);
         self.state.not_logged = self.state.not_logged.saturating_add(1);
         self.state_changed = true;
     }
@@ -413,6 +415,12 @@ impl<F: NorFlash> Inner<F> {
         }
         Ok(())
     }
+}
+
+/// Whether an event may use the room that is kept: tampering, and its end.
+fn is_tampering(code: EventCode) -> bool {
+    code.severity() == Severity::Critical
+        || matches!(code, EventCode::CoverClosed | EventCode::TerminalCoverClosed | EventCode::MagnetOff)
 }
 
 /// From nano- to thousandths, as registers are shown.

@@ -19,7 +19,6 @@ use crate::{Config, DlmsKeys, Identity, OpenError, ProtocolError, Random, Storag
 /// Every call that takes `now` moves the meter's time on; `now` is the site's time base ([`Config::time_base`]) and
 /// should not go back. An error of the flash leaves the meter usable: what could not be written is kept and tried
 /// again by the next call.
-#[derive(Debug)]
 pub struct Meter<F: NorFlash, R: Random> {
     /// Away only while a DLMS request is served.
     inner: Option<Box<Inner<F>>>,
@@ -223,6 +222,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
 
     fn inner(&self) -> &Inner<F> {
         self.inner.as_deref().expect(INNER)
+    }
+}
+
+impl<F: NorFlash, R: Random> core::fmt::Debug for Meter<F, R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Meter").field("id", &self.identity().id).finish_non_exhaustive()
     }
 }
 

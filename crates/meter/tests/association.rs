@@ -1,0 +1,476 @@
+//! A client and the meter through the wrapper: reading, setting, pushing, and being refused.
+
+mod support;
+
+use dlms_cosem_rs::axdr::{Data, DateTime};
+use dlms_cosem_rs::xdlms::DataAccessResult;
+use meterseal_meter::ProtocolError;
+use meterseal_model::objects::{self, Access, Class};
+use meterseal_model::{EventCode, Obis, Role};
+use support::client::{Client, Value, by_clock, by_sequence, counter, everything, frame};
+use support::{OPEN, QUIET, at, blank, open, reader_keys, run, utility_keys};
+
+#[test]
+fn a_ciphered_association_reads_what_was_measured() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    run(&mut meter, 0, 5_000, 10.0, &QUIET);
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+
+    let volts = client.get(&mut meter, 3, Obis::VOLTAGE[1], 2).number();
+    assert!((229_990..=230_010).contains(&volts), "{volts} mV");
+    let amperes = client.get(&mut meter, 3, Obis::CURRENT[2], 2).number();
+    assert!((9_999_000..=10_001_000).contains(&amperes), "{amperes} µA");
+    // 3 × 230 V × 10 A × cos 30° = 5975.6 W.
+    let watts = client.get(&mut meter, 3, Obis::ACTIVE_POWER_IMPORT, 2).number();
+    assert!((597_400..=597_700).contains(&watts), "{watts} × 10 mW");
+    assert_eq!(client.get(&mut meter, 3, Obis::ACTIVE_POWER_EXPORT, 2).number(), 0);
+    let frequency = client.get(&mut meter, 3, Obis::FREQUENCY, 2).number();
+    assert!((49_999..=50_001).contains(&frequency), "{frequency} mHz");
+    assert_eq!(client.get(&mut meter, 3, Obis::POWER_FACTOR, 2).number(), 866);
+    let scale = client.get(&mut meter, 3, Obis::ACTIVE_ENERGY_IMPORT, 3);
+    assert_eq!(scale.list().iter().map(Value::number).collect::<Vec<_>>(), [-3, 30]);
+    // 5.0 s of it, less the last window and cycle that are not summed yet: 8.3 Wh in all.
+    let energy = client.get(&mut meter, 3, Obis::ACTIVE_ENERGY_IMPORT, 2).number();
+    assert!((7_500..=8_300).contains(&energy), "{energy} mWh");
+    assert_eq!(energy as u64, meter.saved_registers().total_import_nanowatt_hours / 1_000_000);
+    assert_eq!(client.get(&mut meter, 1, Obis::METER_ID, 2), Value::Bytes(b"MSL0000000042".to_vec()));
+    assert_eq!(client.get(&mut meter, 1, Obis::FIRMWARE_DIGEST, 2), Value::Bytes(vec![0xD1; 48]));
+}
+
+#[test]
+fn registers_over_dlms_are_those_in_flash() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    run(&mut meter, 0, 2_000, 50.0, &QUIET);
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    let shown = client.get(&mut meter, 3, Obis::ACTIVE_ENERGY_IMPORT, 2).number();
+    // Energy flows for almost a second; it is shown with the save and not before.
+    run(&mut meter, 2_000, 2_900, 50.0, &QUIET);
+    assert_eq!(client.get(&mut meter, 3, Obis::ACTIVE_ENERGY_IMPORT, 2).number(), shown);
+    run(&mut meter, 2_900, 3_000, 50.0, &QUIET);
+    let later = client.get(&mut meter, 3, Obis::ACTIVE_ENERGY_IMPORT, 2).number();
+    assert!(later > shown);
+    drop(meter);
+    let mut meter = open(&mut flash, at(10_000));
+    assert_eq!(meter.saved_registers().total_import_nanowatt_hours / 1_000_000, later as u64);
+    run(&mut meter, 10_000, 13_000, 50.0, &QUIET);
+    assert!(meter.saved_registers().total_import_nanowatt_hours / 1_000_000 > later as u64);
+}
+
+#[test]
+fn a_list_of_25_comes_in_one_answer() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    run(&mut meter, 0, 1_500, 10.0, &QUIET);
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    let registers: Vec<_> =
+        objects::OBJECTS.iter().filter(|object| object.class == Class::Register).collect();
+    assert!(registers.len() >= 24);
+    let mut items: Vec<_> = registers[..24].iter().map(|object| (3, object.obis, 2)).collect();
+    items.push((3, Obis::general(1, 2, 3), 2));
+    let values = client.get_list(&mut meter, &items);
+    assert_eq!(values.len(), 25);
+    assert!(values[..24].iter().all(Result::is_ok), "{values:?}");
+    assert_eq!(values[24], Err(DataAccessResult::ObjectUndefined));
+}
+
+#[test]
+fn every_attribute_has_its_declared_type_for_whom_it_is_readable() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    run(&mut meter, 0, 1_500, 10.0, &QUIET);
+    let roles =
+        [(Role::Public, utility_keys()), (Role::Reader, reader_keys()), (Role::Utility, utility_keys())];
+    for (role, keys) in roles {
+        meter.connected();
+        let mut client = Client::new(role, &keys, 0, 4096);
+        client.associate(&mut meter).unwrap();
+        for (object, attribute) in everything() {
+            let name = format!("{role} {} attribute {}", object.obis, attribute.index);
+            let answer = client.try_get(&mut meter, object.class.id(), object.obis, attribute.index, None);
+            if attribute.rights.of(role) == Access::None {
+                assert_eq!(answer, Err(DataAccessResult::ReadWriteDenied), "{name}");
+            } else {
+                let is_list = matches!(answer.as_ref().expect(&name), Value::List(_));
+                let is_bytes = matches!(answer.as_ref().unwrap(), Value::Bytes(_));
+                let kind = attribute.kind;
+                assert_eq!(
+                    is_list,
+                    matches!(kind, objects::Kind::Array | objects::Kind::Structure),
+                    "{name}"
+                );
+                assert_eq!(is_bytes, kind == objects::Kind::OctetString, "{name}");
+            }
+            if attribute.rights.of(role) != Access::ReadWrite {
+                let mut request = [0; 256];
+                let descriptor = dlms_cosem_rs::xdlms::AttributeDescriptor::new(
+                    object.class.id(),
+                    support::client::dlms(object.obis),
+                    attribute.index,
+                );
+                let new = Data::Unsigned(1);
+                let len = client.session.set_request(descriptor, None, new, &mut request).unwrap();
+                let answer = client.exchange(&mut meter, &request[..len]).unwrap();
+                let answer = client.session.handle_response(&answer, &mut request).unwrap();
+                let denied = DataAccessResult::ReadWriteDenied;
+                assert_eq!(answer, dlms_cosem_rs::client::Response::DataError(denied), "{name}");
+            }
+        }
+        meter.disconnected();
+    }
+}
+
+#[test]
+fn the_object_list_is_the_table() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    meter.connected();
+    // Small messages: the list comes in many blocks.
+    let mut client = Client::new(Role::Reader, &reader_keys(), 0, 256);
+    client.associate(&mut meter).unwrap();
+    let list = client.get(&mut meter, 15, Obis::ASSOCIATION, 2);
+    assert_eq!(list.list().len(), objects::OBJECTS.len());
+    for (entry, object) in list.list().iter().zip(objects::OBJECTS) {
+        let entry = entry.list();
+        assert_eq!(entry[0].number(), i64::from(object.class.id()));
+        assert_eq!(entry[1].number(), i64::from(object.class.version()));
+        assert_eq!(entry[2], Value::Bytes(object.obis.0.to_vec()));
+        for (right, attribute) in entry[3].list()[0].list().iter().zip(object.attributes) {
+            let expected = match attribute.rights.reader {
+                Access::None => 0,
+                Access::Read => 1,
+                Access::ReadWrite => 3,
+            };
+            assert_eq!(
+                [right.list()[0].number(), right.list()[1].number()],
+                [attribute.index.into(), expected]
+            );
+        }
+    }
+}
+
+#[test]
+fn cpa_tamp_an_event_is_pushed_until_it_is_acknowledged() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    let first = *meter.security_log_range().end();
+    assert_eq!(meter.security_log_entry(first).unwrap().unwrap().code, EventCode::PowerUp);
+    meter.connected();
+    assert_eq!(meter.transmit(), None, "nothing before the association");
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    client.listen(&mut meter);
+    run(&mut meter, 0, 300, 0.0, &OPEN);
+    client.listen(&mut meter);
+    let bodies: Vec<_> = client.pushes.drain(..).map(|(_, body)| body).collect();
+    assert_eq!(bodies.len(), 2);
+    let body = bodies[1].list();
+    assert_eq!(body.len(), objects::PUSH_COLUMNS.len());
+    assert_eq!(body[0], Value::Bytes(Obis::ALARM_PUSH_SETUP.0.to_vec()));
+    assert_eq!(body[1], Value::Bytes(b"MSL0000000042".to_vec()));
+    assert_eq!(body[2].number(), 2);
+    // Seen first at 100 ms, certain at 200 ms: the entry says when it began.
+    let Value::Bytes(time) = &body[3] else { panic!("{body:?}") };
+    let time = DateTime::from_bytes(time[..].try_into().unwrap());
+    assert_eq!(time.to_unix_seconds(), Some(at(100).seconds()));
+    assert_eq!(time.hundredths, 10);
+    assert_eq!(body[4].number(), EventCode::CoverRemoved as i64);
+    assert_eq!(body[6].number(), 100);
+    client.listen(&mut meter);
+    assert!(client.pushes.is_empty(), "each entry once a connection");
+
+    // Not acknowledged: the next connection gets both again.
+    let counters = (client.session.invocation_counter(), client.session.peer_invocation_counter());
+    meter.disconnected();
+    meter.connected();
+    let mut client = Client::new(Role::Utility, &utility_keys(), counters.0, 1024);
+    client.associate(&mut meter).unwrap();
+    client.listen(&mut meter);
+    assert_eq!(client.pushes.len(), 2);
+    let committed = Data::Long64Unsigned(2);
+    client.set(&mut meter, 1, Obis::COMMITTED_SECURITY_LOG, committed).unwrap();
+    assert_eq!(meter.committed_security_log(), 2);
+
+    // Acknowledged: neither the next connection nor a restart repeats it.
+    let counters = client.session.invocation_counter();
+    drop(meter);
+    let mut meter = open(&mut flash, at(5_000));
+    meter.connected();
+    let mut client = Client::new(Role::Utility, &utility_keys(), counters, 1024);
+    client.associate(&mut meter).unwrap();
+    client.listen(&mut meter);
+    let sequences: Vec<_> = client.pushes.iter().map(|(_, body)| body.list()[2].number()).collect();
+    assert_eq!(sequences, [3], "the restart itself");
+}
+
+#[test]
+fn acknowledgements_only_go_forward_and_never_beyond_what_there_is() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    run(&mut meter, 0, 300, 0.0, &OPEN);
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    let mut set = |number| client.set(&mut meter, 1, Obis::COMMITTED_SECURITY_LOG, number);
+    assert_eq!(set(Data::Long64Unsigned(3)), Err(DataAccessResult::ScopeOfAccessViolated));
+    assert_eq!(set(Data::Long64Unsigned(u64::MAX)), Err(DataAccessResult::ScopeOfAccessViolated));
+    assert_eq!(set(Data::OctetString(b"2")), Err(DataAccessResult::TypeUnmatched));
+    assert_eq!(set(Data::Long64Unsigned(2)), Ok(()));
+    assert_eq!(set(Data::Long64Unsigned(2)), Ok(()));
+    assert_eq!(set(Data::Long64Unsigned(1)), Err(DataAccessResult::ScopeOfAccessViolated));
+    drop(meter);
+    assert_eq!(open(&mut flash, at(1_000)).committed_security_log(), 2);
+}
+
+#[test]
+fn profiles_are_read_by_sequence_by_clock_and_by_entry() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    // Forty quarters of an hour, ticked each minute.
+    for minute in 0..=600 {
+        meter.tick(at(minute * 60_000)).unwrap();
+    }
+    assert_eq!(meter.load_profile_range(), 1..=40);
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    let profile = Obis::LOAD_PROFILE;
+    let sequences = |rows: &Value| rows.list().iter().map(|row| row.list()[0].number()).collect::<Vec<_>>();
+
+    let rows = client.try_get(&mut meter, 7, profile, 2, Some(by_sequence(&mut [0; 128], 7, 9))).unwrap();
+    assert_eq!(sequences(&rows), [7, 8, 9]);
+    assert_eq!(rows.list()[0].list().len(), objects::LOAD_PROFILE_COLUMNS.len());
+    let none =
+        client.try_get(&mut meter, 7, profile, 2, Some(by_sequence(&mut [0; 128], 41, u64::MAX))).unwrap();
+    assert_eq!(sequences(&none), []);
+
+    let time = |hour, minute| DateTime::from_civil(2026, 11, 22, hour, minute, 0, 0).to_bytes();
+    let mut buffer = [0; 128];
+    let access = by_clock(&mut buffer, &time(14, 30), &time(15, 0));
+    let rows = client.try_get(&mut meter, 7, profile, 2, Some(access)).unwrap();
+    assert_eq!(sequences(&rows), [10, 11, 12]);
+
+    let entries =
+        dlms_cosem_rs::cosem::EntryDescriptor { from_entry: 39, to_entry: 0, from_value: 1, to_value: 2 };
+    let mut buffer = [0; 128];
+    let access = entries.to_selective_access(&mut buffer).unwrap();
+    let rows = client.try_get(&mut meter, 7, profile, 2, Some(access)).unwrap();
+    assert_eq!(sequences(&rows), [39, 40]);
+    assert_eq!(rows.list()[0].list().len(), 2);
+
+    // All 40 rows are 2.9 kB: several blocks of the client's 1024 bytes.
+    assert_eq!(client.get(&mut meter, 7, profile, 2).list().len(), 40);
+    assert_eq!(client.get(&mut meter, 7, profile, 7).number(), 40);
+    assert_eq!(client.get(&mut meter, 7, profile, 4).number(), 900);
+    let log =
+        client.try_get(&mut meter, 7, Obis::SECURITY_LOG, 2, Some(by_sequence(&mut [0; 128], 1, 1))).unwrap();
+    assert_eq!(log.list()[0].list()[2].number(), EventCode::PowerUp as i64);
+}
+
+#[test]
+fn a_buffer_too_long_for_one_answer_is_refused_and_not_shortened() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    for quarter in 0..=120 {
+        meter.tick(at(quarter * 900_000)).unwrap();
+    }
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    let whole = client.try_get(&mut meter, 7, Obis::LOAD_PROFILE, 2, None);
+    assert_eq!(whole, Err(DataAccessResult::ScopeOfAccessViolated));
+    let mut buffer = [0; 128];
+    let access = Some(by_sequence(&mut buffer, 21, 120));
+    assert_eq!(client.try_get(&mut meter, 7, Obis::LOAD_PROFILE, 2, access).unwrap().list().len(), 100);
+}
+
+#[test]
+fn a_clock_set_by_more_than_ten_seconds_is_logged() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    let mut set = |meter: &mut _, second| {
+        let time = DateTime::from_civil(2026, 11, 22, 12, 0, second, 0).to_bytes();
+        client.set(meter, 8, Obis::CLOCK, Data::OctetString(&time)).unwrap();
+    };
+    set(&mut meter, 9);
+    assert_eq!((meter.clock(), *meter.security_log_range().end()), (at(9_000), 1));
+    set(&mut meter, 40);
+    let entries: Vec<_> =
+        (2..=3).map(|sequence| meter.security_log_entry(sequence).unwrap().unwrap()).collect();
+    assert_eq!(
+        entries.iter().map(|entry| entry.code).collect::<Vec<_>>(),
+        [EventCode::ClockBefore, EventCode::ClockAfter]
+    );
+    assert_eq!([entries[0].time, entries[1].time], [at(9_000), at(40_000)]);
+    assert_eq!(entries[0].extreme, 31_000);
+    drop(meter);
+    // The device's clock goes on; the meter keeps its distance to it.
+    assert_eq!(open(&mut flash, at(60_000)).clock(), at(100_000));
+}
+
+#[test]
+fn a_replayed_message_is_refused_and_logged() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    run(&mut meter, 0, 300, 0.0, &OPEN);
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    client.set(&mut meter, 1, Obis::COMMITTED_SECURITY_LOG, Data::Long64Unsigned(1)).unwrap();
+    let recorded = client.sent.last().unwrap()[8..].to_vec();
+    let answer = client.exchange(&mut meter, &recorded).unwrap();
+    // Plain: exception, service not allowed, invocation counter error, and the counter expected.
+    assert_eq!(answer[..4], [0xD8, 1, 6, 0]);
+    assert_eq!(answer.len(), 7);
+    let newest = *meter.security_log_range().end();
+    assert_eq!(meter.security_log_entry(newest).unwrap().unwrap().code, EventCode::ReplayedMessage);
+    // Not even after a restart, into a new association.
+    let counter = client.session.invocation_counter();
+    drop(meter);
+    let mut meter = open(&mut flash, at(1_000));
+    meter.connected();
+    let old_aarq = client.sent[0][8..].to_vec();
+    let answer = client.exchange(&mut meter, &old_aarq).unwrap();
+    assert_eq!(answer[..3], [0xD8, 1, 6]);
+    let mut client = Client::new(Role::Utility, &utility_keys(), counter, 1024);
+    client.associate(&mut meter).unwrap();
+    let answer = client.exchange(&mut meter, &recorded).unwrap();
+    assert_eq!(answer[..3], [0xD8, 1, 6]);
+    assert_eq!(meter.committed_security_log(), 1);
+}
+
+#[test]
+fn a_wrong_key_is_refused_and_the_third_time_logged() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    for attempt in 1..=3u64 {
+        meter.connected();
+        let mut client = Client::new(Role::Utility, &reader_keys(), 0, 1024);
+        client.associate(&mut meter).unwrap_err();
+        assert_eq!(*meter.security_log_range().end(), 1 + attempt / 3);
+        meter.disconnected();
+    }
+    let entry = meter.security_log_entry(2).unwrap().unwrap();
+    assert_eq!((entry.code, entry.extreme), (EventCode::FailedLogins, 3));
+    // It has spoilt nothing for whom the keys belong to.
+    meter.connected();
+    Client::utility().associate(&mut meter).unwrap();
+}
+
+#[test]
+fn who_has_no_association_is_refused() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    assert_eq!(meter.receive(&[0]), Err(ProtocolError::NotConnected));
+    meter.connected();
+    // A plain GET from each address, and an unknown address.
+    let get = [0xC0, 1, 0xC1, 0, 1, 0, 0, 96, 1, 0, 255, 2, 0];
+    for role in Role::ALL {
+        meter.receive(&frame(role, &get)).unwrap();
+        assert_eq!(meter.transmit().unwrap()[8..], [0xD8, 1, 1]);
+    }
+    let mut unknown = frame(Role::Utility, &get);
+    unknown[3] = 0x77;
+    meter.receive(&unknown).unwrap();
+    assert_eq!(meter.transmit().unwrap()[2..], [0, 1, 0, 0x77, 0, 3, 0xD8, 1, 1]);
+    // An utility without ciphering.
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    meter.receive(&frame(Role::Utility, &get)).unwrap();
+    let answer = meter.transmit().unwrap();
+    assert_eq!(answer[8], 0xDB, "the refusal is protected");
+}
+
+#[test]
+fn what_is_no_wrapper_frame_ends_the_connection() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    meter.connected();
+    let error = meter.receive(b"GET / HTTP/1.1\r\n");
+    assert_eq!(error, Err(ProtocolError::WrapperVersion { found: 0x4745 }));
+    meter.disconnected();
+    meter.connected();
+    let error = meter.receive(&[0, 1, 0, 0x30, 0, 1, 0xFF, 0xFF]);
+    assert_eq!(error, Err(ProtocolError::TooLong { announced: 65_535, limit: 4096 }));
+    meter.disconnected();
+    meter.connected();
+    let get = frame(Role::Utility, &[0xC0]);
+    let flood: Vec<u8> = std::iter::repeat_n(get, 100).flatten().collect();
+    assert_eq!(meter.receive(&flood), Err(ProtocolError::Backlog));
+}
+
+#[test]
+fn the_aare_demands_authentication_and_replies_come_in_the_clients_form() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    let aare = client.frames.iter().find(|frame| frame[8] == 0x61).unwrap();
+    // result-source-diagnostic, acse-service-user: 14.
+    assert!(aare.windows(7).any(|window| window == [0xA3, 0x05, 0xA1, 0x03, 0x02, 0x01, 14]));
+
+    // The same request, put into general-glo-ciphering by hand.
+    let mut request = [0; 256];
+    let descriptor =
+        dlms_cosem_rs::xdlms::AttributeDescriptor::new(1, support::client::dlms(Obis::METER_ID), 2);
+    let len = client.session.get_request(descriptor, None, &mut request).unwrap();
+    let mut general = vec![0xDB, 8];
+    general.extend_from_slice(&support::client::CLIENT_TITLE);
+    general.extend_from_slice(&request[1..len]);
+    client.listen(&mut meter);
+    meter.receive(&frame(Role::Utility, &general)).unwrap();
+    let answer = meter.transmit().unwrap();
+    assert_eq!(answer[8..18], [0xDB, 8, b'M', b'S', b'L', 0, 0, 0, 0, 42]);
+    let mut plain = [0; 256];
+    let answer = client.session.handle_response(&answer[8..], &mut plain).unwrap();
+    let dlms_cosem_rs::client::Response::Data(id) = answer else { panic!("{answer:?}") };
+    assert_eq!(id.as_bytes(), Some(&b"MSL0000000042"[..]));
+}
+
+#[test]
+fn no_invocation_counter_is_used_twice_over_any_number_of_restarts() {
+    let mut flash = blank();
+    let mut highest = 0;
+    let mut client_counter = 0;
+    let mut counters = 0;
+    for boot in 0..40 {
+        let start = boot * 10_000;
+        let mut meter = open(&mut flash, at(start));
+        for _ in 0..3 {
+            meter.connected();
+            let mut client = Client::new(Role::Utility, &utility_keys(), client_counter, 1024);
+            client.associate(&mut meter).unwrap();
+            for turn in 0..5 {
+                let readings = if turn % 2 == 0 { OPEN } else { QUIET };
+                run(&mut meter, start + turn * 200, start + turn * 200 + 200, 0.0, &readings);
+                client.listen(&mut meter);
+                client.get(&mut meter, 1, Obis::METER_ID, 2);
+            }
+            let newest = *meter.security_log_range().end();
+            client.set(&mut meter, 1, Obis::COMMITTED_SECURITY_LOG, Data::Long64Unsigned(newest)).unwrap();
+            client_counter = client.session.invocation_counter();
+            for frame in &client.frames {
+                // Answers and pushes are one rising sequence: the strictest client is content.
+                let counter = counter(frame).unwrap();
+                assert!(counter > highest, "{counter} after {highest}, boot {boot}");
+                highest = counter;
+                counters += 1;
+            }
+        }
+        if boot % 3 == 0 {
+            meter.power_down(at(start + 2_000)).unwrap();
+        }
+    }
+    assert!(counters > 40 * 3 * 8, "{counters}");
+}

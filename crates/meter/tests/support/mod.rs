@@ -1,0 +1,115 @@
+//! A meter on the bench: its flash in memory, sine waves for a supply, and the codec's own client at the other end.
+
+#![allow(unreachable_pub, dead_code, reason = "each test uses a part")]
+
+pub mod client;
+pub mod flash;
+
+use flash::RamFlash;
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, OpenError, Random};
+use meterseal_metrology::{Frame, Nominal, Scale};
+use meterseal_model::{Digest384, SensorReadings, UnixMillis};
+
+pub const QUIET: SensorReadings = SensorReadings::QUIET;
+pub const OPEN: SensorReadings = SensorReadings { meter_cover_open: true, ..QUIET };
+
+/// 22 November 2026, 12:00 UTC: the start of a quarter of an hour.
+pub const NOON: UnixMillis = UnixMillis(1_795_348_800_000);
+
+pub fn at(millis: i64) -> UnixMillis {
+    UnixMillis(NOON.0 + millis)
+}
+
+pub fn identity() -> Identity {
+    Identity {
+        id: "MSL0000000042".parse().unwrap(),
+        device_type: "Meterseal Reference".into(),
+        firmware_version: "0.1.0".into(),
+        firmware_digest: Digest384([0xD1; 48]),
+    }
+}
+
+pub fn utility_keys() -> DlmsKeys {
+    DlmsKeys { encryption: [0x11; 32], authentication: [0x22; 32] }
+}
+
+pub fn reader_keys() -> DlmsKeys {
+    DlmsKeys { encryption: [0x33; 32], authentication: [0x44; 32] }
+}
+
+pub const RATE: u32 = 8000;
+/// 1 count = 50 µV and 20 µA: full scale 419 V and 168 A.
+const VOLTS_PER_COUNT: f64 = 50e-6;
+const AMPERES_PER_COUNT: f64 = 20e-6;
+
+pub fn config() -> Config {
+    let scale = Scale {
+        voltage_femtovolts_per_count: [50_000_000_000; 3],
+        current_femtoamperes_per_count: [20_000_000_000; 4],
+    };
+    Config {
+        layout: Layout::TINY,
+        reader_keys: Some(reader_keys()),
+        ..Config::new(meterseal_metrology::Config::new(u64::from(RATE) * 1_000_000, Nominal::Hz50, scale))
+    }
+}
+
+pub struct Counting(pub u64);
+
+impl Random for Counting {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = (self.0 >> 56) as u8;
+        }
+    }
+}
+
+pub type TestMeter<'a> = Meter<&'a mut RamFlash, Counting>;
+
+pub fn try_open(
+    flash: &mut RamFlash,
+    now: UnixMillis,
+) -> Result<TestMeter<'_>, OpenError<embedded_storage::nor_flash::NorFlashErrorKind>> {
+    let seed = flash.steps;
+    Meter::open(identity(), utility_keys(), config(), flash, Counting(seed), now)
+}
+
+pub fn open(flash: &mut RamFlash, now: UnixMillis) -> TestMeter<'_> {
+    try_open(flash, now).unwrap()
+}
+
+pub fn blank() -> RamFlash {
+    RamFlash::new(Layout::TINY.size())
+}
+
+/// Frames of a balanced load at 50 Hz: 230 V, this current, lagging by 30°.
+pub fn frames(first: u64, count: usize, amperes: f64) -> Vec<Frame> {
+    let peak = std::f64::consts::SQRT_2;
+    (first..first + count as u64)
+        .map(|k| {
+            let angle = |phase: usize, lag: f64| {
+                let turns = 50.0 * k as f64 / f64::from(RATE) - phase as f64 / 3.0 - lag / 360.0;
+                (turns * std::f64::consts::TAU).sin()
+            };
+            let count = |value: f64, unit: f64| (value / unit).round() as i32;
+            Frame {
+                voltage: [0, 1, 2].map(|phase| count(230.0 * peak * angle(phase, 0.0), VOLTS_PER_COUNT)),
+                current: [0, 1, 2, 3].map(|phase| match phase {
+                    3 => 0,
+                    _ => count(amperes * peak * angle(phase, 30.0), AMPERES_PER_COUNT),
+                }),
+            }
+        })
+        .collect()
+}
+
+/// Lets a meter run: samples, sensors and ticks every 100 ms of site time, from `from_ms` to `to_ms` after noon.
+pub fn run(meter: &mut TestMeter<'_>, from_ms: i64, to_ms: i64, amperes: f64, readings: &SensorReadings) {
+    for now in (from_ms..to_ms).step_by(100) {
+        let first = (now * i64::from(RATE) / 1000) as u64;
+        meter.sample(&frames(first, RATE as usize / 10, amperes), at(now + 100));
+        meter.sense(readings, at(now + 100)).unwrap();
+        meter.tick(at(now + 100)).unwrap();
+    }
+}
