@@ -12,8 +12,12 @@ use crate::{
 
 /// The metrology core of one meter: of fixed size, without a heap, and the same to the bit however its input is cut into blocks.
 ///
-/// Every frame counts exactly once in the energy registers. A boundary between two slots is booked one cycle after it passed, so the registers are
-/// at most two cycles behind the samples, and up to date after [`finish`](Self::finish).
+/// Every frame counts exactly once in the energy registers. A boundary between two slots is booked one cycle after it passed, so active and reactive
+/// energy are at most two cycles behind the samples, and apparent energy, which needs a window's RMS values, one window more. The first half cycle
+/// waits until a cycle's active energy outweighs it in every phase, so that a purely reactive load books neither import nor export; after
+/// [`finish`](Self::finish) nothing waits.
+///
+/// A core that starts without a known [`Period`](crate::Period) finds the supply's within four cycles, and begins its first window then.
 #[derive(Clone, Debug)]
 pub struct Metrology {
     config: Config,
@@ -27,10 +31,12 @@ pub struct Metrology {
     /// The last boundary, and what followed from it.
     last: Option<Last>,
     window: Accumulator,
-    /// Length of the first slot, while no apparent energy has been booked for its first half.
-    first_half: u64,
+    /// Twice the weight for which no apparent energy has been booked yet: the first slot's first half, and what came before the first window.
+    unbooked: u64,
     /// Where the window begins: samples with 20 fractional bits.
     window_start: u128,
+    /// Whether a first window has been completed.
+    started: bool,
     samples: u64,
     clipped_samples: u64,
 }
@@ -58,8 +64,9 @@ impl Metrology {
             previous: None,
             last: None,
             window: Accumulator::default(),
-            first_half: 0,
+            unbooked: 0,
             window_start: 0,
+            started: false,
             samples: 0,
             clipped_samples: 0,
             config,
@@ -150,7 +157,7 @@ impl Metrology {
         match self.previous.take() {
             None => {
                 self.account.hold_start(products(&halves.down));
-                self.first_half = halves.length;
+                self.unbooked = halves.length;
                 self.window_start = self.slot_start + u128::from(halves.length / 2);
             }
             Some(previous) => self.pass_boundary(&previous, &halves, on_window),
@@ -177,12 +184,21 @@ impl Metrology {
         let before = if last.is_none() { earlier.length } else { 0 };
         let weight = boundary.twice_weight + before;
         self.account.book(boundary.products, energies(boundary.reactive(), weight));
-        self.window.add(&boundary, advance);
+        // The advance to the first window's first boundary began before the window.
+        let counts = self.started || self.window.cycles() > 0;
+        self.window.add(&boundary, advance.filter(|_| counts));
         let mut apparent = last.map_or([0; VOLTAGES], |last| last.apparent);
         if self.window.cycles() == self.config.window_cycles {
             apparent = self.book_apparent(0);
             let end = self.slot_start + u128::from(later.length / 2);
             on_window(&self.take_window(self.config.window_cycles, end));
+            self.started = true;
+        } else if !self.started && self.tracker.is_settling() {
+            // Slots of the wrong length so far: the first window begins anew, apparent energy does not.
+            apparent = self.window.apparent().map(|power| power as i128);
+            self.unbooked += self.window.twice_weight();
+            self.window = Accumulator::default();
+            self.window_start = self.slot_start + u128::from(later.length / 2);
         }
         self.last = Some(Last { boundary, apparent });
     }
@@ -200,6 +216,7 @@ impl Metrology {
         self.account.book_last(products(&left), energies(last.boundary.reactive(), weight));
         let cycles = self.window.cycles();
         if cycles == 0 {
+            let weight = weight + core::mem::take(&mut self.unbooked);
             self.account.book_apparent(energies(last.apparent, weight));
             return None;
         }
@@ -218,16 +235,16 @@ impl Metrology {
     ) -> Window {
         self.account.book_last(products(left), energies(boundary.reactive(), twice_weight));
         self.window.add(boundary, None);
-        self.first_half = 0;
+        self.unbooked = 0;
         self.book_apparent(twice_weight - boundary.twice_weight);
         let end = self.window_start + u128::from(boundary.twice_weight / 2);
         self.take_window(cycles, end)
     }
 
-    /// Books the window's apparent energy, over its own weight, the first half slot if that is still open, and `more`.
+    /// Books the window's apparent energy, over its own weight, what was not booked before it, and `more`.
     fn book_apparent(&mut self, more: u64) -> [i128; VOLTAGES] {
         let power = self.window.apparent().map(|power| power as i128);
-        let weight = self.window.twice_weight() + core::mem::take(&mut self.first_half) + more;
+        let weight = self.window.twice_weight() + core::mem::take(&mut self.unbooked) + more;
         self.account.book_apparent(energies(power, weight));
         power
     }
@@ -249,7 +266,8 @@ impl Metrology {
         self.previous = None;
         self.last = None;
         self.window = Accumulator::default();
-        self.first_half = 0;
+        self.unbooked = 0;
+        self.started = false;
     }
 }
 

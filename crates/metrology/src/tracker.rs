@@ -100,6 +100,11 @@ impl Tracker {
         exact >> bits
     }
 
+    /// Whether the last boundary lay beside a slot of a length that a jump has since replaced.
+    pub(crate) fn is_settling(&self) -> bool {
+        self.estimates < SPOILT
+    }
+
     /// Without any voltage the slots return to the length they began with.
     pub(crate) fn lose(&mut self) {
         self.period = self.start;

@@ -9,13 +9,15 @@ use crate::VOLTAGES;
 /// it is what utilities bill and, unlike the effective `Se`, needs no assumption about the neutral's resistance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The first sample of the window, counted from the first sample pushed. Windows follow each other without a gap.
+    /// The first sample of the window, counted from the first sample pushed. Windows follow each other without a gap. The
+    /// first begins half a cycle into the stream, or as soon as the supply's frequency is found.
     pub first_sample: u64,
     /// The window's length in samples (rounded: edges fall between samples).
     pub samples: u64,
     /// Supply cycles in it: 10 or 12, fewer in the last one of a record; 0 when the record is shorter than one cycle.
     pub cycles: u16,
-    /// The supply frequency, mean over the window. `None` without a supply voltage, and when there are less than three whole cycles to see a
+    /// The supply frequency: mean over the time from the last boundary of the window before to the last of this one, so its middle is half a cycle
+    /// before the window's. `None` without a supply voltage, and when there are less than three whole cycles to see a
     /// phase advance between.
     pub frequency_microhertz: Option<u64>,
     /// L1, L2, L3.
