@@ -214,15 +214,21 @@ impl Metrology {
         let left: [i128; QUANTITIES] = core::array::from_fn(|n| previous.up[n] + partial[n]);
         let weight = previous.length + 2 * rest;
         self.account.book_last(products(&left), energies(last.boundary.reactive(), weight));
+        let end = self.slot_start - u128::from(previous.length.div_ceil(2));
         let cycles = self.window.cycles();
-        if cycles == 0 {
-            let weight = weight + core::mem::take(&mut self.unbooked);
-            self.account.book_apparent(energies(last.apparent, weight));
+        if cycles > 0 {
+            self.book_apparent(weight);
+            return Some(self.take_window(cycles, end));
+        }
+        let weight = weight + core::mem::take(&mut self.unbooked);
+        self.account.book_apparent(energies(last.apparent, weight));
+        if self.started {
             return None;
         }
-        self.book_apparent(weight);
-        let end = self.slot_start - u128::from(previous.length.div_ceil(2));
-        Some(self.take_window(cycles, end))
+        // The record ended while the first window waited for the frequency: the last boundary is the best there is.
+        self.window_start = end - u128::from(last.boundary.twice_weight / 2);
+        self.window.add(&last.boundary, None);
+        Some(self.take_window(1, end))
     }
 
     /// The end of a record without a boundary: `boundary` stands for it, `left` is the energy not yet handed over.

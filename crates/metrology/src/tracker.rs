@@ -87,7 +87,8 @@ impl Tracker {
             longest: at(FREQUENCY_MIN_MICROHERTZ),
             fixed: config.fixed_period,
             candidate: None,
-            estimates: SPOILT,
+            // A known period is worth as much as the mean of many estimates.
+            estimates: if config.period.is_some() { SPOILT + MEMORY } else { SPOILT },
             rest: 0,
         }
     }
