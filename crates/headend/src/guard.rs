@@ -106,7 +106,18 @@ pub(crate) async fn api(State(guard): State<Guard>, request: Request, next: Next
 
 /// In front of the page: a session.
 pub(crate) async fn page(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    if guard.has_session(request.headers()) { next.run(request).await } else { no_session() }
+    if guard.has_session(request.headers()) {
+        return next.run(request).await;
+    }
+    let mut response = no_session();
+    // A `SameSite=Strict` cookie is held back while a navigation that another site began (a link in a web terminal
+    // or a mail) is under way, its redirects included. Coming again from our own page, the browser sends it; that
+    // request says `same-origin`, so this happens once.
+    let from_elsewhere = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if from_elsewhere && request.uri().path() == "/" {
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0; url=/"));
+    }
+    response
 }
 
 /// Token of a link.

@@ -28,6 +28,9 @@ use rings::{Layout, Ring};
 /// Between two live readings.
 const LIVE_PERIOD: Duration = Duration::from_secs(1);
 
+/// When the first reading is tried again, if the meter has measured nothing yet: one measuring window.
+const SOON: Duration = Duration::from_millis(200);
+
 /// Between two looks at the ends of the rings.
 const GAP_PERIOD: Duration = Duration::from_secs(10);
 
@@ -176,7 +179,8 @@ impl Acquisition {
             Err(ClientError::InvocationCounter { expected }) => {
                 // Our database is older than what the meter has seen: an old backup, most likely.
                 if expected.saturating_sub(first) <= SKIP {
-                    self.store.advance_invocations(meter, expected).await?;
+                    // One block further: what was sent under the lost numbers and never arrived must not come again.
+                    self.store.advance_invocations(meter, expected.saturating_add(BLOCK)).await?;
                 } else {
                     tracing::error!(
                         %meter, expected, ours = first,
@@ -224,13 +228,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     async fn work(&mut self) -> Result<std::convert::Infallible, AcquisitionError> {
         self.reserve().await?;
         let outcome = self.read_live().await;
-        self.tolerate(outcome)?;
+        let first_tick = if self.tolerate(outcome)?.unwrap_or(true) { LIVE_PERIOD } else { SOON };
         for ring in [Ring::SecurityLog, Ring::LoadProfile] {
             // The meter sends what it believes unacknowledged again: say first what is here already.
             let outcome = self.acknowledge(ring).await;
             self.tolerate(outcome)?;
         }
-        let mut ticks = tokio::time::interval_at(Instant::now() + LIVE_PERIOD, LIVE_PERIOD);
+        let mut ticks = tokio::time::interval_at(Instant::now() + first_tick, LIVE_PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gaps_due = Instant::now();
         loop {
@@ -271,9 +275,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Ok(more)
     }
 
-    /// One reading: stored first, shown then.
-    async fn read_live(&mut self) -> Result<(), AcquisitionError> {
+    /// One reading: stored first, shown then. `false`: the meter has just started and has measured nothing yet.
+    async fn read_live(&mut self) -> Result<bool, AcquisitionError> {
         let answers = self.client.get_list(&registers::live_items()).await?;
+        if answers.contains(&Err(AccessError::TemporaryFailure)) {
+            return Ok(false);
+        }
         let reading = registers::live_reading(&values(answers), &self.scalers, clock::now())?;
         self.watch_registers(&reading.energies);
         let counters =
@@ -284,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             self.store.raise_peer_counters(self.meter, counters)
         )?;
         self.fleet.reading(self.meter, reading);
-        Ok(())
+        Ok(true)
     }
 
     /// Energy registers only grow; one that shrinks was tampered with, and is said loudly.

@@ -36,7 +36,10 @@ fn row(sequence: u64) -> ProfileRow {
     ProfileRow {
         sequence,
         at: UnixMillis(900_000 * sequence as i64),
-        energies: Energies { active_import_microwatt_hours: sequence as i64 * 1_000_000, ..Energies::default() },
+        energies: Energies {
+            active_import_microwatt_hours: sequence as i64 * 1_000_000,
+            ..Energies::default()
+        },
         mean_voltage_millivolts: [230_000; 3],
         status: 0,
     }
@@ -263,8 +266,10 @@ async fn a_full_disk_loses_nothing_and_heals() {
     assert!(matches!(error, StoreError::Full { .. }), "{error}");
     assert_eq!(store.committed(meter()).await.unwrap().security_log, sequence);
     limit(1_000_000).await;
-    let (batch, committed) =
-        store.insert_events(meter(), vec![event(sequence + 1, EventCode::PowerUp)], UnixMillis(0), None).await.unwrap();
+    let (batch, committed) = store
+        .insert_events(meter(), vec![event(sequence + 1, EventCode::PowerUp)], UnixMillis(0), None)
+        .await
+        .unwrap();
     assert_eq!((batch.new.len(), committed.security_log), (1, sequence + 1));
 }
 

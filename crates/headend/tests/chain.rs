@@ -1,0 +1,318 @@
+//! From the meter's terminals to the page: real meters, real TLS, real store, real HTTP.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Browser, Flash, KEYS, Order, TestMeter, Utility, Variant, eventually, id};
+use meterseal_model::Digest384;
+use serde_json::Value;
+
+const METER: &str = "MSL0000000001";
+const STIMULUS: &str = "/api/v1/meters/MSL0000000001/stimulus";
+const OPEN: &str = "{\"kind\":\"open_cover\"}";
+const CLOSE: &str = "{\"kind\":\"close_cover\"}";
+
+async fn meter_where(browser: &Browser, place: usize, wanted: impl Fn(&Value) -> bool) -> Value {
+    eventually("the meter is as it should be", async || {
+        let meters = browser.get("/api/v1/meters").await.json();
+        Some(meters[place].clone()).filter(&wanted)
+    })
+    .await
+}
+
+async fn online(browser: &Browser) -> Value {
+    meter_where(browser, 0, |meter| meter["state"] == "online" && !meter["live"].is_null()).await
+}
+
+async fn events(browser: &Browser) -> Vec<Value> {
+    browser.get(&format!("/api/v1/events?meter={METER}&limit=500")).await.json().as_array().unwrap().clone()
+}
+
+/// Sequence numbers, ascending.
+fn sequences(events: &[Value]) -> Vec<u64> {
+    let mut sequences: Vec<_> = events.iter().map(|event| event["sequence"].as_u64().unwrap()).collect();
+    sequences.sort_unstable();
+    sequences
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meter_is_read_and_shown_as_it_measures() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let browser = Browser::signed_in(&headend).await;
+    let mut stream = browser.stream().await;
+    let meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
+    let shown = online(&browser).await;
+    assert_eq!(
+        (&shown["device_type"], &shown["firmware_version"]),
+        (&"meterseal-test".into(), &"1.2.3".into())
+    );
+    assert_eq!(shown["firmware_digest"].as_str().unwrap(), "5a".repeat(48));
+    assert_eq!(shown["mark"]["scope"], "development");
+    assert!(!shown["mark"]["not_tested"].as_array().unwrap().is_empty());
+
+    // 230 V, 10 A, power factor 1 on each phase.
+    let mut live = Value::Null;
+    for _ in 0..3 {
+        live = stream.next("live").await;
+    }
+    assert_eq!(live["meter"], METER);
+    let live = &live["live"];
+    let near =
+        |value: &Value, expected: f64| (value.as_f64().unwrap() - expected).abs() < expected * 0.01 + 0.5;
+    for phase in live["phases"].as_array().unwrap() {
+        assert!(near(&phase["v"], 230.0) && near(&phase["a"], 10.0) && near(&phase["w"], 2300.0), "{phase}");
+    }
+    assert!(
+        near(&live["p_w"], 6900.0) && near(&live["frequency_hz"], 50.0) && near(&live["pf"], 1.0),
+        "{live}"
+    );
+    assert!(live["import_wh"].as_f64().unwrap() > 0.0 && live["export_wh"] == 0.0, "{live}");
+
+    let series = browser.get(&format!("/api/v1/meters/{METER}/series?minutes=60")).await.json();
+    assert!(!series["t"].as_array().unwrap().is_empty());
+    assert_eq!(series["t"].as_array().unwrap().len(), series["p_w"].as_array().unwrap().len());
+    drop(meter);
+    let gone = meter_where(&browser, 0, |meter| meter["state"] == "offline").await;
+    assert!(gone["state_reason"].is_string() && gone["since"].is_string());
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cpa_tamp_an_opened_cover_is_an_alarm_at_once_and_can_be_acknowledged() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let browser = Browser::signed_in(&headend).await;
+    let _meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
+    online(&browser).await;
+    let mut stream = browser.stream().await;
+
+    let pressed = Instant::now();
+    assert_eq!(browser.post(STIMULUS, OPEN).await.status, 204);
+    let alarm = loop {
+        let event = stream.next("event").await;
+        if event["name"] == "meter_cover_removed" {
+            break event;
+        }
+    };
+    // The meter looks every 10 ms and debounces for 10 ms; the rest is ours.
+    assert!(pressed.elapsed() < Duration::from_millis(500), "{:?}", pressed.elapsed());
+    assert_eq!((&alarm["severity"], &alarm["alarm"]), (&"critical".into(), &"raised".into()));
+    assert_eq!(stream.next("meter").await["open_alarms"], 1);
+
+    let call = format!("/api/v1/events/{METER}/{}/acknowledge", alarm["sequence"]);
+    let answer = browser.post(&call, "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        (&answer.json()["alarm"], &answer.json()["acknowledged_by"]),
+        (&"acknowledged".into(), &"operator".into())
+    );
+    assert_eq!(stream.next("event").await["alarm"], "acknowledged");
+    assert_eq!(stream.next("meter").await["open_alarms"], 0);
+
+    let notice = events(&browser).await.into_iter().find(|event| event["alarm"] == "none").unwrap();
+    let call = format!("/api/v1/events/{METER}/{}/acknowledge", notice["sequence"]);
+    assert_eq!(browser.post(&call, "").await.status, 409);
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happened_while_the_head_end_was_away_is_read_later_and_once() {
+    let utility = Utility::new();
+    let flash = Flash::blank();
+    let mut headend = utility.start().await;
+    let mut before = 0;
+    for round in 0..3 {
+        let meter = TestMeter::start(&utility, &headend, 1, &flash);
+        let browser = Browser::signed_in(&headend).await;
+        online(&browser).await;
+        for body in [OPEN, CLOSE, OPEN, CLOSE] {
+            assert_eq!(browser.post(STIMULUS, body).await.status, 204);
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        if round == 1 {
+            // The connection breaks while things happen at the meter.
+            meter.order(Order::HangUp(Duration::from_millis(300)));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            meter.order(Order::Feel(meterseal_model::Stimulus::BringMagnet));
+        }
+        let wanted = before + 1 + 4 + usize::from(round == 1);
+        let stored = eventually("every event is stored", async || {
+            Some(events(&browser).await).filter(|events| events.len() >= wanted)
+        })
+        .await;
+        assert_eq!(sequences(&stored), (1..=stored.len() as u64).collect::<Vec<_>>(), "round {round}");
+        before = stored.len();
+        drop(meter);
+        utility.sites.0.lock().unwrap().clear();
+        headend.shutdown().await;
+        headend = utility.start().await;
+    }
+    let browser = Browser::signed_in(&headend).await;
+    let kept = events(&browser).await;
+    assert_eq!(sequences(&kept), (1..=before as u64).collect::<Vec<_>>());
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_end_that_lost_its_database_reads_the_meters_log_again() {
+    let utility = Utility::new();
+    let flash = Flash::blank();
+    let headend = utility.start().await;
+    let meter = TestMeter::start(&utility, &headend, 1, &flash);
+    let browser = Browser::signed_in(&headend).await;
+    online(&browser).await;
+    for body in [OPEN, CLOSE] {
+        browser.post(STIMULUS, body).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    let before =
+        eventually("three events", async || Some(events(&browser).await).filter(|e| e.len() == 3)).await;
+    // Long enough for the acknowledgement: from now on the meter pushes none of these again.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(meter);
+    headend.shutdown().await;
+    std::fs::remove_dir_all(utility.data()).unwrap();
+
+    utility.sites.0.lock().unwrap().clear();
+    let headend = utility.start().await;
+    let _meter = TestMeter::start(&utility, &headend, 1, &flash);
+    let browser = Browser::signed_in(&headend).await;
+    let after =
+        eventually("the log is whole", async || Some(events(&browser).await).filter(|e| e.len() == 4)).await;
+    assert_eq!(sequences(&after), [1, 2, 3, 4]);
+    for event in &before {
+        let again = after.iter().find(|other| other["sequence"] == event["sequence"]).unwrap();
+        for field in ["code", "at", "uptime_ms", "extreme"] {
+            assert_eq!(event[field], again[field], "{field}");
+        }
+    }
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_load_profile_is_read_by_itself() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let browser = Browser::signed_in(&headend).await;
+    let variant = Variant { profile_period_seconds: 60, ..Variant::default() };
+    let _meter = TestMeter::variant(&utility, &headend, 1, variant);
+    online(&browser).await;
+    // An interval ends at the next full minute; the head-end looks every ten seconds.
+    let mut rows = Vec::new();
+    for _ in 0..80 {
+        rows =
+            browser.get(&format!("/api/v1/meters/{METER}/profile")).await.json().as_array().unwrap().clone();
+        if !rows.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let row = rows.first().expect("a row of the load profile");
+    assert_eq!(row["sequence"], 1);
+    assert!(row["at"].as_str().unwrap().ends_with(":00.000Z"), "{row}");
+    assert!(row["import_wh"].as_f64().unwrap() > 0.0, "{row}");
+    assert!((row["mean_v"][0].as_f64().unwrap() - 230.0).abs() < 3.0, "{row}");
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_mark_a_meter_is_refused_and_not_read() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let browser = Browser::signed_in(&headend).await;
+    let variant = Variant { firmware: Digest384([0x66; 48]), ..Variant::default() };
+    let meter = TestMeter::variant(&utility, &headend, 1, variant);
+    let shown = meter_where(&browser, 0, |meter| meter["state"] == "refused").await;
+    assert!(shown["state_reason"].as_str().unwrap().contains("firmware"), "{shown}");
+    assert!(shown["mark"].is_null() && shown["live"].is_null());
+    assert_eq!(shown["firmware_digest"].as_str().unwrap(), "66".repeat(48));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(events(&browser).await.is_empty(), "nothing is taken from a meter without a mark");
+    let later = meter_where(&browser, 0, |_| true).await;
+    assert_eq!(later["since"], shown["since"], "calling again and being refused again is no news");
+    drop(meter);
+
+    // The same meter with the firmware that the mark names is admitted.
+    utility.sites.0.lock().unwrap().clear();
+    let _meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
+    online(&browser).await;
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_that_the_policy_does_not_name_is_refused() {
+    let utility = Utility::new();
+    let mut config = utility.config();
+    config.meters[0].allowed_scopes = vec![meterseal_seal::Scope::Laboratory];
+    let headend = meterseal_headend::Headend::start(config).await.unwrap();
+    let browser = Browser::signed_in(&headend).await;
+    let _meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
+    let shown = meter_where(&browser, 0, |meter| meter["state"] == "refused").await;
+    assert!(shown["state_reason"].as_str().unwrap().contains("scope development"), "{shown}");
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meter_with_other_keys_gets_no_association() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let browser = Browser::signed_in(&headend).await;
+    let variant = Variant { keys: ([9; 32], KEYS.1), ..Variant::default() };
+    let _meter = TestMeter::variant(&utility, &headend, 1, variant);
+    let shown = meter_where(&browser, 0, |meter| meter["state"] == "offline").await;
+    assert!(shown["state_reason"].is_string() && shown["live"].is_null(), "{shown}");
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meter_that_calls_again_replaces_its_older_connection() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let browser = Browser::signed_in(&headend).await;
+    let flash = Flash::blank();
+    let older = TestMeter::start(&utility, &headend, 1, &flash);
+    online(&browser).await;
+    let mut stream = browser.stream().await;
+    // A second device with the same certificate name: the older one is closed, dials again and takes over in turn.
+    let newer = TestMeter::start(&utility, &headend, 1, &Flash::blank());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(older);
+    let shown = eventually("the newer connection is the meter's", async || {
+        let live = stream.next("live").await;
+        (live["meter"] == METER).then_some(())?;
+        let meters = browser.get("/api/v1/meters").await.json();
+        (meters[0]["state"] == "online").then(|| meters[0].clone())
+    })
+    .await;
+    assert!(shown["state_reason"].is_null());
+    drop(newer);
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_silent_meter_holds_up_no_other() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let browser = Browser::signed_in(&headend).await;
+    // Meter 2 makes the TLS handshake and then says nothing at all.
+    let identity = utility.pki.issue_meter(id(2)).unwrap().identity().unwrap();
+    let tls = meterseal_link::tls::meter_config(&identity, &utility.pki.trust()).unwrap();
+    let target = meterseal_link::dial::Target {
+        address: headend.gateway_addr().to_string(),
+        headend: common::NAME.into(),
+    };
+    let silent = meterseal_link::dial::connect(&target, &tls, Default::default()).await.unwrap();
+    let _meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
+    let mut stream = browser.stream().await;
+    let began = Instant::now();
+    for _ in 0..3 {
+        stream.next("live").await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let stopping = Instant::now();
+    headend.shutdown().await;
+    assert!(stopping.elapsed() < Duration::from_secs(2), "{:?}", stopping.elapsed());
+    drop(silent);
+}

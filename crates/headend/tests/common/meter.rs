@@ -1,0 +1,271 @@
+//! A meter on a thread of its own: the product's core, a sine at its terminals, flash in memory that outlives it.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use meterseal_headend::Headend;
+use meterseal_link::dial::{self, DialLimits, Target};
+use meterseal_link::tls;
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Random};
+use meterseal_metrology::{Frame, Nominal, Scale};
+use meterseal_model::{Digest384, SensorReadings, Stimulus, UnixMillis};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{DEVICE_TYPE, FIRMWARE, KEYS, NAME, Utility, id};
+
+/// What a test tells a meter to do.
+#[derive(Debug)]
+pub enum Order {
+    Feel(Stimulus),
+    /// Drop the connection, and dial again this much later.
+    HangUp(Duration),
+    Stop,
+}
+
+/// A running meter.
+#[derive(Debug)]
+pub struct TestMeter {
+    orders: mpsc::Sender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What may differ.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    pub flash: Flash,
+    pub firmware: Digest384,
+    pub keys: ([u8; 32], [u8; 32]),
+    pub profile_period_seconds: u32,
+}
+
+impl Default for Variant {
+    fn default() -> Self {
+        Self { flash: Flash::blank(), firmware: FIRMWARE, keys: KEYS, profile_period_seconds: 900 }
+    }
+}
+
+impl TestMeter {
+    pub fn start(utility: &Utility, headend: &Headend, serial: u64, flash: &Flash) -> Self {
+        Self::variant(utility, headend, serial, Variant { flash: flash.clone(), ..Variant::default() })
+    }
+
+    pub fn variant(utility: &Utility, headend: &Headend, serial: u64, variant: Variant) -> Self {
+        let identity = utility.pki.issue_meter(id(serial)).unwrap().identity().unwrap();
+        let tls = tls::meter_config(&identity, &utility.pki.trust()).unwrap();
+        let target = Target { address: headend.gateway_addr().to_string(), headend: NAME.into() };
+        let (orders, inbox) = mpsc::channel();
+        utility.sites.0.lock().unwrap().push((id(serial), orders.clone()));
+        let mut body = Body {
+            meter: variant.open(serial),
+            inbox,
+            readings: SensorReadings::QUIET,
+            samples: 0,
+            last: now(),
+            pause: Duration::ZERO,
+        };
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                loop {
+                    tokio::time::sleep(std::mem::take(&mut body.pause)).await;
+                    let connected = dial::connect(&target, &tls, DialLimits::default()).await;
+                    let Ok(stream) = connected else {
+                        body.pause = Duration::from_millis(50);
+                        match body.inbox.try_recv() {
+                            Ok(Order::Stop) => return,
+                            _ => continue,
+                        }
+                    };
+                    if body.talk(stream).await {
+                        return;
+                    }
+                }
+            });
+        });
+        Self { orders, thread: Some(thread) }
+    }
+
+    pub fn order(&self, order: Order) {
+        self.orders.send(order).unwrap();
+    }
+}
+
+impl Drop for TestMeter {
+    fn drop(&mut self) {
+        // A thread that is gone already has panicked, and the join below says so.
+        let _ = self.orders.send(Order::Stop);
+        let outcome = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            outcome.unwrap().unwrap();
+        }
+    }
+}
+
+impl Variant {
+    fn open(&self, serial: u64) -> Meter<Flash, Dice> {
+        // 1 µV and 0.1 µA a count: the full scale is far above what is fed.
+        let scale = Scale {
+            voltage_femtovolts_per_count: [100_000_000_000; 3],
+            current_femtoamperes_per_count: [10_000_000_000; 4],
+        };
+        let metrology = meterseal_metrology::Config::new(8_000_000_000, Nominal::Hz50, scale);
+        let config = Config {
+            layout: Layout::TINY,
+            profile_period_seconds: self.profile_period_seconds,
+            ..Config::new(metrology)
+        };
+        let identity = Identity {
+            id: id(serial),
+            device_type: DEVICE_TYPE.into(),
+            firmware_version: "1.2.3".into(),
+            firmware_digest: self.firmware,
+        };
+        let keys = DlmsKeys { encryption: self.keys.0, authentication: self.keys.1 };
+        Meter::open(identity, keys, config, self.flash.clone(), Dice(serial | 1), now()).unwrap()
+    }
+}
+
+struct Body {
+    meter: Meter<Flash, Dice>,
+    inbox: mpsc::Receiver<Order>,
+    readings: SensorReadings,
+    samples: u64,
+    last: UnixMillis,
+    pause: Duration,
+}
+
+impl Body {
+    /// One connection. `true`: stop altogether.
+    async fn talk(&mut self, mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> bool {
+        self.meter.connected();
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        let mut bytes = [0; 4096];
+        let stop = loop {
+            tokio::select! {
+                read = stream.read(&mut bytes) => match read {
+                    Ok(count) if count > 0 => {
+                        if self.meter.receive(&bytes[..count]).is_err() {
+                            break false;
+                        }
+                    }
+                    _ => break false,
+                },
+                _ = ticks.tick() => match self.inbox.try_recv() {
+                    Ok(Order::Feel(stimulus)) => self.feel(stimulus),
+                    Ok(Order::HangUp(pause)) => {
+                        self.pause = pause;
+                        break false;
+                    }
+                    Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break true,
+                    Err(mpsc::TryRecvError::Empty) => self.live(),
+                },
+            }
+            while let Some(frame) = self.meter.transmit() {
+                if stream.write_all(&frame).await.is_err() {
+                    break;
+                }
+            }
+        };
+        self.meter.disconnected();
+        self.pause = self.pause.max(Duration::from_millis(20));
+        stop
+    }
+
+    /// 230 V and 10 A at power factor 1 on every phase, for as long as has passed since the last call.
+    fn live(&mut self) {
+        let now = now();
+        let due = (now.0 - self.last.0).clamp(0, 100) * 8;
+        self.last = now;
+        let frames: Vec<Frame> = (0..due)
+            .map(|_| {
+                let angle = (self.samples % 160) as f64 * std::f64::consts::TAU / 160.0;
+                self.samples += 1;
+                let wave = |k: f64| (angle - k * std::f64::consts::TAU / 3.0).sin() * 2f64.sqrt();
+                let volts = [0.0, 1.0, 2.0].map(|k| (wave(k) * 230.0e4) as i32);
+                let amperes = [0.0, 1.0, 2.0].map(|k| (wave(k) * 10.0e5) as i32);
+                Frame { voltage: volts, current: [amperes[0], amperes[1], amperes[2], 0] }
+            })
+            .collect();
+        self.meter.sample(&frames, now);
+        self.meter.sense(&self.readings, now).unwrap();
+        self.readings.surge_peak_millivolts = [0; 3];
+        self.meter.tick(now).unwrap();
+    }
+
+    fn feel(&mut self, stimulus: Stimulus) {
+        match stimulus {
+            Stimulus::OpenCover => self.readings.meter_cover_open = true,
+            Stimulus::CloseCover => self.readings.meter_cover_open = false,
+            Stimulus::BringMagnet => self.readings.magnetic_field_microtesla = [0, 0, 250_000],
+            Stimulus::RemoveMagnet => self.readings.magnetic_field_microtesla = [20, 0, -45],
+            Stimulus::VoltageSpike => self.readings.surge_peak_millivolts = [4_000_000, 0, 0],
+        }
+    }
+}
+
+fn now() -> UnixMillis {
+    UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64)
+}
+
+/// Flash that its owner can keep and give to the next meter.
+#[derive(Clone, Debug)]
+pub struct Flash(Arc<Mutex<Vec<u8>>>);
+
+impl Flash {
+    pub fn blank() -> Self {
+        Self(Arc::new(Mutex::new(vec![0xFF; Layout::TINY.size()])))
+    }
+}
+
+impl ErrorType for Flash {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for Flash {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        let at = offset as usize;
+        bytes.copy_from_slice(&self.0.lock().unwrap()[at..at + bytes.len()]);
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl NorFlash for Flash {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 4096;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        self.0.lock().unwrap()[from as usize..to as usize].fill(0xFF);
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        let mut memory = self.0.lock().unwrap();
+        for (place, byte) in memory[offset as usize..].iter_mut().zip(bytes) {
+            *place &= byte;
+        }
+        Ok(())
+    }
+}
+
+/// Unpredictable enough for a test's challenges.
+#[derive(Debug)]
+struct Dice(u64);
+
+impl Random for Dice {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            *byte = self.0 as u8;
+        }
+    }
+}
