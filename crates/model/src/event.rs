@@ -77,6 +77,23 @@ events! {
     MeasurementGap = 201, "measurement_gap", Warning, "Samples are missing; the gap is recorded and not estimated.";
 }
 
+impl EventCode {
+    /// The unit of the event's extreme value and what it means; empty where there is none (the value is 0).
+    pub const fn extreme(self) -> &'static str {
+        match self {
+            Self::PowerUp => "ms: how long the supply was away, from what was last saved",
+            Self::ClockBefore | Self::ClockAfter => "ms: by how much the clock was moved",
+            Self::MagnetOn => "µT: flux density when the field was certain",
+            Self::MagnetOff => "µT: the largest flux density since the field was noticed",
+            Self::VoltageSpike => "mV: the surge's peak",
+            Self::FailedLogins => "logins failed since power-up",
+            Self::LogNearlyFull => "entries that still find room",
+            Self::EventsNotLogged => "events that found no room",
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for EventCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

@@ -196,13 +196,24 @@ impl Client {
         obis: Obis,
         new: Data<'_>,
     ) -> Result<(), DataAccessResult> {
+        self.try_set(meter, class, obis, new).unwrap()
+    }
+
+    /// The outer error: the meter has closed the connection.
+    pub fn try_set(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        new: Data<'_>,
+    ) -> Result<Result<(), DataAccessResult>, ProtocolError> {
         let mut request = [0; 1024];
         let descriptor = AttributeDescriptor::new(class, dlms(obis), 2);
         let len = self.session.set_request(descriptor, None, new, &mut request).unwrap();
-        let answer = self.exchange(meter, &request[..len]).unwrap();
+        let answer = self.exchange(meter, &request[..len])?;
         match self.session.handle_response(&answer, &mut [0; 1024]).unwrap() {
-            Response::Ok => Ok(()),
-            Response::DataError(error) => Err(error),
+            Response::Ok => Ok(Ok(())),
+            Response::DataError(error) => Ok(Err(error)),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! A meter on the bench: its flash in memory, sine waves for a supply, and the codec's own client at the other end.
 
-#![allow(unreachable_pub, dead_code, reason = "each test uses a part")]
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used, reason = "each test uses a part")]
 
 pub mod client;
 pub mod flash;

@@ -1,0 +1,223 @@
+//! `docs/object-model.md` is written from the tables that the meter runs on. This test fails when it is out of date;
+//! `UPDATE_DOCS=1 cargo test -p meterseal-meter --test object_model` writes it.
+
+use std::fmt::Write as _;
+
+use meterseal_model::objects::{
+    Column, LOAD_PROFILE_COLUMNS, OBJECTS, Object, PUSH_COLUMNS, SECURITY_LOG_COLUMNS, find,
+};
+use meterseal_model::{EventCode, Role};
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/object-model.md");
+
+#[test]
+fn the_object_model_document_is_up_to_date() {
+    let document = document();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(PATH, &document).expect("docs/ is writable");
+    }
+    let found = std::fs::read_to_string(PATH).unwrap_or_default();
+    assert!(
+        found == document,
+        "docs/object-model.md is out of date: run UPDATE_DOCS=1 cargo test -p meterseal-meter --test object_model"
+    );
+}
+
+fn document() -> String {
+    let mut text = String::new();
+    text.push_str(INTRODUCTION);
+    for role in Role::ALL {
+        let (mechanism, policy) = match role {
+            Role::Public => ("none", "none"),
+            Role::Reader => ("5 (HLS-GMAC)", "suite 2, authenticated and encrypted, the reader's keys"),
+            Role::Utility => ("5 (HLS-GMAC)", "suite 2, authenticated and encrypted, the utility's keys"),
+        };
+        let address = role.client_address();
+        line(&mut text, format_args!("| {role} | {address:#04x} | {mechanism} | {policy} |"));
+    }
+    text.push_str(OBJECTS_HEAD);
+    for object in OBJECTS {
+        rows(&mut text, object);
+    }
+    text.push_str(LOG_HEAD);
+    columns(&mut text, SECURITY_LOG_COLUMNS);
+    text.push_str(PROFILE_HEAD);
+    columns(&mut text, LOAD_PROFILE_COLUMNS);
+    text.push_str(PUSH_HEAD);
+    columns(&mut text, PUSH_COLUMNS);
+    text.push_str(EVENTS_HEAD);
+    for code in EventCode::ALL {
+        let (number, severity) = (*code as u8, code.severity());
+        let (sentence, extreme) = (code.sentence(), code.extreme());
+        line(&mut text, format_args!("| {number} | `{code}` | {severity:?} | {sentence} | {extreme} |"));
+    }
+    text.push_str(RULES);
+    text
+}
+
+fn rows(text: &mut String, object: &Object) {
+    let (class, version) = (object.class.id(), object.class.version());
+    line(
+        text,
+        format_args!(
+            "| `{}` | {class}, {version} | **{}** | {} | | | |",
+            object.obis,
+            object.name,
+            object.class.name()
+        ),
+    );
+    // Attribute 1 is the logical name everywhere, with the rights of the object's first own attribute.
+    for attribute in &object.attributes[1..] {
+        let mut kind = attribute.kind.name().to_owned();
+        if let Some(scale) = object.scale.filter(|_| attribute.index == 2) {
+            let _ = write!(kind, ", 10^{} {}", scale.scaler, scale.unit.symbol());
+        }
+        let rights = Role::ALL.map(|role| attribute.rights.of(role).to_string()).join(" | ");
+        line(
+            text,
+            format_args!("| | {} | {} | {} | {rights} |", attribute.index, attribute.name, kind.trim_end()),
+        );
+    }
+    for method in object.methods {
+        let rights =
+            Role::ALL.map(|role| if method.rights.of(role).to_string() == "get" { "action" } else { "–" });
+        line(
+            text,
+            format_args!("| | method {} | {} | | {} |", method.index, method.name, rights.join(" | ")),
+        );
+    }
+}
+
+fn columns(text: &mut String, columns: &[Column]) {
+    for (k, column) in columns.iter().enumerate() {
+        let object = find(column.class.id(), column.obis).expect("every column is an object");
+        let scale = object.scale.map(|scale| format!(", 10^{} {}", scale.scaler, scale.unit.symbol()));
+        line(
+            text,
+            format_args!(
+                "| {} | `{}` | {} | {} | {}{} |",
+                k + 1,
+                column.obis,
+                column.attribute,
+                object.name,
+                column.kind.name(),
+                scale.unwrap_or_default()
+            ),
+        );
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("writing to a string cannot fail");
+}
+
+const INTRODUCTION: &str = "\
+# The object model
+
+What a Meterseal meter shows over DLMS/COSEM (IEC 62056-5-3, 62056-6-1, 62056-6-2): every object, its class and version,
+the types of its attributes, and what each role may do. This file is written from `crates/model/src/objects.rs`, the
+table that the meter takes its rights and its object list from; `cargo test -p meterseal-meter` fails when it is out of
+date, and `UPDATE_DOCS=1` in front of that writes it.
+
+## Roles
+
+The transport is TLS 1.3 and inside it the DLMS wrapper (version 1). The meter is the server at wrapper port 1; the
+client's wrapper port names its role.
+
+| role | client address | mechanism | protection |
+|---|---|---|---|
+";
+
+const OBJECTS_HEAD: &str = "
+All the meter sends under a key, answers and pushes alike, carries one strictly rising invocation counter that no restart
+sets back; the same is demanded of the client. A reply comes in the form of its request: service-specific (`glo-…`) or
+`general-glo-ciphering`. A message of more than 4096 bytes is refused; longer answers go out in blocks.
+
+## Objects
+
+An object is in a role's object list when the role may do anything with it. Attribute 1, the logical name, is readable by
+whoever may read the object at all, and left out here. `get` and `set` also mean their forms with list and in blocks.
+
+| object | class, version / attribute | name | type | public | reader | utility |
+|---|---|---|---|---|---|---|
+";
+
+const LOG_HEAD: &str = "
+Energy registers show what is in flash, saved once a second, so that no power cut takes back a value that anybody has
+seen. Live quantities are those of the latest window of 10/12 cycles; before the first, the answer is
+temporary-failure. A quantity beyond its type's range shows the largest value. Import and export are separate objects of
+which one is 0.
+
+## Security log (0-0:99.98.1)
+
+Append-only; sequence numbers start at 1 and rise by one, none is ever used again. It cannot be cleared. The clock's column
+is when the event began; the uptime's column the same in milliseconds since power-up, which no clock change alters.
+
+| column | object | attribute | name | type |
+|---|---|---|---|---|
+";
+
+const PROFILE_HEAD: &str = "
+## Load profile 1 (1-0:99.1.0)
+
+A row at the end of each interval, aligned to the clock: the saved registers then, and the mean voltages of the interval.
+When full, the oldest rows make room, acknowledged or not. Sequence numbers as in the security log. Status bits: 0 power
+down or restart in the interval, 1 clock adjusted, 2 longer or shorter than the period, 3 a channel was overdriven. The row of
+an interval in which the power went is written when it is back; intervals wholly without power have no row.
+
+| column | object | attribute | name | type |
+|---|---|---|---|---|
+";
+
+const PUSH_HEAD: &str = "
+## Push of a security event
+
+A `DataNotification` in `general-glo-ciphering` with the utility's keys, from wrapper port 1 to the utility's client
+address, in a connection with a utility association that agreed to `general-protection`. An entry is pushed only after it
+is in flash, in order of sequence, and again in each new association until its sequence is acknowledged. The body is a
+structure:
+
+| element | object | attribute | name | type |
+|---|---|---|---|---|
+";
+
+const EVENTS_HEAD: &str = "
+The notification's own date-time is when it was sent. Date-times are octet-strings of 12 bytes in UTC (deviation 0), to
+hundredths of a second; clock status bit 2 (different clock base) marks a simulated run.
+
+## Events
+
+| number | name | severity | meaning | extreme value |
+|---|---|---|---|---|
+";
+
+const RULES: &str = "
+The alarm register (0-0:97.98.0) has bit 0 for a clock change, 2 for a power-up, 10 for the memory, 13 (fraud) for the
+critical events beside it. Setting it clears the bits that are 0 in the value, and raises none.
+
+## Commit acknowledgements (0-128:96.1.0 and 0-128:96.1.1)
+
+The head-end sets the highest sequence number up to which it has *stored everything*. A number below the present one or
+above the newest row is refused (scope-of-access-violated). What is acknowledged is in flash before the answer goes out.
+
+## When the log is full
+
+Nothing unacknowledged is overwritten. An eighth of the log is kept for tampering (critical events and their ends): when
+only that is left, `log_nearly_full` is logged once, and other events are counted instead of logged. When nothing is left,
+all are counted. Once an acknowledgement has made room for twice the reserve, `events_not_logged` says how many there were.
+
+## Selective access to the buffers
+
+- Selector 1, by range: over the sequence column (class 1, 0-128:96.2.0, attribute 2; any unsigned type) or the clock
+  column (class 8, 0-0:1.0.0, attribute 2). Both ends are included. Selected values: an empty array for all columns.
+- Selector 2, by entry: entry 1 is the oldest row held; 0 as last entry or last column means the end.
+- An answer holds at most 8192 bytes: 100 rows of the load profile, 170 of the security log. A larger selection is refused
+  with scope-of-access-violated and never shortened.
+
+## Not yet
+
+Actions (besides the answer to the challenge), image transfer, key transfer, settable push setup and capture objects,
+ECDSA (mechanism 7) and `general-signing`. In the general form a block can be up to 9 bytes longer than in the
+service-specific form, for the system title: a client that announces less than 8 KiB and insists on the general form should
+announce 9 bytes less than it can take.
+";
