@@ -139,7 +139,8 @@ impl Feed<'_> {
         let mut stream = self.stream()?;
         let mut stretch = Vec::new();
         let mut supplies = Vec::new();
-        for section in self.recording.sections() {
+        let sections = self.recording.sections();
+        for section in sections {
             let longest = (section.rate_hz * SEARCH_SECONDS) as u64;
             let mut supply = None;
             let mut left = section.rows;
@@ -148,6 +149,9 @@ impl Feed<'_> {
                 left -= self.fill(&mut stream, &mut stretch, most)?.max(1);
                 if supply.is_none() {
                     supply = find_period(microhertz(section.rate_hz), &stretch);
+                }
+                if supply.is_some() && supplies.len() + 1 == sections.len() {
+                    break;
                 }
             }
             supplies.push(supply);

@@ -54,29 +54,29 @@ pub(super) const NAMES: [&str; 3] = ["L1", "L2", "L3"];
 pub(super) fn json(measurement: &Measurement) -> String {
     let total = measurement.summary.total();
     let document = Json {
-        frequency_hz: measurement.frequency_hz,
+        frequency_hz: measurement.frequency_hz.map(tidy),
         nominal_hz: measurement.nominal_hz,
-        duration_s: measurement.duration_seconds,
+        duration_s: tidy(measurement.duration_seconds),
         phases: present(measurement)
             .map(|(name, phase)| JsonPhase {
                 name,
-                v_rms: phase.volts,
-                i_rms: phase.amperes,
-                p_w: phase.watts,
-                q_var: phase.vars,
-                s_va: phase.volt_amperes,
-                pf: phase.power_factor,
-                v_angle_deg: phase.volts_degrees,
-                i_angle_deg: phase.amperes_degrees,
-                v_thd: phase.volts_thd,
-                i_thd: phase.amperes_thd,
+                v_rms: tidy(phase.volts),
+                i_rms: tidy(phase.amperes),
+                p_w: tidy(phase.watts),
+                q_var: tidy(phase.vars),
+                s_va: tidy(phase.volt_amperes),
+                pf: tidy(phase.power_factor),
+                v_angle_deg: tidy(phase.volts_degrees),
+                i_angle_deg: tidy(phase.amperes_degrees),
+                v_thd: tidy(phase.volts_thd),
+                i_thd: tidy(phase.amperes_thd),
             })
             .collect(),
         total: JsonTotal {
-            p_w: total.watts,
-            q_var: total.vars,
-            s_va: total.volt_amperes,
-            pf: total.power_factor,
+            p_w: tidy(total.watts),
+            q_var: tidy(total.vars),
+            s_va: tidy(total.volt_amperes),
+            pf: tidy(total.power_factor),
         },
         energy: energy(measurement),
     };
@@ -87,7 +87,7 @@ pub(super) fn json(measurement: &Measurement) -> String {
 }
 
 fn energy(measurement: &Measurement) -> JsonEnergy {
-    let hours = |nano: u64| nano as f64 * 1e-9;
+    let hours = |nano: u64| tidy(nano as f64 * 1e-9);
     let registers = &measurement.registers;
     JsonEnergy {
         active_import_wh: hours(registers.total_import_nanowatt_hours),
@@ -95,6 +95,12 @@ fn energy(measurement: &Measurement) -> JsonEnergy {
         reactive_import_varh: hours(registers.reactive_import_nanovar_hours()),
         reactive_export_varh: hours(registers.reactive_export_nanovar_hours()),
     }
+}
+
+/// To nine decimals, which is finer than the core's micro-units: no digits that only binary fractions made.
+fn tidy(value: f64) -> f64 {
+    let tidy = (value * 1e9).round() / 1e9;
+    if tidy.is_finite() { tidy + 0.0 } else { value }
 }
 
 fn present(measurement: &Measurement) -> impl Iterator<Item = (&'static str, Phase)> + '_ {
@@ -206,7 +212,7 @@ fn decimals(value: f64, places: usize) -> String {
 }
 
 /// The prefix under which a value has one to three digits before the point.
-fn prefix(value: f64) -> (f64, &'static str) {
+pub(super) fn prefix(value: f64) -> (f64, &'static str) {
     match value.abs() {
         ..1e-3 if value != 0.0 => (1e-6, "µ"),
         1e-3..0.1 => (1e-3, "m"),
@@ -218,7 +224,7 @@ fn prefix(value: f64) -> (f64, &'static str) {
 }
 
 /// About five digits.
-fn digits(value: f64) -> String {
+pub(super) fn digits(value: f64) -> String {
     let places = match value.abs() {
         1e4.. => 0,
         1e3.. => 1,

@@ -134,7 +134,7 @@ impl Config {
                 Ok(line.fields().get(1).copied().unwrap_or_default().to_owned())
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let line_frequency_hz = lines.line_frequency();
+        let line_frequency_hz = lines.line_frequency()?;
         let rates = lines.rates()?;
         let (stamps, format) = lines.format()?;
         let time_multiplier = lines.time_multiplier(revision)?;
@@ -233,7 +233,7 @@ impl AnalogChannel {
             fields.pop();
         }
         if fields.len() < 7 {
-            return Err(line.error(path, "number, name, phase, component, unit, multiplier, offset, …"));
+            return Err(line.error(path, "an analogue channel (number, name, phase, component, unit, multiplier, offset, …)"));
         }
         // More fields than there can be: the name has commas in it.
         let extra = fields.len().saturating_sub(13);
@@ -336,13 +336,20 @@ impl<'a> Lines<'a> {
 
     /// The line frequency may be left blank, and blank lines are gone: then the next line is the number of rates
     /// already, and the one after it has two fields.
-    fn line_frequency(&mut self) -> Option<f64> {
-        let frequency = finite(self.peek(0)?.first())?;
-        if self.peek(1)?.text.trim_end_matches([',', ' ']).contains([',', '/']) {
-            return None;
+    fn line_frequency(&mut self) -> Result<Option<f64>, Error> {
+        let (Some(line), Some(after)) = (self.peek(0), self.peek(1)) else { return Ok(None) };
+        let several = |line: &Line<'_>| line.text.trim_end_matches([',', ' ']).contains([',', '/']);
+        if several(&line) {
+            return Err(line.error(
+                self.path,
+                "the line frequency or the number of sampling rates (are there more channels than line 2 says?)",
+            ));
+        }
+        if several(&after) {
+            return Ok(None);
         }
         self.next += 1;
-        (frequency > 0.0).then_some(frequency)
+        Ok(finite(line.first()).filter(|frequency| *frequency > 0.0))
     }
 
     fn rates(&mut self) -> Result<Vec<(f64, u64)>, Error> {
