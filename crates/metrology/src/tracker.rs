@@ -68,13 +68,14 @@ pub(crate) struct Tracker {
     rest: u64,
 }
 
-/// A difference above 1/1024 (50 mHz) is a jump, which is followed once two estimates in a row agree to a quarter of it: when the supply's phase steps
+/// A difference above 1/256 (200 mHz; less leaks less than 4·10⁻⁵) is a jump, which is followed once two estimates in a row agree to a quarter of it: when the supply's phase steps
 /// (a switched feeder, a fault), the advances of two or three cycles look like other frequencies, but hardly like the same one.
-const JUMP: u32 = 10;
+const JUMP: u32 = 8;
 /// The next two estimates see boundaries between slots of different length, whose phase is off by a sixth of the difference: they are not used.
 const SPOILT: i64 = 2;
-/// From then on the period is the mean of all estimates, up to about so many.
-const MEMORY: i64 = 8;
+/// From then on the period is the mean of all estimates, up to about so many: few enough that a supply that changes by 1 Hz a second is
+/// 100 mHz ahead at most, which is no jump and leaks nothing.
+const MEMORY: i64 = 4;
 
 impl Tracker {
     pub(crate) fn new(config: &Config) -> Self {
