@@ -54,7 +54,7 @@ impl Default for DialLimits {
 /// Keeps a connection to the head-end up for ever: dials, gives every stream to `session`, waits, dials again.
 /// `session` ends with the reason. A failure is logged (target `meterseal::dial`) when it differs from the one
 /// before. `jitter` gives numbers from 0 to 1. Cancel by dropping.
-pub async fn keep_connected<F, R>(
+pub async fn keep_connected<F, S, R>(
     target: &Target,
     config: &Arc<ClientConfig>,
     limits: DialLimits,
@@ -62,7 +62,8 @@ pub async fn keep_connected<F, R>(
     mut session: F,
 ) -> std::convert::Infallible
 where
-    F: AsyncFnMut(TlsStream<TcpStream>) -> R,
+    F: FnMut(TlsStream<TcpStream>) -> S,
+    S: Future<Output = R>,
     R: fmt::Display,
 {
     let mut backoff = Backoff::new(limits);

@@ -103,22 +103,27 @@ impl Subject {
     }
 }
 
-/// Makes the root and stores it; gives its certificate and what signs with it.
-pub(super) fn make_root(dir: &Path) -> Result<(CertificateDer<'static>, Issuer<'static, KeyPair>), PkiError> {
+/// Makes the root and stores it; gives what signs with it.
+pub(super) fn make_root(dir: &Path, deployment: &str) -> Result<Issuer<'static, KeyPair>, PkiError> {
     let failed = |error: rcgen::Error| PkiError::new(dir, format!("could not make the root: {error}"));
     let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).map_err(failed)?;
-    let params = authority_params("root", 1, Validity::from_now(ROOT_VALIDITY));
+    let params = authority_params("root", deployment, 1, Validity::from_now(ROOT_VALIDITY));
     let certificate = params.self_signed(&key).map_err(failed)?;
     store(dir, "root", &certificate, &key)?;
-    Ok((certificate.der().clone(), Issuer::new(params, key)))
+    Ok(Issuer::new(params, key))
 }
 
 /// Makes an intermediate that the root signs, and stores it.
-pub(super) fn make_intermediate(dir: &Path, name: &str, root: &Issuer<'_, KeyPair>) -> Result<(), PkiError> {
+pub(super) fn make_intermediate(
+    dir: &Path,
+    name: &str,
+    deployment: &str,
+    root: &Issuer<'_, KeyPair>,
+) -> Result<(), PkiError> {
     let failed =
         |error: rcgen::Error| PkiError::new(dir, format!("could not make the {name} authority: {error}"));
     let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).map_err(failed)?;
-    let mut params = authority_params(name, 0, Validity::from_now(INTERMEDIATE_VALIDITY));
+    let mut params = authority_params(name, deployment, 0, Validity::from_now(INTERMEDIATE_VALIDITY));
     params.use_authority_key_identifier_extension = true;
     let certificate = params.signed_by(&key, root).map_err(failed)?;
     store(dir, name, &certificate, &key)
@@ -167,8 +172,10 @@ fn store(dir: &Path, name: &str, certificate: &rcgen::Certificate, key: &KeyPair
     files::write_public(&dir.join(format!("{name}.cert.pem")), certificate.pem().as_bytes())
 }
 
-fn authority_params(name: &str, path_length: u8, validity: Validity) -> CertificateParams {
-    let mut params = base(&format!("Meterseal {name}"), validity);
+/// `deployment` tells authorities of different deployments apart: with equal names, a stranger's certificate would
+/// look like one of ours with a broken signature.
+fn authority_params(name: &str, deployment: &str, path_length: u8, validity: Validity) -> CertificateParams {
+    let mut params = base(&format!("Meterseal {name} {deployment}"), validity);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params

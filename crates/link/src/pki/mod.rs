@@ -147,21 +147,21 @@ impl Pki {
     }
 
     fn create_in(dir: &Path) -> Result<(), PkiError> {
-        let (root, root_issuer) = authority::make_root(dir)?;
+        let no_random = |error| PkiError::new(dir, format!("could not be made: no random numbers: {error}"));
+        let mut deployment = [0u8; 4];
+        getrandom::fill(&mut deployment).map_err(no_random)?;
+        let deployment = format!("{:08x}", u32::from_be_bytes(deployment));
+        let root = authority::make_root(dir, &deployment)?;
         for name in [MANUFACTURER, UTILITY] {
-            authority::make_intermediate(dir, name, &root_issuer)?;
+            authority::make_intermediate(dir, name, &deployment, &root)?;
         }
-        let key = SealKey::generate(|bytes| getrandom::fill(bytes)).map_err(|error| {
-            PkiError::new(dir, format!("no random numbers from the operating system: {error}"))
-        })?;
+        let key = SealKey::generate(getrandom::fill).map_err(no_random)?;
         let private = dir.join("certification.key.pem");
         let encoded = key.to_pkcs8_pem().map_err(|error| PkiError::new(&private, error.to_string()))?;
         files::write_secret(&private, encoded.as_bytes())?;
         let public = dir.join("certification.pub.pem");
         let encoded = key.public().to_pem().map_err(|error| PkiError::new(&public, error.to_string()))?;
-        files::write_public(&public, encoded.as_bytes())?;
-        debug_assert!(!root.is_empty(), "a certificate has bytes");
-        Ok(())
+        files::write_public(&public, encoded.as_bytes())
     }
 
     fn read_certification(dir: &Path) -> Result<SealPublicKey, PkiError> {

@@ -50,12 +50,12 @@ fn certificate(error: &CertificateError) -> String {
             "its certificate was issued by an authority not trusted here".to_owned()
         }
         CertificateError::BadSignature => {
-            "the signature on its certificate or its handshake is wrong".to_owned()
+            "a signature on its certificate or its handshake is wrong".to_owned()
         }
         CertificateError::Revoked => "its certificate was revoked".to_owned(),
         CertificateError::NotValidForName => "its certificate is for another name".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            format!("its certificate is for {}, not for {}", presented.join(" and "), expected.to_str())
+            format!("its certificate is for {}, not for {}", dns_names(presented), expected.to_str())
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "its certificate is for another purpose (a meter's used as a head-end's, or the other way round)"
@@ -113,6 +113,13 @@ fn alerted(alert: AlertDescription) -> String {
         other => return format!("it refused us: {other:?}"),
     };
     format!("it refused us: {reason}")
+}
+
+/// rustls gives the names as `DnsName("…")` and other kinds likewise; the DNS names are what was compared.
+fn dns_names(presented: &[String]) -> String {
+    let names = presented.iter().filter_map(|name| name.strip_prefix("DnsName(\"")?.strip_suffix("\")"));
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { "no DNS name".to_owned() } else { names.join(" and ") }
 }
 
 fn moment(time: UnixTime) -> UnixMillis {
