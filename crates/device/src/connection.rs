@@ -19,18 +19,19 @@ use crate::runner::Input;
 /// Dials until the meter has stopped.
 pub(crate) async fn keep(headend: Target, tls: Arc<ClientConfig>, inputs: SyncSender<Input>) {
     let stopped = Notify::new();
-    let session = async |stream| {
+    let (inputs, stopped) = (&inputs, &stopped);
+    let session = |stream| async move {
         let (sender, receiver) = mpsc::channel(OUTBOUND);
-        let end = if deliver(&inputs, Input::Connected(sender)).await.is_ok() {
+        let end = if deliver(inputs, Input::Connected(sender)).await.is_ok() {
             let (read, write) = tokio::io::split(stream);
             tokio::select! {
-                end = receive(read, &inputs) => end,
+                end = receive(read, inputs) => end,
                 end = send(write, receiver) => end,
             }
         } else {
             End::Stopped
         };
-        if deliver(&inputs, Input::Disconnected).await.is_err() {
+        if deliver(inputs, Input::Disconnected).await.is_err() {
             stopped.notify_one();
         }
         end

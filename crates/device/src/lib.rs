@@ -27,7 +27,7 @@ use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
 use flash::{FileFlash, FlashFileError};
-use runner::{Input, Runner};
+use runner::{Input, Runner, Troubles};
 
 /// All that makes one virtual meter.
 #[derive(Debug)]
@@ -76,7 +76,8 @@ impl Device {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub fn start(settings: Settings, runtime: &Handle) -> Result<Self, StartError> {
-        let Settings { identity, keys, tls, headend, flash, place, seed, speed, profile_period_seconds } = settings;
+        let Settings { identity, keys, tls, headend, flash, place, seed, speed, profile_period_seconds } =
+            settings;
         if !(speed > 0.0 && speed <= MAX_SPEED) {
             return Err(StartError::Speed(speed));
         }
@@ -116,7 +117,16 @@ impl Device {
         sync.sync()?;
 
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);
-        let runner = Runner { name: id.to_string(), meter, sync, site, speed, inputs: receiver };
+        let runner = Runner {
+            name: id.to_string(),
+            meter,
+            sync,
+            site,
+            speed,
+            inputs: receiver,
+            troubles: Troubles::default(),
+            disk_troubles: Troubles::default(),
+        };
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
             .spawn(move || runner.run())
@@ -210,7 +220,9 @@ pub enum StartError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// A clock that stands still, runs backwards, or faster than a machine can follow.
-    #[error("a site's clock cannot run {0} times as fast as the wall's; give more than 0 and at most {MAX_SPEED}")]
+    #[error(
+        "a site's clock cannot run {0} times as fast as the wall's; give more than 0 and at most {MAX_SPEED}"
+    )]
     Speed(f64),
     /// No thread to run in.
     #[error("cannot start the sampling thread: {0}")]

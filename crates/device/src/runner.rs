@@ -9,8 +9,8 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use meterseal_metrology::Frame;
 use meterseal_meter::Meter;
+use meterseal_metrology::Frame;
 use meterseal_model::Stimulus;
 use meterseal_world::site::Site;
 use tokio::sync::mpsc::Sender;
@@ -41,6 +41,28 @@ pub(crate) struct Runner {
     pub(crate) site: Site,
     pub(crate) speed: f64,
     pub(crate) inputs: Receiver<Input>,
+    pub(crate) troubles: Troubles,
+    pub(crate) disk_troubles: Troubles,
+}
+
+/// Tells of trouble with flash when it begins, changes or ends, not a hundred times a second.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    told: Option<String>,
+}
+
+impl Troubles {
+    fn note(&mut self, meter: &str, trouble: Option<impl std::fmt::Display>) {
+        let trouble = trouble.map(|trouble| trouble.to_string());
+        if trouble == self.told {
+            return;
+        }
+        match &trouble {
+            Some(trouble) => error!(%meter, "{trouble}"),
+            None => warn!(%meter, "flash works again"),
+        }
+        self.told = trouble;
+    }
 }
 
 impl Runner {
@@ -57,12 +79,13 @@ impl Runner {
             self.advance(&mut pace);
             self.flush(&mut outbound);
         }
-        self.meter.power_down(self.site.now());
+        let saved = self.meter.power_down(self.site.now());
         self.flush(&mut outbound);
-        if let Err(error) = self.sync.sync() {
-            error!(meter = %self.name, "{error}");
+        match (saved, self.sync.sync()) {
+            (Ok(()), Ok(())) => info!(meter = %self.name, "stopped, registers saved"),
+            (Err(error), _) => error!(meter = %self.name, "stopped, but not saved: {error}"),
+            (_, Err(error)) => error!(meter = %self.name, "stopped, but perhaps not saved: {error}"),
         }
-        info!(meter = %self.name, "stopped, registers saved");
     }
 
     fn accept(&mut self, input: Input, outbound: &mut Option<Sender<Vec<u8>>>) {
@@ -104,10 +127,9 @@ impl Runner {
             self.site.frames(frames);
             let now = self.site.now();
             self.meter.sample(frames, now);
-            self.meter.sense(&self.site.sensors(), now);
-            if let Err(error) = self.meter.tick(now) {
-                error!(meter = %self.name, "{error}");
-            }
+            let sensed = self.meter.sense(&self.site.sensors(), now);
+            let saved = self.meter.tick(now);
+            self.troubles.note(&self.name, sensed.and(saved).err());
             due -= frames.len();
             pace.lived(frames.len());
             if begin.elapsed() > BUSY {
@@ -121,9 +143,11 @@ impl Runner {
     /// Hands over what the meter wants to say, as far as the connection takes it.
     fn flush(&mut self, outbound: &mut Option<Sender<Vec<u8>>>) {
         let Some(sender) = outbound else { return };
-        if let Err(error) = self.sync.sync() {
+        let synced = self.sync.sync();
+        let failed = synced.is_err();
+        self.disk_troubles.note(&self.name, synced.err());
+        if failed {
             // Nothing may be told that could be forgotten.
-            error!(meter = %self.name, "{error}");
             return;
         }
         while let Ok(permit) = sender.try_reserve() {
