@@ -249,6 +249,19 @@ fn without_a_rate_the_time_column_gives_it() {
 }
 
 #[test]
+fn without_a_last_sample_number_the_data_tell() {
+    let files = Files::new();
+    let path = files.put("e.cfg", Sound::CFG.replace("1000,3", "1000,0").as_bytes());
+    files.put("e.dat", Sound::DAT.as_bytes());
+    assert_eq!(
+        Recording::open(&path).unwrap().sections(),
+        &[Section { rate_hz: 1000.0, first_row: 0, rows: 3 }]
+    );
+    files.put("e.dat", b"\r\n\r\n");
+    assert!(matches!(Recording::open(&path), Err(Error::Empty { .. })));
+}
+
+#[test]
 fn the_real_recording_is_read_whole() {
     let Some(path) = keating() else { return };
     let recording = Recording::open(&path).unwrap();

@@ -233,7 +233,10 @@ impl AnalogChannel {
             fields.pop();
         }
         if fields.len() < 7 {
-            return Err(line.error(path, "an analogue channel (number, name, phase, component, unit, multiplier, offset, …)"));
+            return Err(line.error(
+                path,
+                "an analogue channel (number, name, phase, component, unit, multiplier, offset, …)",
+            ));
         }
         // More fields than there can be: the name has commas in it.
         let extra = fields.len().saturating_sub(13);
@@ -381,7 +384,7 @@ impl<'a> Lines<'a> {
             let last = last.map(|last| last as u64).filter(|last| *last <= MAX_ROWS);
             let last = last.ok_or_else(|| line.error(self.path, "a rate and its last sample number"))?;
             let before = rates.last().map_or(0, |&(_, last)| last);
-            if last <= before && (count > 1 || rate > 0.0) {
+            if last <= before && count > 1 {
                 return Err(line.error(self.path, &format!("a last sample number above {before}")));
             }
             rates.push((rate, last));

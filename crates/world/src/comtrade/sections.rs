@@ -25,6 +25,9 @@ pub(super) fn sections(data: &Data, config: &Config) -> Result<Vec<Section>, Err
     }
     if config.promised_rows().is_none() {
         let rows = count(data, config)?;
+        if rows == 0 {
+            return Err(Error::Empty { path: data.name.clone() });
+        }
         return Ok(vec![Section { rate_hz: config.rates[0].0, first_row: 0, rows }]);
     }
     let mut first_row = 0;
