@@ -1,7 +1,7 @@
 //! From boundaries to a window: sums first, one division and one root a quantity at the end.
 
 use crate::{
-    Frame, PhaseQuantities, Scale, VOLTAGES, Window,
+    PhaseQuantities, Scale, VOLTAGES, Window,
     boundary::{Boundary, CHANNELS},
     energy::Raw,
     slot::EDGE,
@@ -196,8 +196,6 @@ pub(crate) fn energies(powers: [i128; VOLTAGES], twice_weight: u64) -> Raw {
 
 /// A fundamental below a quarter of a count RMS is none: its angle and distortion would be noise.
 const FUNDAMENTAL_LEAST: u128 = (1 << 32) / 16;
-
-const _: () = assert!(Frame::FULL_SCALE == (1 << 23) - 1);
 
 /// Counts with 32 fractional bits to millionths of a unit, to the nearest; `scale` in 10⁻¹⁵ units a count.
 fn micro(counts: u64, scale: u64) -> u64 {

@@ -17,6 +17,7 @@
 //! # Which voltages give the frequency
 //!
 //! Each with a fundamental of at least 2⁻¹² of full scale and half of its RMS value, weighted by its square: one phase is enough, in any sequence.
+//! A cycle in which a voltage stepped is left out, and a jump of frequency is followed once it is confirmed.
 //! With none the slots return to the length they began with, frequency is `None`, and energy counts on.
 //!
 //! # Cost

@@ -65,6 +65,20 @@ impl Period {
         if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
     }
 
+    /// This period, or one shorter by at most 1/4096 with which a record of `samples` holds one cycle more.
+    ///
+    /// A record cut to whole cycles ends up to a sample before its last cycle does, and only whole cycles make boundaries. So little off, slots leak
+    /// less than 10⁻⁷; use it with [`Config::fixed_period`](crate::Config::fixed_period). The frequency of a [`Window`](crate::Window) stays the supply's.
+    pub const fn fitted_to(self, samples: u64) -> Self {
+        let total = (samples as u128) << 32;
+        let cycles = total.div_ceil(self.0 as u128);
+        if cycles == 0 {
+            return self;
+        }
+        let fitted = (total / cycles) as u64;
+        if self.0 - fitted <= self.0 >> 12 { Self(fitted) } else { self }
+    }
+
     /// Samples per cycle with 32 fractional bits.
     pub const fn to_bits(self) -> u64 {
         self.0

@@ -68,8 +68,9 @@ pub(crate) struct Tracker {
     rest: u64,
 }
 
-/// A difference above 1/256 (200 mHz; less leaks less than 4·10⁻⁵) is a jump, which is followed once two estimates in a row agree to a quarter of it: when the supply's phase steps
-/// (a switched feeder, a fault), the advances of two or three cycles look like other frequencies, but hardly like the same one.
+/// A difference above 1/256 (200 mHz; less leaks less than 4·10⁻⁵) is a jump, which is followed once two estimates in a row agree to a quarter of it:
+/// when the supply's phase steps (a switched feeder, a fault), the advances of two or three cycles look like other frequencies, but hardly like the
+/// same one.
 const JUMP: u32 = 8;
 /// The next two estimates see boundaries between slots of different length, whose phase is off by a sixth of the difference: they are not used.
 const SPOILT: i64 = 2;

@@ -110,6 +110,26 @@ fn records_of_one_to_nine_cycles_give_one_window() {
 }
 
 #[test]
+fn a_fitted_period_uses_the_last_cycle_of_a_record_too() {
+    let site = Site::balanced(30_707.25, 59.967, 5.0, 0.7);
+    // 0.28 samples short of four cycles.
+    let frames = site.frames(2048);
+    let found = site.found(&frames);
+    let fitted =
+        Config { period: found.period.map(|period| period.fitted_to(2048)), fixed_period: true, ..found };
+    assert_eq!(outputs(found, &frames, 100).0[0].cycles, 2);
+    let window = outputs(fitted, &frames, 100).0[0];
+    assert_eq!(window.cycles, 3);
+    let errors = site.errors(&window);
+    assert!(errors.rms < 1e-6 && errors.active < 1e-6 && errors.reactive < 1e-6, "{errors:?}");
+    assert!(errors.millihertz < 0.05, "{errors:?}");
+    // A period that fits, or would have to change by more, stays.
+    for samples in [0, 1, 2000, 2049] {
+        assert_eq!(found.period.map(|period| period.fitted_to(samples)), found.period);
+    }
+}
+
+#[test]
 fn a_record_that_ends_before_the_frequency_is_known_still_gives_a_window() {
     let site = Site::balanced(8e3, 47.5, 5.0, 0.7);
     let config = Config { nominal: Nominal::Hz50, ..site.config() };
