@@ -165,6 +165,20 @@ impl<F: NorFlash> Inner<F> {
         self.write_pending()
     }
 
+    /// The flash has failed: an event for when it works again.
+    pub(crate) fn storage_failed(&mut self) {
+        let known = self.pending.iter().any(|entry| entry.code == EventCode::StorageError);
+        if !known && self.pending.len() < PENDING_MAX {
+            self.pending.push_back(SecurityEntry {
+                sequence: 0,
+                code: EventCode::StorageError,
+                time: self.clock(),
+                uptime_ms: self.uptime_ms,
+                extreme: 0,
+            });
+        }
+    }
+
     /// What is latched, counting in what waits to be written.
     pub(crate) fn latches(&self) -> Latches {
         self.pending.iter().fold(self.state.latches, |latches, entry| latches.after(entry.code))

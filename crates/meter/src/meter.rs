@@ -98,6 +98,9 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         for event in self.detector.sense(readings, inner.latches(), inner.uptime_ms()) {
             outcome = outcome.and(inner.log_since(event.code, event.extreme, event.since_ms));
         }
+        if outcome.is_err() {
+            inner.storage_failed();
+        }
         outcome
     }
 
@@ -111,6 +114,15 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         if let Some(link) = &mut self.link {
             link.pushes.tick();
         }
+        let outcome = self.do_what_is_due();
+        if outcome.is_err() {
+            self.inner.as_deref_mut().expect(INNER).storage_failed();
+        }
+        outcome
+    }
+
+    fn do_what_is_due(&mut self) -> Result<(), StorageError<F::Error>> {
+        let inner = self.inner.as_deref_mut().expect(INNER);
         inner.write_pending()?;
         inner.close_interval(self.metrology.registers())?;
         if inner.uptime_ms() - self.last_save_ms >= self.save_interval_ms {

@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use dlms_cosem_rs::axdr::Data;
 use meterseal_meter::{Config, Layout, Meter, OpenError, ProfileRow, saved_time};
@@ -124,6 +125,11 @@ fn check(flash: &mut RamFlash, promised: &mut Promised, cut: &str) {
     for sequence in rows {
         let row = meter.load_profile_row(sequence).unwrap().expect("every row held is readable");
         assert!(row.active_import_milliwatt_hours <= energy / 1_000_000, "{cut}: a row above the registers");
+    }
+    // Once the second life has begun, the quarter of an hour that ends in it is owed its row.
+    if saved.is_some_and(|saved| saved >= at(SECOND_LIFE)) {
+        let mut rows = meter.load_profile_range().map(|sequence| meter.load_profile_row(sequence).unwrap());
+        assert!(rows.any(|row| row.unwrap().time == at(900_000)), "{cut}: the row was never written");
     }
     // An acknowledgement whose answer was cut off may have been kept.
     assert!(meter.committed_security_log() >= promised.committed, "{cut}");
@@ -333,6 +339,31 @@ fn the_standard_layout_holds_what_the_figures_promise() {
     let rows = meter.load_profile_range();
     assert!(rows.end() - rows.start() + 1 >= 19_056, "{rows:?}");
     assert!(meter.load_profile_row(*rows.start()).unwrap().is_some());
+}
+
+#[test]
+fn cpa_tamp_what_a_failing_flash_refused_is_written_when_it_works_again() {
+    let mut flash = blank();
+    let broken = flash.broken.clone();
+    let mut meter = open(&mut flash, at(0));
+    meter.sense(&OPEN, at(100)).unwrap();
+    broken.store(true, Ordering::Relaxed);
+    let surge = SensorReadings { surge_peak_millivolts: [0, 0, 5_000_000], ..OPEN };
+    meter.sense(&surge, at(200)).unwrap_err();
+    meter.sense(&OPEN, at(300)).unwrap_err();
+    meter.tick(at(1_400)).unwrap_err();
+    assert_eq!(log(&meter), [EventCode::PowerUp]);
+    broken.store(false, Ordering::Relaxed);
+    meter.tick(at(1_500)).unwrap();
+    assert_eq!(
+        log(&meter),
+        [EventCode::PowerUp, EventCode::VoltageSpike, EventCode::CoverRemoved, EventCode::StorageError]
+    );
+    let spike = meter.security_log_entry(2).unwrap().unwrap();
+    assert_eq!((spike.time, spike.extreme), (at(200), 5_000_000));
+    meter.sense(&OPEN, at(1_600)).unwrap();
+    meter.tick(at(2_600)).unwrap();
+    assert_eq!(meter.security_log_range(), 1..=4, "each once");
 }
 
 #[test]

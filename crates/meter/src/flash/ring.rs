@@ -151,10 +151,16 @@ impl Ring {
                 self.forget_sector(flash, slot / self.slots_per_sector())?;
             }
             let written = flash.write(self.offset(slot), &record);
-            // Even a failed write has spoilt its slot.
-            self.next = (slot + 1) % self.slots();
+            // Even a failed write may have spoilt its slot. Not so a sector's first: it is erased again before the
+            // next attempt, and must not stay blank, because an open takes a blank first slot for a blank sector.
+            if written.is_ok() || !slot.is_multiple_of(self.slots_per_sector()) {
+                self.next = (slot + 1) % self.slots();
+            }
             written.map_err(StorageError::Flash)?;
             flash.read(self.offset(slot), &mut self.buffer).map_err(StorageError::Flash)?;
+            if self.buffer.iter().all(|&byte| byte == 0xFF) {
+                self.next = slot;
+            }
             if self.buffer == record {
                 if self.newest.is_none() {
                     self.oldest = sequence;

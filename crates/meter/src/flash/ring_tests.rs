@@ -152,3 +152,24 @@ fn what_the_next_append_would_drop_is_known_before() {
         assert_eq!(before.map_or(0, |highest| highest + 1 - oldest), dropped, "{sequence}");
     }
 }
+
+#[test]
+fn writes_that_fail_in_between_hide_nothing() {
+    for failing in 1..=20 {
+        let mut flash = flash();
+        let (mut ring, _) = open(&mut flash);
+        for sequence in 1..=40 {
+            if sequence % failing == 0 {
+                flash.broken.store(true, core::sync::atomic::Ordering::Relaxed);
+                for _ in 0..failing % 3 + 1 {
+                    ring.append(&mut flash, &data(sequence)).unwrap_err();
+                }
+                flash.broken.store(false, core::sync::atomic::Ordering::Relaxed);
+            }
+            assert_eq!(ring.append(&mut flash, &data(sequence)).unwrap(), sequence);
+            let (mut again, _) = open(&mut flash);
+            assert_eq!(again.sequences(), ring.sequences(), "every {failing}, at {sequence}");
+            check(&mut again, &mut flash);
+        }
+    }
+}

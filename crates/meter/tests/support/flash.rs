@@ -8,6 +8,8 @@
 
 extern crate std;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::vec;
 use std::vec::Vec;
 
@@ -21,6 +23,8 @@ pub struct RamFlash {
     pub steps: u64,
     /// The step at which the power goes.
     pub cut_at: Option<u64>,
+    /// While set, nothing can be written or erased, and nothing is spoilt.
+    pub broken: Arc<AtomicBool>,
     /// How often each sector was erased.
     pub erases: Vec<u32>,
     random: u64,
@@ -34,6 +38,7 @@ impl RamFlash {
             bytes: vec![0xFF; bytes],
             steps: 0,
             cut_at: None,
+            broken: Arc::default(),
             erases: vec![0; bytes / SECTOR],
             random: 0x9E37_79B9_7F4A_7C15,
         }
@@ -72,6 +77,9 @@ impl RamFlash {
 
     /// Whether the power goes in this operation, and at which of its three steps.
     fn cut_within(&mut self) -> Option<u8> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Some(0);
+        }
         for k in 0..3 {
             match self.step() {
                 Step::On => {}
