@@ -61,7 +61,6 @@ pub struct ValueStream<'a> {
     rows: Rows<'a>,
     path: &'a str,
     mapping: &'a Mapping,
-    recording: &'a Recording,
     direct: [Option<(usize, f64)>; 7],
     /// The last complete values.
     before: Option<Values>,
@@ -79,7 +78,6 @@ impl<'a> ValueStream<'a> {
             rows: recording.rows()?,
             path: recording.data_path(),
             mapping,
-            recording,
             direct,
             before: None,
             gap: Vec::new(),
@@ -149,11 +147,6 @@ impl<'a> ValueStream<'a> {
         let channel =
             first.and_then(|(signal, _)| signal).map_or_else(String::new, |signal| signal.name.clone());
         Error::Missing { path: self.path.to_owned(), row, channel }
-    }
-
-    /// The recording that is read.
-    pub fn recording(&self) -> &'a Recording {
-        self.recording
     }
 }
 

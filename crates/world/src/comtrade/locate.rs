@@ -1,7 +1,7 @@
 //! Finds the parts of a recording: `.cfg` and `.dat` beside each other in any letter case, or the sections of a
 //! `.cff`.
 
-use super::cfg::clip;
+use super::lines::clip;
 use super::{Config, DataFormat, Error, text};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -76,7 +76,7 @@ impl Data {
     }
 
     /// A single file says twice how its data are stored.
-    pub(super) fn check_format(&mut self, config: &Config) -> Result<(), Error> {
+    pub(super) fn check_format(&self, config: &Config) -> Result<(), Error> {
         let Some((line, format)) = self.heading else { return Ok(()) };
         let binary = |format| format != DataFormat::Ascii;
         if binary(format) != binary(config.format) {

@@ -7,6 +7,7 @@
 
 mod cfg;
 mod error;
+mod lines;
 mod locate;
 mod rows;
 mod sections;
@@ -34,7 +35,7 @@ pub struct Recording {
 impl Recording {
     /// Opens a recording by the name of any of its files.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let Located { config_text, config_path, mut data } = locate::locate(path)?;
+        let Located { config_text, config_path, data } = locate::locate(path)?;
         let config = Config::parse(&config_text, &config_path)?;
         data.check_format(&config)?;
         let mut warnings = Vec::new();

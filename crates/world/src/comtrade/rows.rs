@@ -1,6 +1,6 @@
 //! The data (`.dat`), row by row: sample number, time, analogue values, status bits.
 
-use super::cfg::clip;
+use super::lines::clip;
 use super::locate::Data;
 use super::{Config, DataFormat, Error, Revision};
 use std::fs::File;
@@ -363,7 +363,7 @@ fn integer(text: &[u8]) -> Option<i64> {
 }
 
 fn number(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(text).ok().and_then(super::cfg::finite)
+    std::str::from_utf8(text).ok().and_then(super::lines::finite)
 }
 
 fn lossy(text: &[u8]) -> String {
