@@ -46,7 +46,9 @@ pub struct Settings {
     pub place: Place,
     /// The seed of everything random in its world.
     pub seed: u64,
-    /// Site seconds per wall second, above 0; other than 1 the time base is simulated.
+    /// Which clock the site follows. A simulated one goes on from where it was when the meter last ran.
+    pub time_base: TimeBase,
+    /// Site seconds per wall second, above 0; 1 for a wall clock.
     pub speed: f64,
     /// Length of a load-profile interval, seconds.
     pub profile_period_seconds: u32,
@@ -76,9 +78,19 @@ impl Device {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub fn start(settings: Settings, runtime: &Handle) -> Result<Self, StartError> {
-        let Settings { identity, keys, tls, headend, flash, place, seed, speed, profile_period_seconds } =
-            settings;
-        if !(speed > 0.0 && speed <= MAX_SPEED) {
+        let Settings {
+            identity,
+            keys,
+            tls,
+            headend,
+            flash,
+            place,
+            seed,
+            time_base,
+            speed,
+            profile_period_seconds,
+        } = settings;
+        if !(speed > 0.0 && speed <= MAX_SPEED) || (time_base == TimeBase::Wall && speed != 1.0) {
             return Err(StartError::Speed(speed));
         }
         let id = identity.id;
@@ -90,7 +102,6 @@ impl Device {
         };
 
         let mut start = wall_clock();
-        let time_base = if speed == 1.0 { TimeBase::Wall } else { TimeBase::Simulated };
         // A simulated clock may be ahead of the wall's: it goes on from where it was.
         if let Some(saved) = meterseal_meter::saved_time(&mut chip, &Layout::STANDARD).map_err(broken)?
             && time_base == TimeBase::Simulated
@@ -122,6 +133,7 @@ impl Device {
             meter,
             sync,
             site,
+            time_base,
             speed,
             inputs: receiver,
             troubles: Troubles::default(),
@@ -238,5 +250,5 @@ pub struct Stopped;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Messages that may wait for the sampling thread.
 const INPUTS: usize = 64;
-/// Site days per wall minute, and a half: about what one core can sample.
-const MAX_SPEED: f64 = 3600.0;
+/// Fastest clock of a site: an hour a second, more than one core can sample.
+pub const MAX_SPEED: f64 = 3600.0;

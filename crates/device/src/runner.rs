@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use meterseal_meter::Meter;
 use meterseal_metrology::Frame;
-use meterseal_model::Stimulus;
+use meterseal_model::{Stimulus, TimeBase};
 use meterseal_world::site::Site;
 use tokio::sync::mpsc::Sender;
 use tracing::{debug, error, info, warn};
@@ -39,6 +39,7 @@ pub(crate) struct Runner {
     pub(crate) meter: Meter<FileFlash, SystemRandom>,
     pub(crate) sync: FlashSync,
     pub(crate) site: Site,
+    pub(crate) time_base: TimeBase,
     pub(crate) speed: f64,
     pub(crate) inputs: Receiver<Input>,
     pub(crate) troubles: Troubles,
@@ -68,7 +69,7 @@ impl Troubles {
 impl Runner {
     /// Runs until [`Input::Stop`] or until nobody can send any more.
     pub(crate) fn run(mut self) {
-        let mut pace = Pace::new(self.speed);
+        let mut pace = Pace::new(self.speed, self.time_base);
         let mut outbound: Option<Sender<Vec<u8>>> = None;
         loop {
             match self.inputs.recv_timeout(SLICE) {
@@ -174,9 +175,14 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(speed: f64) -> Self {
+    fn new(speed: f64, time_base: TimeBase) -> Self {
         let frames_per_second = f64::from(Site::SAMPLE_RATE) * speed;
-        Self { origin: Instant::now(), frames_per_second, lived: 0, simulated: speed != 1.0 }
+        Self {
+            origin: Instant::now(),
+            frames_per_second,
+            lived: 0,
+            simulated: time_base == TimeBase::Simulated,
+        }
     }
 
     fn due(&self) -> usize {

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use meterseal_link::{Identity, Pki, pki::IssuedIdentity};
-use meterseal_model::{Digest384, MeterId, UnixMillis};
+use meterseal_model::{Digest384, MeterId, TimeBase, UnixMillis};
 use meterseal_seal::Mark;
 use sha2::{Digest, Sha384};
 use zeroize::Zeroizing;
@@ -29,6 +29,8 @@ pub(crate) struct MeterFiles {
     pub(crate) dlms: Zeroizing<[u8; 64]>,
     pub(crate) flash: PathBuf,
     pub(crate) folder: PathBuf,
+    /// Which clock its records follow, now and from now on.
+    pub(crate) time_base: TimeBase,
 }
 
 impl Installation {
@@ -54,18 +56,26 @@ impl Installation {
         Ok((identity, folder))
     }
 
-    /// A meter's identity, keys and flash.
-    pub(crate) fn meter(&self, id: MeterId) -> Result<MeterFiles> {
+    /// A meter's identity, keys and flash. One whose clock ever ran at another speed than the wall's keeps a clock
+    /// of its own for good: its records may be ahead of the wall's time, and time never goes back.
+    pub(crate) fn meter(&self, id: MeterId, speed: f64) -> Result<MeterFiles> {
         let folder = self.folder.folder(&format!("meters/{id}"))?;
         let identity = identity(&folder, || self.pki.issue_meter(id))?;
         let dlms = dlms_keys(&folder.join("dlms.key"))?;
-        Ok(MeterFiles { identity, dlms, flash: folder.join("flash.bin"), folder })
+        let simulated = folder.join("simulated-clock");
+        if speed != 1.0 && !simulated.exists() {
+            write_private(&simulated, b"")
+                .with_context(|| format!("cannot write {}", simulated.display()))?;
+        }
+        let time_base = if simulated.exists() { TimeBase::Simulated } else { TimeBase::Wall };
+        Ok(MeterFiles { identity, dlms, flash: folder.join("flash.bin"), folder, time_base })
     }
 
     /// A development mark for the running program: it claims nothing and lists every requirement as not tested
     /// (design, decision 14). Signed anew at each start, for this image only.
     pub(crate) fn development_mark(&self, device_type: &str, firmware: Digest384) -> Result<Vec<u8>> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970; set it")?;
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970; set it")?;
         let now = i64::try_from(now.as_millis()).context("the clock is out of range; set it")?;
         let mark = Mark::development(
             device_type,
@@ -96,7 +106,10 @@ pub(crate) fn own_digest() -> Result<Digest384> {
     }
 }
 
-fn identity(folder: &Path, issue: impl FnOnce() -> Result<IssuedIdentity, meterseal_link::PkiError>) -> Result<Identity> {
+fn identity(
+    folder: &Path,
+    issue: impl FnOnce() -> Result<IssuedIdentity, meterseal_link::PkiError>,
+) -> Result<Identity> {
     if !folder.join("certificate.pem").exists() {
         issue()?.save(folder)?;
     }
@@ -112,7 +125,8 @@ fn dlms_keys(path: &Path) -> Result<Zeroizing<[u8; 64]>> {
         write_private(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         return Ok(keys);
     }
-    let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?);
+    let text =
+        Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?);
     let digits = text.trim_end().as_bytes();
     let wrong = || format!("{} does not hold 128 hexadecimal digits; restore it from a copy", path.display());
     if digits.len() != 128 {
@@ -151,13 +165,22 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_once_ran_ahead_stays_simulated() {
+        let parent = tempfile::tempdir().unwrap();
+        let installation = Installation::open(&parent.path().join("data")).unwrap();
+        let id = "MSL0000000002".parse().unwrap();
+        let bases = [1.0, 60.0, 1.0].map(|speed| installation.meter(id, speed).unwrap().time_base);
+        assert_eq!(bases, [TimeBase::Wall, TimeBase::Simulated, TimeBase::Simulated]);
+    }
+
+    #[test]
     fn a_second_opening_finds_the_same_identities() {
         let parent = tempfile::tempdir().unwrap();
         let id = "MSL0000000001".parse().unwrap();
         let chains: Vec<_> = (0..2)
             .map(|_| {
                 let installation = Installation::open(&parent.path().join("data")).unwrap();
-                let meter = installation.meter(id).unwrap().identity;
+                let meter = installation.meter(id, 1.0).unwrap().identity;
                 let (headend, _) = installation.headend().unwrap();
                 (meter.chain().to_vec(), headend.chain().to_vec())
             })

@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use meterseal_device::{Device, Place, Settings};
+use meterseal_device::{Device, MAX_SPEED, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry};
 use meterseal_link::dial::Target;
 use meterseal_link::tls;
-use meterseal_model::{Digest384, SystemTitle, TimeBase};
+use meterseal_model::{Digest384, SystemTitle};
 use meterseal_seal::Scope;
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
     /// How many times faster than the wall's the home's clock runs
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_speed)]
     speed: f64,
 }
 
@@ -71,7 +71,7 @@ async fn serve(arguments: &Args) -> Result<()> {
     let firmware = installation::own_digest()?;
     let meters = PLANS
         .iter()
-        .map(|plan| Ok((plan, installation.meter(plan.id())?)))
+        .map(|plan| Ok((plan, installation.meter(plan.id(), speed(plan, arguments))?)))
         .collect::<Result<Vec<(&Plan, MeterFiles)>>>()?;
 
     let sites = Arc::new(Sites::default());
@@ -83,7 +83,7 @@ async fn serve(arguments: &Args) -> Result<()> {
         identity,
         trust: installation.pki().trust(),
         system_title: HEADEND_TITLE,
-        meters: meters.iter().map(|(plan, files)| entry(plan, files, arguments.speed)).collect(),
+        meters: meters.iter().map(|(plan, files)| entry(plan, files)).collect(),
         marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
         certification_keys: vec![installation.pki().certification_key().clone()],
         virtual_sites: Some(Arc::clone(&sites) as _),
@@ -96,7 +96,8 @@ async fn serve(arguments: &Args) -> Result<()> {
             Some(recording) => Place::Recording(Box::new(recording)),
             None => Place::Synthetic(plan.kind),
         };
-        let settings = settings(plan, files, place, firmware, &installation, &headend, arguments.speed)?;
+        let settings =
+            settings(plan, files, place, firmware, &installation, &headend, speed(plan, arguments))?;
         sites.add(Device::start(settings, &tokio::runtime::Handle::current())?);
     }
 
@@ -130,18 +131,26 @@ fn say(text: &str) -> Result<()> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to standard output")
 }
 
-fn time_base(plan: &Plan, speed: f64) -> TimeBase {
-    if plan.kind == SiteKind::HomeSolar && speed != 1.0 { TimeBase::Simulated } else { TimeBase::Wall }
+/// Only the home's clock can run faster: its day of sun and battery is worth watching.
+fn speed(plan: &Plan, arguments: &Args) -> f64 {
+    if plan.kind == SiteKind::HomeSolar { arguments.speed } else { 1.0 }
 }
 
-fn entry(plan: &Plan, files: &MeterFiles, speed: f64) -> MeterEntry {
+fn parse_speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if speed > 0.0 && speed <= MAX_SPEED => Ok(speed),
+        _ => Err(format!("a number above 0 and at most {MAX_SPEED} is needed")),
+    }
+}
+
+fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
     let (encryption, authentication) = keys(files);
     MeterEntry {
         id: plan.id(),
         name: plan.name.to_owned(),
         site: plan.site.to_owned(),
         is_virtual: true,
-        time_base: time_base(plan, speed),
+        time_base: files.time_base,
         keys: meterseal_link::DlmsKeys { encryption, authentication },
         allowed_scopes: vec![Scope::Development],
     }
@@ -171,7 +180,8 @@ fn settings(
         flash: files.flash,
         place,
         seed: plan.serial,
-        speed: if time_base(plan, speed) == TimeBase::Simulated { speed } else { 1.0 },
+        time_base: files.time_base,
+        speed,
         profile_period_seconds: PROFILE_PERIOD_SECONDS,
     })
 }
