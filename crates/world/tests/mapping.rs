@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Files, keating};
-use meterseal_metrology::Frame;
+use meterseal_metrology::{Config, Frame, Metrology, Nominal, Registers};
 use meterseal_model::UnixMillis;
 use meterseal_world::Site;
 use meterseal_world::comtrade::{Recording, Side};
@@ -213,4 +213,37 @@ fn the_real_recording_replays_as_a_loop_of_whole_cycles() {
         / 3.0
         / 8_000.0;
     assert!(played < 1.1 * recorded, "{played} V a frame, {recorded} in the recording");
+}
+
+#[test]
+fn a_replayed_recording_measures_what_the_recording_holds() {
+    let files = Files::new();
+    let config = "S,D,1999\n2,2A,0D\n1,VA,A,,V,0.01,0,0,-99999,99999,1,1,P\n2,IA,A,,A,0.001,0,0,-99999,99999,1,1,P\n50\n1\n\
+                  3000,700\n1/1/2000,0:0:0\n1/1/2000,0:0:0\nASCII\n1\n";
+    let hertz = 50.1;
+    let row = |k: u32| {
+        let angle = std::f64::consts::TAU * hertz * f64::from(k) / 3000.0;
+        let volts = 230.0 * 2f64.sqrt() * angle.sin() + 10.0 * (5.0 * angle).sin();
+        let amperes = 20.0 * 2f64.sqrt() * (angle - 0.5).sin();
+        format!("{},,{:.0},{:.0}\n", k + 1, volts * 100.0, amperes * 1000.0)
+    };
+    let path = files.put("r.cfg", config.as_bytes());
+    files.put("r.dat", (0..700).map(row).collect::<String>().as_bytes());
+    let mut site = Site::replay(&Recording::open(&path).unwrap(), None, 3, UnixMillis(0)).unwrap();
+    let mut frames = vec![Frame::default(); 40_000];
+    site.frames(&mut frames);
+    let settings = Config::new(u64::from(Site::SAMPLE_RATE) * 1_000_000, Nominal::Hz50, site.scale());
+    let mut core = Metrology::new(settings, Registers::default()).unwrap();
+    let mut windows = Vec::new();
+    core.push(&frames, &mut |window| windows.push(*window));
+    let window = windows.last().unwrap();
+    let close = |got: f64, expected: f64, part: f64| {
+        assert!((got / expected - 1.0).abs() < part, "{got} for {expected}")
+    };
+    close(window.frequency_microhertz.unwrap() as f64 * 1e-6, hertz, 1e-5);
+    // The front end's gains are off by 200 ppm at most.
+    close(window.phases[0].voltage_rms_microvolts as f64 * 1e-6, (230.0f64.powi(2) + 50.0).sqrt(), 3e-4);
+    close(window.phases[0].current_rms_microamperes as f64 * 1e-6, 20.0, 3e-4);
+    close(window.phases[0].active_power_microwatts as f64 * 1e-6, 4600.0 * 0.5f64.cos(), 6e-4);
+    assert!(window.phases[1].voltage_rms_microvolts < 50_000, "only noise where nothing was recorded");
 }

@@ -1,6 +1,8 @@
 //! The synthetic sites: reproducible, physically sensible, and cheap.
 
-use meterseal_metrology::Frame;
+#![allow(clippy::unwrap_used)]
+
+use meterseal_metrology::{Config, Frame, Metrology, Nominal, Registers};
 use meterseal_model::{SensorReadings, Stimulus, UnixMillis};
 use meterseal_world::{Site, SiteKind};
 
@@ -141,4 +143,27 @@ fn cpa_tamp_a_magnet_a_cover_and_a_surge_reach_the_sensors() {
     let after = site.sensors();
     assert!(!after.meter_cover_open);
     assert_eq!(after.magnetic_field_microtesla, SensorReadings::QUIET.magnetic_field_microtesla);
+}
+
+#[test]
+fn the_meters_own_core_sees_a_sound_supply() {
+    for kind in KINDS {
+        let mut site = Site::new(kind, 11, UnixMillis(10 * HOUR));
+        let block = frames(&mut site, 10 * SECOND);
+        let settings = Config::new(u64::from(Site::SAMPLE_RATE) * 1_000_000, Nominal::Hz50, site.scale());
+        let mut core = Metrology::new(settings, Registers::default()).unwrap();
+        let mut windows = Vec::new();
+        core.push(&block, &mut |window| windows.push(*window));
+        assert!(windows.len() >= 48);
+        for window in &windows[2..] {
+            let hertz = window.frequency_microhertz.unwrap();
+            assert!((49_960_000..50_040_000).contains(&hertz), "{kind:?}: {hertz}");
+            assert!(!window.clipped);
+            for (phase, angle) in window.phases.iter().zip([0, -120_000_000, 120_000_000]) {
+                assert!((phase.voltage_angle_microdegrees - angle).abs() < 1_500_000, "{kind:?}: {phase:?}");
+                // EN 50160 allows 8 %.
+                assert!((10_000..60_000).contains(&phase.voltage_thd_ppm), "{kind:?}: {phase:?}");
+            }
+        }
+    }
 }

@@ -217,6 +217,43 @@ fn ten_cycles_to_the_sample_in_all_quadrants() {
     println!("ten cycles: {worst:?}");
 }
 
+/// A few hundred supplies by chance: any length from ten cycles, rate, frequency, angle, start and distortion.
+#[test]
+fn recordings_by_chance_stay_within_the_limits() {
+    let folder = Folder::new();
+    let mut state = 0x2545_F491_4F6C_DD1Du64;
+    let mut chance = |low: f64, high: f64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        low + (high - low) * (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let mut worst = Worst::default();
+    for case in 0..300 {
+        let rate = 10f64.powf(chance(3.0, 4.6));
+        let hertz = if case % 2 == 0 { chance(47.5, 52.5) } else { chance(57.0, 63.0) };
+        let mut truth = Truth::new(hertz, chance(0.0, TAU), rate);
+        let (start, share) = (chance(0.0, TAU), chance(0.0, 3.0));
+        for (order, volts, phase) in &mut truth.volts {
+            *phase += *order * start;
+            *volts *= if *order > 1.0 { share.min(2.0) } else { 1.0 };
+        }
+        for (order, amperes, phase) in &mut truth.amperes {
+            *phase += *order * start;
+            *amperes *= if *order > 1.0 { share } else { 1.0 };
+        }
+        let rows = (chance(10.0, 45.0) * rate / hertz).ceil() as u64;
+        let path = truth.write(&folder, DataFormat::Float32, rate, rows);
+        worst.see(
+            &truth,
+            &json(&arguments(&path)),
+            &format!("case {case}: {rate} Hz {hertz} Hz {rows} rows"),
+            1.0,
+        );
+    }
+    println!("by chance: {worst:?}");
+}
+
 #[test]
 fn longer_records_of_whole_windows() {
     let folder = Folder::new();

@@ -5,6 +5,8 @@
 //! four lanes, 9 phasors ramped; loads and grid move once in 100 ms.
 
 mod commercial;
+#[cfg(test)]
+mod day_tests;
 mod factory;
 mod front_end;
 mod grid;
