@@ -111,10 +111,10 @@ impl MarkStore {
         let MarkError::Envelope(envelope::EnvelopeError::UnknownKey(signer)) = error else { return };
         let claimed =
             envelope::unverified(bytes, CONTENT_TYPE).and_then(|claim| Mark::decode(claim.payload).ok());
-        if let Some(mark) = claimed
-            && self.foreign.len() < Self::CAPACITY
-        {
-            self.foreign.push((mark.device_type, mark.firmware_digest, signer));
+        let Some(mark) = claimed else { return };
+        let claim = (mark.device_type, mark.firmware_digest, signer);
+        if self.foreign.len() < Self::CAPACITY && !self.foreign.contains(&claim) {
+            self.foreign.push(claim);
         }
     }
 }

@@ -164,6 +164,11 @@ impl SealPublicKey {
         self.verifying.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Unwritable)
     }
 
+    /// The key as an uncompressed point (SEC 1, 2.3.3), 97 bytes.
+    pub fn to_sec1_point(&self) -> Vec<u8> {
+        self.verifying.to_sec1_point(false).as_bytes().to_vec()
+    }
+
     /// SHA-384 over the key's SubjectPublicKeyInfo DER.
     pub fn fingerprint(&self) -> Digest384 {
         self.fingerprint
@@ -185,6 +190,12 @@ impl SealPublicKey {
     fn new(verifying: VerifyingKey) -> Self {
         Self { fingerprint: Digest384(Sha384::digest(spki(&verifying)).into()), verifying }
     }
+}
+
+/// A signature *r* ‖ *s* as X.509 and TLS want it: an ASN.1 sequence in DER (RFC 5480). `None` when *r* or *s* is out
+/// of range, so that it is no signature.
+pub fn signature_to_der(signature: &[u8; SIGNATURE_LENGTH]) -> Option<Vec<u8>> {
+    Signature::from_slice(signature).ok().map(|signature| signature.to_der().as_bytes().to_vec())
 }
 
 /// What is wrong with a key.

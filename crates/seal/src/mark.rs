@@ -1,6 +1,6 @@
 //! The mark: who tested which device type with which firmware, how far, until when, and what was *not* tested.
 //!
-//! A mark is a deterministic CBOR map in the [`envelope`](crate::envelope), signed by a certification key. It is
+//! A mark is a deterministic CBOR map in an [`envelope`], signed by a certification key. It is
 //! only as good as the signatory's authority (design, decision 11): the scope says what kind of test stands behind it.
 
 use alloc::string::{String, ToString};

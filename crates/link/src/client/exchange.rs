@@ -150,8 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         if self.owed { Err(ClientError::Over) } else { Ok(Instant::now() + self.limits.operation) }
     }
 
-    /// Sends the first `length` bytes of the request buffer and waits for the answer to it. Until [`settle`]
-    /// (Self::settle) is called the session counts as owing an answer.
+    /// Sends the first `length` bytes of the request buffer and waits for the answer to it. The session counts as
+    /// owing an answer until [`settle`](Self::settle) is called.
     pub(super) async fn exchange(
         &mut self,
         length: usize,

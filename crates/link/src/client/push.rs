@@ -63,7 +63,7 @@ pub struct EventPush {
     pub time: UnixMillis,
     /// What happened.
     pub code: EventCode,
-    /// The extreme value of the quantity that the event names, in micro-units.
+    /// The extreme value, in the unit that docs/object-model.md gives for the event.
     pub extreme: i64,
     /// The meter's uptime when it happened, in milliseconds.
     pub uptime_milliseconds: u64,

@@ -7,13 +7,14 @@ use meterseal_model::MeterId;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, SanType,
+    KeyUsagePurpose, PublicKeyData as _, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::identity::IssuedIdentity;
+use super::signing::CertificateKey;
 use super::{PkiError, Validity, files};
 use crate::tls::{self, Peer};
 
@@ -44,7 +45,7 @@ impl Authority {
     /// Makes a key pair and signs a certificate for it.
     pub(super) fn issue(&self, subject: &Subject, validity: Validity) -> Result<IssuedIdentity, PkiError> {
         let failed = |error: rcgen::Error| PkiError::new(&self.key_path, format!("could not sign: {error}"));
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).map_err(failed)?;
+        let key = new_key(&self.key_path)?;
         let mut params = base(&subject.common_name, validity);
         params.subject_alt_names =
             vec![SanType::URI(subject.uri.clone()), SanType::DnsName(subject.dns_name.clone())];
@@ -56,16 +57,16 @@ impl Authority {
         Ok(IssuedIdentity {
             chain_pem: certificate.pem() + &self.certificate_pem,
             chain: vec![certificate.der().clone(), self.certificate.clone()],
-            key_pem: Zeroizing::new(key.serialize_pem()),
+            key_pem: encoded(&self.key_path, &key)?,
         })
     }
 
-    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, PkiError> {
+    fn issuer(&self) -> Result<Issuer<'static, CertificateKey>, PkiError> {
         let pem = files::read_secret(&self.key_path)?;
-        let key = KeyPair::from_pem_and_sign_algo(&pem, &PKCS_ECDSA_P384_SHA384)
+        let key = CertificateKey::from_pem(&pem)
             .map_err(|error| PkiError::new(&self.key_path, format!("is no P-384 private key: {error}")))?;
         let certified = parse(&self.key_path, &self.certificate)?;
-        if certified.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
+        if certified.public_key().subject_public_key.data.as_ref() != key.der_bytes() {
             return Err(PkiError::new(&self.key_path, "does not belong to the certificate beside it")
                 .hint("restore both from the same backup"));
         }
@@ -104,9 +105,9 @@ impl Subject {
 }
 
 /// Makes the root and stores it; gives what signs with it.
-pub(super) fn make_root(dir: &Path, deployment: &str) -> Result<Issuer<'static, KeyPair>, PkiError> {
+pub(super) fn make_root(dir: &Path, deployment: &str) -> Result<Issuer<'static, CertificateKey>, PkiError> {
     let failed = |error: rcgen::Error| PkiError::new(dir, format!("could not make the root: {error}"));
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).map_err(failed)?;
+    let key = new_key(dir)?;
     let params = authority_params("root", deployment, 1, Validity::from_now(ROOT_VALIDITY));
     let certificate = params.self_signed(&key).map_err(failed)?;
     store(dir, "root", &certificate, &key)?;
@@ -118,11 +119,11 @@ pub(super) fn make_intermediate(
     dir: &Path,
     name: &str,
     deployment: &str,
-    root: &Issuer<'_, KeyPair>,
+    root: &Issuer<'_, CertificateKey>,
 ) -> Result<(), PkiError> {
     let failed =
         |error: rcgen::Error| PkiError::new(dir, format!("could not make the {name} authority: {error}"));
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).map_err(failed)?;
+    let key = new_key(dir)?;
     let mut params = authority_params(name, deployment, 0, Validity::from_now(INTERMEDIATE_VALIDITY));
     params.use_authority_key_identifier_extension = true;
     let certificate = params.signed_by(&key, root).map_err(failed)?;
@@ -159,6 +160,14 @@ pub(super) fn check_signed(
     Ok(())
 }
 
+fn new_key(path: &Path) -> Result<CertificateKey, PkiError> {
+    CertificateKey::generate().map_err(|error| PkiError::new(path, format!("could not make a key: {error}")))
+}
+
+fn encoded(path: &Path, key: &CertificateKey) -> Result<Zeroizing<String>, PkiError> {
+    key.to_pem().map_err(|error| PkiError::new(path, error.to_string()))
+}
+
 fn parse<'a>(path: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, PkiError> {
     match X509Certificate::from_der(der) {
         Ok((&[], certificate)) => Ok(certificate),
@@ -166,9 +175,14 @@ fn parse<'a>(path: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate
     }
 }
 
-fn store(dir: &Path, name: &str, certificate: &rcgen::Certificate, key: &KeyPair) -> Result<(), PkiError> {
-    let key_pem = Zeroizing::new(key.serialize_pem());
-    files::write_secret(&dir.join(format!("{name}.key.pem")), key_pem.as_bytes())?;
+fn store(
+    dir: &Path,
+    name: &str,
+    certificate: &rcgen::Certificate,
+    key: &CertificateKey,
+) -> Result<(), PkiError> {
+    let path = dir.join(format!("{name}.key.pem"));
+    files::write_secret(&path, encoded(&path, key)?.as_bytes())?;
     files::write_public(&dir.join(format!("{name}.cert.pem")), certificate.pem().as_bytes())
 }
 

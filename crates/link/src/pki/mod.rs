@@ -14,6 +14,7 @@
 mod authority;
 mod files;
 mod identity;
+mod signing;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

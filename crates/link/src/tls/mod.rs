@@ -16,6 +16,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+use zeroize::Zeroizing;
 
 pub use explain::{explain, explain_io};
 pub(crate) use peer::is_headend_name;
@@ -82,7 +83,7 @@ pub fn headend_server_name(name: &str) -> Option<ServerName<'static>> {
 
 /// A private key that can make exactly the signatures of this profile.
 pub(crate) fn load_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-    let key = aws_lc_rs::sign::any_ecdsa_type(&key)?;
+    let key = aws_lc_rs::sign::any_ecdsa_type(&Zeroizing::new(key))?;
     match key.choose_scheme(&[SignatureScheme::ECDSA_NISTP384_SHA384]) {
         Some(_) => Ok(key),
         None => Err(rustls::Error::General("another curve than P-384".to_owned())),
