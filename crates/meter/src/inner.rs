@@ -226,7 +226,7 @@ impl<F: NorFlash> Inner<F> {
         let change = time.0.saturating_sub(before.0);
         let logged = change.unsigned_abs() > CLOCK_CHANGE_LOGGED_MS;
         if logged {
-            self.log(EventCode::ClockBefore, change)?;
+            self.log(EventCode::ClockBefore, change.saturating_mul(1000))?;
         }
         if let Some(row) = self.interval.clock_changes(before, time) {
             self.append_row(row)?;
@@ -235,7 +235,7 @@ impl<F: NorFlash> Inner<F> {
         self.spend_incoming_counter();
         self.write_state()?;
         if logged {
-            self.log(EventCode::ClockAfter, change)?;
+            self.log(EventCode::ClockAfter, change.saturating_mul(1000))?;
         }
         Ok(())
     }
@@ -317,7 +317,7 @@ impl<F: NorFlash> Inner<F> {
         let never_saved = self.saved == SavedRegisters::default();
         let gap =
             if first_start || last_seen == UnixMillis(0) { 0 } else { clock.0.saturating_sub(last_seen.0) };
-        self.log(EventCode::PowerUp, gap.max(0))?;
+        self.log(EventCode::PowerUp, gap.max(0).saturating_mul(1000))?;
         if first_start || never_saved {
             self.interval.begin(clock, ProfileRow::IRREGULAR);
             return Ok(());

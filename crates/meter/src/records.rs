@@ -81,7 +81,7 @@ pub struct SecurityEntry {
     pub time: UnixMillis,
     /// When it began, in milliseconds since power-up: order and distance that no clock change alters.
     pub uptime_ms: u64,
-    /// Its extreme value in the event's own unit, see `docs/object-model.md`.
+    /// Its extreme value: millionths of a quantity, or a count ([`EventCode::extreme`]).
     pub extreme: i64,
 }
 

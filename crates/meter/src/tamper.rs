@@ -65,7 +65,7 @@ impl Latches {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Detection {
     pub(crate) code: EventCode,
-    /// In the event's own unit, see `docs/object-model.md`.
+    /// Microvolts or microtesla, see `EventCode::extreme`.
     pub(crate) extreme: i64,
     /// When the change was first seen, before the debounce time: milliseconds of uptime.
     pub(crate) since_ms: u64,
@@ -112,7 +112,7 @@ impl Detector {
         if surge && self.spike_armed {
             events.push(Detection {
                 code: EventCode::VoltageSpike,
-                extreme: highest.into(),
+                extreme: i64::from(highest) * 1000,
                 since_ms: uptime_ms,
             });
         }
@@ -240,7 +240,7 @@ mod tests {
             run([QUIET, surge(1_499_999), surge(4_000_000), surge(2_000_000), QUIET, surge(1_500_000)]);
         assert_eq!(
             seen,
-            [(10, EventCode::VoltageSpike, 4_000_000), (25, EventCode::VoltageSpike, 1_500_000)]
+            [(10, EventCode::VoltageSpike, 4_000_000_000), (25, EventCode::VoltageSpike, 1_500_000_000)]
         );
     }
 }

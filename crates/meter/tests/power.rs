@@ -234,11 +234,11 @@ fn the_gap_without_power_is_recorded() {
     let down = meter.security_log_entry(2).unwrap().unwrap();
     assert_eq!((down.code, down.time, down.uptime_ms), (EventCode::PowerDown, at(3_000), 3_000));
     let up = meter.security_log_entry(3).unwrap().unwrap();
-    assert_eq!((up.code, up.time, up.uptime_ms, up.extreme), (EventCode::PowerUp, at(10_000), 0, 7_000));
+    assert_eq!((up.code, up.time, up.uptime_ms, up.extreme), (EventCode::PowerUp, at(10_000), 0, 7_000_000));
     drop(meter);
     // Not orderly: the gap counts from what was saved last.
     let meter = open(&mut flash, at(12_000));
-    assert_eq!(meter.security_log_entry(4).unwrap().unwrap().extreme, 2_000);
+    assert_eq!(meter.security_log_entry(4).unwrap().unwrap().extreme, 2_000_000);
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn cpa_tamp_what_a_failing_flash_refused_is_written_when_it_works_again() {
         [EventCode::PowerUp, EventCode::VoltageSpike, EventCode::CoverRemoved, EventCode::StorageError]
     );
     let spike = meter.security_log_entry(2).unwrap().unwrap();
-    assert_eq!((spike.time, spike.extreme), (at(200), 5_000_000));
+    assert_eq!((spike.time, spike.extreme), (at(200), 5_000_000_000));
     meter.sense(&OPEN, at(1_600)).unwrap();
     meter.tick(at(2_600)).unwrap();
     assert_eq!(meter.security_log_range(), 1..=4, "each once");

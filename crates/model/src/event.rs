@@ -78,17 +78,17 @@ events! {
 }
 
 impl EventCode {
-    /// The unit of the event's extreme value and what it means; empty where there is none (the value is 0).
+    /// What the event's extreme value is: millionths of a quantity, or a count; empty where there is none (0).
     pub const fn extreme(self) -> &'static str {
         match self {
-            Self::PowerUp => "ms: how long the supply was away, from what was last saved",
-            Self::ClockBefore | Self::ClockAfter => "ms: by how much the clock was moved",
+            Self::PowerUp => "µs: how long the supply was away, from what was last saved",
+            Self::ClockBefore | Self::ClockAfter => "µs: by how much the clock was moved",
             Self::MagnetOn => "µT: flux density when the field was certain",
             Self::MagnetOff => "µT: the largest flux density since the field was noticed",
-            Self::VoltageSpike => "mV: the surge's peak",
-            Self::FailedLogins => "logins failed since power-up",
-            Self::LogNearlyFull => "entries that still find room",
-            Self::EventsNotLogged => "events that found no room",
+            Self::VoltageSpike => "µV: the surge's peak",
+            Self::FailedLogins => "count: logins failed since power-up",
+            Self::LogNearlyFull => "count: entries that still find room",
+            Self::EventsNotLogged => "count: events that found no room",
             _ => "",
         }
     }

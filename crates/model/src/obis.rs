@@ -59,7 +59,8 @@ impl Obis {
     pub const COMMITTED_SECURITY_LOG: Self = Self::manufacturer(96, 1, 0);
     /// Commit acknowledgement: the highest load-profile sequence number that the head-end has stored.
     pub const COMMITTED_LOAD_PROFILE: Self = Self::manufacturer(96, 1, 1);
-    /// Extreme value of an event; its unit depends on the event and is listed in `docs/object-model.md`.
+    /// Extreme value of an event: millionths of the quantity that the event names, or a count
+    /// ([`crate::EventCode::extreme`]).
     pub const EVENT_EXTREME: Self = Self::manufacturer(96, 2, 1);
     /// Monotonic uptime in milliseconds, beside the clock's time.
     pub const UPTIME: Self = Self::manufacturer(96, 2, 2);

@@ -437,10 +437,11 @@ pub struct Column {
     pub kind: Kind,
 }
 
-/// The columns of the security log.
+/// The columns of the security log. The clock comes first: clients that ask for a range without having read the
+/// sort object take the first column for it.
 pub const SECURITY_LOG_COLUMNS: &[Column] = &[
-    column(Class::Data, Obis::ROW_SEQUENCE, Kind::Long64Unsigned),
     column(Class::Clock, Obis::CLOCK, Kind::OctetString),
+    column(Class::Data, Obis::ROW_SEQUENCE, Kind::Long64Unsigned),
     column(Class::Data, Obis::SECURITY_EVENT_CODE, Kind::Unsigned),
     column(Class::Data, Obis::EVENT_EXTREME, Kind::Long64),
     column(Class::Data, Obis::UPTIME, Kind::Long64Unsigned),
@@ -448,8 +449,8 @@ pub const SECURITY_LOG_COLUMNS: &[Column] = &[
 
 /// The columns of the load profile.
 pub const LOAD_PROFILE_COLUMNS: &[Column] = &[
-    column(Class::Data, Obis::ROW_SEQUENCE, Kind::Long64Unsigned),
     column(Class::Clock, Obis::CLOCK, Kind::OctetString),
+    column(Class::Data, Obis::ROW_SEQUENCE, Kind::Long64Unsigned),
     column(Class::Data, Obis::PROFILE_STATUS, Kind::Unsigned),
     column(Class::Register, Obis::ACTIVE_ENERGY_IMPORT, Kind::Long64Unsigned),
     column(Class::Register, Obis::ACTIVE_ENERGY_EXPORT, Kind::Long64Unsigned),

@@ -132,7 +132,7 @@ fn buffer<F: NorFlash>(
         if selection.times.as_ref().is_some_and(|times| !times.contains(&row.time())) {
             continue;
         }
-        row.write(inner, selection.columns, &mut rows)?;
+        row.write(inner, profile, selection.columns, &mut rows)?;
         found += 1;
         if rows.len() > VALUE_MAX {
             return Err(DataAccessResult::ScopeOfAccessViolated);
@@ -206,32 +206,44 @@ impl Row {
         }
     }
 
-    fn write<F: NorFlash>(&self, inner: &Inner<F>, columns: u32, w: &mut Vec<u8>) -> StoreResult<()> {
-        let time = inner.date_time(self.time()).to_bytes();
-        let values: &[Data<'_>] = match self {
-            Self::Entry(entry) => &[
-                Data::Long64Unsigned(entry.sequence),
-                Data::OctetString(&time),
-                Data::Unsigned(entry.code as u8),
-                Data::Long64(entry.extreme),
-                Data::Long64Unsigned(entry.uptime_ms),
-            ],
-            Self::Interval(row) => &[
-                Data::Long64Unsigned(row.sequence),
-                Data::OctetString(&time),
-                Data::Unsigned(row.status),
-                Data::Long64Unsigned(row.active_import_milliwatt_hours),
-                Data::Long64Unsigned(row.active_export_milliwatt_hours),
-                Data::Long64Unsigned(row.reactive_import_millivar_hours),
-                Data::Long64Unsigned(row.reactive_export_millivar_hours),
-                Data::LongUnsigned(row.mean_voltage_centivolts[0]),
-                Data::LongUnsigned(row.mean_voltage_centivolts[1]),
-                Data::LongUnsigned(row.mean_voltage_centivolts[2]),
-            ],
-        };
-        let chosen = || values.iter().enumerate().filter(|(k, _)| columns & (1 << k) != 0);
+    fn write<F: NorFlash>(
+        &self,
+        inner: &Inner<F>,
+        profile: Profile,
+        columns: u32,
+        w: &mut Vec<u8>,
+    ) -> StoreResult<()> {
+        let chosen = || profile.columns().iter().enumerate().filter(|(k, _)| columns & (1 << k) != 0);
         put_structure(w, chosen().count())?;
-        chosen().try_for_each(|(_, value)| put(w, *value))
+        let time = inner.date_time(self.time()).to_bytes();
+        chosen().try_for_each(|(_, column)| {
+            let value =
+                if column.obis == Obis::CLOCK { Data::OctetString(&time) } else { self.value(column)? };
+            put(w, value)
+        })
+    }
+
+    fn value(&self, column: &Column) -> StoreResult<Data<'static>> {
+        Ok(match (self, column.obis) {
+            (Self::Entry(entry), Obis::ROW_SEQUENCE) => Data::Long64Unsigned(entry.sequence),
+            (Self::Entry(entry), Obis::SECURITY_EVENT_CODE) => Data::Unsigned(entry.code as u8),
+            (Self::Entry(entry), Obis::EVENT_EXTREME) => Data::Long64(entry.extreme),
+            (Self::Entry(entry), Obis::UPTIME) => Data::Long64Unsigned(entry.uptime_ms),
+            (Self::Interval(row), obis) => match obis {
+                Obis::ROW_SEQUENCE => Data::Long64Unsigned(row.sequence),
+                Obis::PROFILE_STATUS => Data::Unsigned(row.status),
+                Obis::ACTIVE_ENERGY_IMPORT => Data::Long64Unsigned(row.active_import_milliwatt_hours),
+                Obis::ACTIVE_ENERGY_EXPORT => Data::Long64Unsigned(row.active_export_milliwatt_hours),
+                Obis::REACTIVE_ENERGY_IMPORT => Data::Long64Unsigned(row.reactive_import_millivar_hours),
+                Obis::REACTIVE_ENERGY_EXPORT => Data::Long64Unsigned(row.reactive_export_millivar_hours),
+                _ => {
+                    let phase = Obis::AVERAGE_VOLTAGE.iter().position(|&voltage| voltage == obis);
+                    let phase = phase.ok_or(DataAccessResult::ObjectUndefined)?;
+                    Data::LongUnsigned(row.mean_voltage_centivolts[phase])
+                }
+            },
+            (Self::Entry(_), _) => return Err(DataAccessResult::ObjectUndefined),
+        })
     }
 }
 
