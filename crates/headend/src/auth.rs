@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 
 use subtle::{Choice, ConstantTimeEq};
 
-/// Name of the session cookie.
-pub(crate) const COOKIE: &str = "meterseal_session";
+/// Name of the session cookie. Browsers do not tell ports apart, so a second head-end on this machine needs a name of
+/// its own.
+pub(crate) fn cookie_name(port: u16) -> String {
+    format!("meterseal_session_{port}")
+}
 
 /// How long an unused link stays good.
 pub(crate) const LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// How long a session lasts without a request.
-pub(crate) const SESSION_IDLE_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// How long a session lasts without a request. It ends with the program in any case; a screen in a control room must
+/// not go dark before.
+pub(crate) const SESSION_IDLE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Sessions at once; the one that rested longest gives way.
 const SESSIONS: usize = 16;
@@ -108,10 +112,10 @@ impl Gatekeeper {
 }
 
 /// The session's value in a `Cookie` header, if there is one.
-pub(crate) fn session_in(cookies: &str) -> Option<&str> {
+pub(crate) fn session_in<'c>(cookies: &'c str, cookie_name: &str) -> Option<&'c str> {
     cookies.split(';').find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
+        (name == cookie_name).then_some(value)
     })
 }
 
@@ -147,8 +151,8 @@ mod tests {
 
     #[test]
     fn the_session_is_found_among_other_cookies() {
-        assert_eq!(session_in("a=b; meterseal_session=xyz; c=d"), Some("xyz"));
-        assert_eq!(session_in("meterseal_session2=xyz"), None);
-        assert_eq!(session_in(""), None);
+        assert_eq!(session_in("a=b; meterseal_session_80=xyz; c=d", &cookie_name(80)), Some("xyz"));
+        assert_eq!(session_in("meterseal_session_8080=xyz", &cookie_name(80)), None);
+        assert_eq!(session_in("", &cookie_name(80)), None);
     }
 }

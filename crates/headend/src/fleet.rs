@@ -10,7 +10,9 @@ use tokio::sync::broadcast;
 
 use crate::api::types;
 use crate::clock::rfc3339;
-use crate::store::{ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent};
+use crate::store::{
+    ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, Store, StoreError, StoredEvent,
+};
 
 /// Messages that a slow reader may be behind before it is told to fetch everything again. At three meters and
 /// one reading a second these are five minutes.
@@ -31,6 +33,7 @@ pub(crate) struct Fleet {
     meters: Vec<Entry>,
     by_id: HashMap<MeterId, usize>,
     updates: broadcast::Sender<Update>,
+    counting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl Fleet {
                 status: Mutex::new(Status::remembered(history, live)),
             })
             .collect();
-        Self { meters, by_id, updates }
+        Self { meters, by_id, updates, counting: tokio::sync::Mutex::default() }
     }
 
     /// Follows the changes from now on.
@@ -151,14 +154,18 @@ impl Fleet {
         });
     }
 
-    /// Shows an event that is new, or whose alarm changed, and then how many alarms the meter has.
-    pub(crate) fn event(&self, event: &StoredEvent, open_alarms: OpenAlarms) {
+    /// Shows an event that is new, or whose alarm changed. [`Fleet::count_alarms`] belongs after it.
+    pub(crate) fn event(&self, event: &StoredEvent) {
         self.announce("event", || types::Event::from(event));
-        self.change(event.meter, |status| match open_alarms {
-            OpenAlarms::Are(count) => status.open_alarms = count,
-            OpenAlarms::OneMore => status.open_alarms += 1,
-            OpenAlarms::Unchanged => {}
-        });
+    }
+
+    /// Counts a meter's open alarms anew and shows the number. Counting and showing happen for one caller at a time:
+    /// so the number that is shown last is never older than the last change.
+    pub(crate) async fn count_alarms(&self, store: &Store, id: MeterId) -> Result<(), StoreError> {
+        let _counting = self.counting.lock().await;
+        let open_alarms = store.open_alarms(id).await?;
+        self.change(id, |status| status.open_alarms = open_alarms);
+        Ok(())
     }
 
     fn change(&self, id: MeterId, change: impl FnOnce(&mut Status)) {
@@ -185,17 +192,6 @@ impl Fleet {
     fn entry(&self, id: MeterId) -> Option<&Entry> {
         self.meters.get(*self.by_id.get(&id)?)
     }
-}
-
-/// What an event does to its meter's count of open alarms.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum OpenAlarms {
-    /// It was counted.
-    Are(u64),
-    /// A new alarm.
-    OneMore,
-    /// No alarm.
-    Unchanged,
 }
 
 impl Entry {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use meterseal_link::accept::{self, AcceptLimits, Accepted};
 use meterseal_model::MeterId;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
@@ -58,8 +59,9 @@ impl Gateway {
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
         let (arrived, mut arrivals) = mpsc::channel(WAITING);
         let accepting = accept::serve(listener, self.tls.clone(), AcceptLimits::default(), move |accepted| {
-            if let Err(error) = arrived.try_send(accepted) {
-                tracing::error!(meter = %error.into_inner().meter, "turned away: too many meters wait for their task");
+            // Closed: the head-end is stopping, and says so to nobody any more.
+            if let Err(TrySendError::Full(accepted)) = arrived.try_send(accepted) {
+                tracing::error!(meter = %accepted.meter, "turned away: too many meters wait for their task");
             }
         });
         tokio::pin!(accepting);

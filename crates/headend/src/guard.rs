@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use crate::api::ApiError;
-use crate::auth::{COOKIE, Gatekeeper, SESSION_IDLE_LIFE, session_in};
+use crate::auth::{Gatekeeper, SESSION_IDLE_LIFE, cookie_name, session_in};
 
 /// Longest time for an answer to begin. The event stream begins at once and then goes on.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -29,6 +29,7 @@ struct Inner {
     keeper: Gatekeeper,
     /// `host:port` values that name this server.
     hosts: Vec<String>,
+    cookie_name: String,
 }
 
 impl Guard {
@@ -40,7 +41,7 @@ impl Guard {
             // Browsers leave the scheme's own port out.
             hosts.extend([address.ip().to_string(), "localhost".to_owned()]);
         }
-        Self { inner: Arc::new(Inner { keeper, hosts }) }
+        Self { inner: Arc::new(Inner { keeper, hosts, cookie_name: cookie_name(port) }) }
     }
 
     fn is_us(&self, host: &str) -> bool {
@@ -51,7 +52,7 @@ impl Guard {
         headers
             .get_all(header::COOKIE)
             .iter()
-            .filter_map(|value| session_in(value.to_str().ok()?))
+            .filter_map(|value| session_in(value.to_str().ok()?, &self.inner.cookie_name))
             .any(|value| self.inner.keeper.admits(value, Instant::now()))
     }
 }
@@ -96,10 +97,10 @@ pub(crate) async fn api(State(guard): State<Guard>, request: Request, next: Next
         )
         .into_response();
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        if let Err(error) = from_our_page(&guard, request.headers()) {
-            return error.into_response();
-        }
+    if !matches!(*request.method(), Method::GET | Method::HEAD)
+        && let Err(error) = from_our_page(&guard, request.headers())
+    {
+        return error.into_response();
     }
     next.run(request).await
 }
@@ -134,7 +135,8 @@ pub(crate) async fn open(State(guard): State<Guard>, link: Query<Link>, headers:
             tracing::info!("the page was opened with its one-time link");
             // No `Secure`: over plain HTTP on the loopback some browsers would not send it back.
             let cookie = format!(
-                "{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}",
+                "{}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}",
+                guard.inner.cookie_name,
                 session.expose(),
                 SESSION_IDLE_LIFE.as_secs()
             );

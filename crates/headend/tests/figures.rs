@@ -1,6 +1,8 @@
 //! Figures, not verdicts: how fast an alarm reaches the page, and what watching three meters costs. Run with
 //! `cargo test --release -p meterseal-headend --test figures -- --ignored --nocapture`.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
 mod common;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The page's door: who gets in, from where, and what every answer carries. Over real sockets, without a meter.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
 mod common;
 
 use common::{Browser, Utility, id};
@@ -22,7 +24,10 @@ async fn without_a_session_there_is_neither_page_nor_api() {
     }
     let answer = stranger.post("/api/v1/events/MSL0000000001/1/acknowledge", "").await;
     assert_eq!(answer.status, 401);
-    let forged = Browser { cookie: Some(format!("meterseal_session={}", "0".repeat(64))), ..stranger };
+    let forged = Browser {
+        cookie: Some(format!("meterseal_session_{}={}", stranger.address.port(), "0".repeat(64))),
+        ..stranger
+    };
     assert_eq!(forged.get("/api/v1/meters").await.status, 401);
     headend.shutdown().await;
 }
@@ -191,6 +196,17 @@ async fn questions_that_make_no_sense_get_an_answer_that_does() {
     }
     let long = format!("{{\"kind\":\"{}\"}}", "x".repeat(20_000));
     assert_eq!(guest.post(stimulus, &long).await.status, 413);
+    headend.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_api_describes_itself() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let guest = Browser::signed_in(&headend).await;
+    let document = guest.get("/api/v1/openapi.json").await.json();
+    assert_eq!(document["info"]["version"], "1");
+    assert!(document["paths"]["/api/v1/events/{meter}/{sequence}/acknowledge"]["post"].is_object());
     headend.shutdown().await;
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use meterseal_link::{DlmsClient, Value};
-use meterseal_model::{Digest384, MeterId, Obis};
+use meterseal_model::{Digest384, MeterId, Obis, TimeBase};
 use meterseal_seal::MarkStore;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -32,12 +32,23 @@ impl Acquisition {
         entry: &MeterEntry,
         client: &mut DlmsClient<S>,
     ) -> Result<(), AcquisitionError> {
-        let asked = [Obis::METER_ID, Obis::DEVICE_TYPE, Obis::FIRMWARE_VERSION, Obis::FIRMWARE_DIGEST];
+        let asked = [
+            Obis::METER_ID,
+            Obis::DEVICE_TYPE,
+            Obis::FIRMWARE_VERSION,
+            Obis::FIRMWARE_DIGEST,
+            Obis::TIME_BASE,
+        ];
         let answers = values(client.get_list(&asked.map(data)).await?);
-        let [meter_id, device_type, version, digest] = answers.as_slice() else {
+        let [meter_id, device_type, version, digest, time_base] = answers.as_slice() else {
             return Err(AcquisitionError::Register { obis: Obis::METER_ID, what: "no value" });
         };
         check_identity(entry.id, text(meter_id, Obis::METER_ID)?)?;
+        // A meter of another maker has no such object and follows the wall clock.
+        let simulated = time_base.as_ref().and_then(Value::as_u64) == Some(1);
+        if simulated != (entry.time_base == TimeBase::Simulated) {
+            tracing::warn!(meter = %entry.id, simulated, "the meter's time base is not the configured one; its times mislead");
+        }
         let wrong = AcquisitionError::Register { obis: Obis::FIRMWARE_DIGEST, what: "no SHA-384 digest" };
         let digest = digest.as_ref().and_then(Value::as_bytes).and_then(|bytes| bytes.try_into().ok());
         let facts = DeviceFacts {

@@ -20,7 +20,7 @@ pub(crate) use admission::Policy;
 
 use crate::clock;
 use crate::config::MeterEntry;
-use crate::fleet::{Fleet, OpenAlarms};
+use crate::fleet::Fleet;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
 use registers::Scalers;
 use rings::{Layout, Ring};
@@ -241,14 +241,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             let pushed = tokio::select! {
                 biased;
                 pushed = self.client.notification() => Some(pushed?),
-                _ = tokio::time::sleep_until(gaps_due) => {
-                    gaps_due = Instant::now() + if self.close_gaps().await? { LIVE_PERIOD } else { GAP_PERIOD };
-                    None
-                }
                 _ = ticks.tick() => {
                     self.reserve().await?;
                     let outcome = self.read_live().await;
                     self.tolerate(outcome)?;
+                    None
+                }
+                _ = tokio::time::sleep_until(gaps_due) => {
+                    // More to read: at once, but alarms and readings go first.
+                    let pause = if self.close_gaps().await? { Duration::ZERO } else { GAP_PERIOD };
+                    gaps_due = Instant::now() + pause;
                     None
                 }
             };
@@ -349,9 +351,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             self.store.insert_events(self.meter, events, clock::now(), complete_to).await?;
         self.committed = committed;
         rings::contradiction(self.meter, &batch.contradicted);
-        for event in &batch.new {
-            let alarms = if event.event.raises_alarm() { OpenAlarms::OneMore } else { OpenAlarms::Unchanged };
-            self.fleet.event(event, alarms);
+        batch.new.iter().for_each(|event| self.fleet.event(event));
+        if batch.new.iter().any(|event| event.event.raises_alarm()) {
+            self.fleet.count_alarms(self.store, self.meter).await?;
         }
         Ok(())
     }

@@ -16,8 +16,8 @@ use crate::store::{ProfileRow, SecurityEvent};
 /// Rows in one request: a few kilobytes, so that an alarm never waits long behind them.
 const PIECE: u64 = 64;
 
-/// Pieces in one go. What is left is read the next time, and live readings come between.
-const PIECES: u32 = 16;
+/// Pieces in one go. Between two goes come alarms and live readings.
+const PIECES: u32 = 4;
 
 /// How far from a position another row may stand for the one that is missing there.
 const NEIGHBOURS: u32 = 4;

@@ -9,7 +9,6 @@ use super::error::{ApiError, Path, Query};
 use super::meters::within;
 use super::types::{Event, EventsQuery, Problem};
 use crate::clock;
-use crate::fleet::OpenAlarms;
 
 /// Who acknowledges. The page has one user, whoever holds its link; names come with user accounts.
 const OPERATOR: &str = "operator";
@@ -49,7 +48,7 @@ pub(super) async fn acknowledge_event(
 ) -> Result<Json<Event>, ApiError> {
     let meter = api.meter(&meter)?;
     let acknowledged = api.store.acknowledge(meter, sequence, OPERATOR.to_owned(), clock::now()).await?;
-    let Some((event, open_alarms)) = acknowledged else {
+    let Some(event) = acknowledged else {
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
             format!("Meter {meter} has no event {sequence}."),
@@ -63,6 +62,7 @@ pub(super) async fn acknowledge_event(
             "Acknowledge events whose `alarm` is `raised`.",
         ));
     }
-    api.fleet.event(&event, OpenAlarms::Are(open_alarms));
+    api.fleet.event(&event);
+    api.fleet.count_alarms(&api.store, meter).await?;
     Ok(Json(Event::from(&event)))
 }

@@ -2,6 +2,7 @@
 //! nothing ever waits for it.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -50,15 +51,38 @@ impl Reader {
             () = stopped(&mut self.stopping) => return None,
             update = self.updates.recv() => update,
         };
-        let event = match update {
-            Ok(update) => Event::default().event(update.name).data(&*update.json),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                tracing::debug!(missed, "a page was too slow and is told to fetch everything again");
-                // What is still in the channel is newer than what will be fetched, or the same.
-                Event::default().event("resync").data("{}")
-            }
-            Err(broadcast::error::RecvError::Closed) => return None,
-        };
+        let (name, data) = message(update)?;
+        let event = Event::default().event(name).data(&*data);
         Some((Ok(event), self))
+    }
+}
+
+/// What a page is told. `None`: nothing will follow.
+fn message(update: Result<Update, broadcast::error::RecvError>) -> Option<(&'static str, Arc<str>)> {
+    match update {
+        Ok(update) => Some((update.name, update.json)),
+        Err(broadcast::error::RecvError::Lagged(missed)) => {
+            tracing::debug!(missed, "a page was too slow and is told to fetch everything again");
+            // What is still in the channel is newer than what will be fetched, or the same.
+            Some(("resync", "{}".into()))
+        }
+        Err(broadcast::error::RecvError::Closed) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_page_is_told_to_fetch_everything_and_nobody_waits_for_it() {
+        let (sender, mut receiver) = broadcast::channel(4);
+        for k in 0..100 {
+            sender.send(Update { name: "live", json: k.to_string().into() }).unwrap();
+        }
+        assert_eq!(message(receiver.recv().await), Some(("resync", "{}".into())));
+        assert_eq!(message(receiver.recv().await), Some(("live", "96".into())));
+        drop((sender, receiver.recv().await, receiver.recv().await, receiver.recv().await));
+        assert_eq!(message(receiver.recv().await), None);
     }
 }

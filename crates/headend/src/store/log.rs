@@ -146,7 +146,7 @@ pub(super) fn acknowledge(
     sequence: u64,
     by: &str,
     at: UnixMillis,
-) -> Result<Option<(StoredEvent, u64)>, Failure> {
+) -> Result<Option<StoredEvent>, Failure> {
     // A sequence number beyond 63 bits is in no log.
     let Ok(number) = i64::try_from(sequence) else { return Ok(None) };
     sql.prepare_cached(
@@ -154,10 +154,7 @@ pub(super) fn acknowledge(
          WHERE meter = ?1 AND sequence = ?2 AND acknowledged_ms IS NULL",
     )?
     .execute(params![meter.to_string(), number, by, at.0])?;
-    match find(sql, meter, sequence)? {
-        Some(event) => Ok(Some((event, open_alarms(sql, meter)?))),
-        None => Ok(None),
-    }
+    find(sql, meter, sequence)
 }
 
 pub(super) fn open_alarms(sql: &Connection, meter: MeterId) -> Result<u64, Failure> {

@@ -237,15 +237,14 @@ impl Store {
         self.read(move |sql| log::profile(sql, meter, from, to, limit)).await
     }
 
-    /// Acknowledges an alarm and returns the event as it is then, and the meter's alarms that are still open.
-    /// `None`: no such event. An alarm that somebody acknowledged before stays theirs.
+    /// Acknowledges an alarm and returns the event as it is then. `None`: no such event. An alarm that somebody acknowledged before stays theirs.
     pub async fn acknowledge(
         &self,
         meter: MeterId,
         sequence: u64,
         by: String,
         at: UnixMillis,
-    ) -> Result<Option<(StoredEvent, u64)>, StoreError> {
+    ) -> Result<Option<StoredEvent>, StoreError> {
         self.write(move |sql| log::acknowledge(sql, meter, sequence, &by, at)).await
     }
 

@@ -38,11 +38,19 @@ pub struct Variant {
     pub firmware: Digest384,
     pub keys: ([u8; 32], [u8; 32]),
     pub profile_period_seconds: u32,
+    /// How far the meter's clock is ahead of the wall's.
+    pub clock_ahead_milliseconds: i64,
 }
 
 impl Default for Variant {
     fn default() -> Self {
-        Self { flash: Flash::blank(), firmware: FIRMWARE, keys: KEYS, profile_period_seconds: 900 }
+        Self {
+            flash: Flash::blank(),
+            firmware: FIRMWARE,
+            keys: KEYS,
+            profile_period_seconds: 900,
+            clock_ahead_milliseconds: 0,
+        }
     }
 }
 
@@ -62,7 +70,8 @@ impl TestMeter {
             inbox,
             readings: SensorReadings::QUIET,
             samples: 0,
-            last: now(),
+            last: wall(),
+            ahead: variant.clock_ahead_milliseconds,
             pause: Duration::ZERO,
         };
         let thread = std::thread::spawn(move || {
@@ -123,7 +132,8 @@ impl Variant {
             firmware_digest: self.firmware,
         };
         let keys = DlmsKeys { encryption: self.keys.0, authentication: self.keys.1 };
-        Meter::open(identity, keys, config, self.flash.clone(), Dice(serial | 1), now()).unwrap()
+        let start = UnixMillis(wall().0 + self.clock_ahead_milliseconds);
+        Meter::open(identity, keys, config, self.flash.clone(), Dice(serial | 1), start).unwrap()
     }
 }
 
@@ -133,6 +143,7 @@ struct Body {
     readings: SensorReadings,
     samples: u64,
     last: UnixMillis,
+    ahead: i64,
     pause: Duration,
 }
 
@@ -175,9 +186,10 @@ impl Body {
 
     /// 230 V and 10 A at power factor 1 on every phase, for as long as has passed since the last call.
     fn live(&mut self) {
-        let now = now();
-        let due = (now.0 - self.last.0).clamp(0, 100) * 8;
-        self.last = now;
+        let wall = wall();
+        let due = (wall.0 - self.last.0).clamp(0, 100) * 8;
+        self.last = wall;
+        let now = UnixMillis(wall.0 + self.ahead);
         let frames: Vec<Frame> = (0..due)
             .map(|_| {
                 let angle = (self.samples % 160) as f64 * std::f64::consts::TAU / 160.0;
@@ -205,7 +217,7 @@ impl Body {
     }
 }
 
-fn now() -> UnixMillis {
+pub fn wall() -> UnixMillis {
     UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64)
 }
 

@@ -1,7 +1,13 @@
 //! A head-end with everything real around it: certificates, TLS on the loopback, and meters that are the product's
 //! own core over flash in memory.
 
-#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test program uses a part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test program uses a part"
+)]
 
 mod http;
 mod meter;
@@ -18,7 +24,7 @@ use meterseal_model::{Digest384, MeterId, Stimulus, SystemTitle, TimeBase, UnixM
 use meterseal_seal::{Mark, Scope};
 
 pub use http::{Answer, Browser, Stream};
-pub use meter::{Flash, Order, TestMeter, Variant};
+pub use meter::{Flash, Order, TestMeter, Variant, wall};
 
 pub const NAME: &str = "test";
 pub const DEVICE_TYPE: &str = "meterseal-test";
