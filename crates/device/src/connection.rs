@@ -33,6 +33,8 @@ pub(crate) async fn keep(headend: Target, tls: Arc<ClientConfig>, inputs: SyncSe
         };
         if deliver(inputs, Input::Disconnected).await.is_err() {
             stopped.notify_one();
+            // There is nothing to report and nothing to dial for.
+            std::future::pending::<()>().await;
         }
         end
     };

@@ -87,6 +87,9 @@ impl Runner {
             (Err(error), _) => error!(meter = %self.name, "stopped, but not saved: {error}"),
             (_, Err(error)) => error!(meter = %self.name, "stopped, but perhaps not saved: {error}"),
         }
+        // In this order: a connection that ends finds nobody to tell, and knows that it need not dial again.
+        drop(self.inputs);
+        drop(outbound);
     }
 
     fn accept(&mut self, input: Input, outbound: &mut Option<Sender<Vec<u8>>>) {
