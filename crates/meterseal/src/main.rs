@@ -34,9 +34,33 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line, as programs expect it; the causes follow the sentence.
-            eprintln!("meterseal: {}", format!("{error:#}").replace('\n', " "));
+            eprintln!("meterseal: {}", one_line(&error));
             ExitCode::from(2)
         }
+    }
+}
+
+/// The sentence and its causes, each once: many an error already quotes its cause.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = if line.is_empty() { cause } else { format!("{line}: {cause}") };
+        }
+    }
+    line.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_the_sentence_quotes_is_not_said_twice() {
+        let cause = std::io::Error::other("the disk\nis full");
+        let quoted = format!("cannot write: {cause}");
+        assert_eq!(one_line(&anyhow::Error::new(cause).context(quoted)), "cannot write: the disk is full");
+        let error = anyhow::anyhow!("deep").context("middle").context("top");
+        assert_eq!(one_line(&error), "top: middle: deep");
     }
 }
