@@ -7,12 +7,11 @@ use core::cell::RefCell;
 
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Registers, Window};
-use meterseal_model::{EventCode, TimeBase, UnixMillis, event::Severity};
+use meterseal_model::{EventCode, TimeBase, UnixMillis};
 
 use crate::interval::Interval;
 use crate::records::{ProfileRow, SavedRegisters, SecurityEntry, State};
 use crate::storage::Storage;
-use crate::tamper::Latches;
 use crate::{Identity, StorageError};
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
@@ -20,18 +19,6 @@ pub(crate) const COUNTER_STEP: u32 = 4096;
 
 /// A clock set by more than this is logged, milliseconds (issue 5: beyond 10 s).
 const CLOCK_CHANGE_LOGGED_MS: u64 = 10_000;
-
-/// Events that wait for a failed flash to work again.
-const PENDING_MAX: usize = 32;
-
-/// Failed logins that make an event.
-const FAILED_LOGINS: u32 = 3;
-
-/// Alarm register 1 (IDIS/DSMR numbering): clock, power up, non-volatile memory, fraud.
-const ALARM_CLOCK: u32 = 1 << 0;
-const ALARM_POWER_UP: u32 = 1 << 2;
-const ALARM_MEMORY: u32 = 1 << 10;
-const ALARM_FRAUD: u32 = 1 << 13;
 
 #[derive(Debug)]
 pub(crate) struct Inner<F: NorFlash> {
@@ -51,7 +38,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) failed_logins: u32,
     /// The counter in the message being served; spent once the message has been acted upon.
     pub(crate) incoming: Option<(usize, crate::records::Peer)>,
-    pending: VecDeque<SecurityEntry>,
+    /// Events that wait for a failed flash to work again.
+    pub(crate) pending: VecDeque<SecurityEntry>,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -143,56 +131,6 @@ impl<F: NorFlash> Inner<F> {
         Ok(())
     }
 
-    /// Logs an event that begins now. When this returns `Ok`, it is in flash, or counted where there was no room.
-    pub(crate) fn log(&mut self, code: EventCode, extreme: i64) -> Result<(), StorageError<F::Error>> {
-        self.log_since(code, extreme, self.uptime_ms)
-    }
-
-    /// Logs an event that began at this uptime.
-    pub(crate) fn log_since(
-        &mut self,
-        code: EventCode,
-        extreme: i64,
-        since_ms: u64,
-    ) -> Result<(), StorageError<F::Error>> {
-        let ago = self.uptime_ms.saturating_sub(since_ms);
-        let time = UnixMillis(self.clock().0.saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX)));
-        if self.pending.len() == PENDING_MAX {
-            self.count_as_not_logged(code);
-        } else {
-            self.pending.push_back(SecurityEntry { sequence: 0, code, time, uptime_ms: since_ms, extreme });
-        }
-        self.write_pending()
-    }
-
-    /// The flash has failed: an event for when it works again.
-    pub(crate) fn storage_failed(&mut self) {
-        let known = self.pending.iter().any(|entry| entry.code == EventCode::StorageError);
-        if !known && self.pending.len() < PENDING_MAX {
-            self.pending.push_back(SecurityEntry {
-                sequence: 0,
-                code: EventCode::StorageError,
-                time: self.clock(),
-                uptime_ms: self.uptime_ms,
-                extreme: 0,
-            });
-        }
-    }
-
-    /// What is latched, counting in what waits to be written.
-    pub(crate) fn latches(&self) -> Latches {
-        self.pending.iter().fold(self.state.latches, |latches, entry| latches.after(entry.code))
-    }
-
-    /// Writes what could not be written before.
-    pub(crate) fn write_pending(&mut self) -> Result<(), StorageError<F::Error>> {
-        while let Some(&entry) = self.pending.front() {
-            self.append(entry)?;
-            self.pending.pop_front();
-        }
-        Ok(())
-    }
-
     /// The head-end has stored the log up to here. `false`: not between what it had and what there is.
     pub(crate) fn commit_log(&mut self, sequence: u64) -> Result<bool, StorageError<F::Error>> {
         let newest = self.storage.get_mut().log().newest_sequence();
@@ -276,15 +214,6 @@ impl<F: NorFlash> Inner<F> {
         Ok(())
     }
 
-    /// A login has failed; every third is an event.
-    pub(crate) fn login_failed(&mut self) -> Result<(), StorageError<F::Error>> {
-        self.failed_logins += 1;
-        if self.failed_logins.is_multiple_of(FAILED_LOGINS) {
-            self.log(EventCode::FailedLogins, self.failed_logins.into())?;
-        }
-        Ok(())
-    }
-
     /// What is acted upon cannot be replayed after a restart either.
     fn spend_incoming_counter(&mut self) {
         if let Some((key, peer)) = self.incoming {
@@ -324,7 +253,9 @@ impl<F: NorFlash> Inner<F> {
         }
         self.interval.begin(self.saved.time, ProfileRow::POWER_DOWN);
         if self.interval.is_over(clock) {
-            let owed = self.newest_row.is_none_or(|row| row.time <= self.saved.time);
+            // Not when the clock comes back earlier than it went: that interval is not over.
+            let owed =
+                clock > self.saved.time && self.newest_row.is_none_or(|row| row.time <= self.saved.time);
             if owed && let Some(row) = self.interval.close_first() {
                 self.append_row(row)?;
             }
@@ -349,92 +280,6 @@ impl<F: NorFlash> Inner<F> {
         self.newest_row = Some(row);
         Ok(())
     }
-
-    /// Appends an entry where the rules of scarce room allow it (docs/object-model.md, "When the log is full").
-    fn append(&mut self, entry: SecurityEntry) -> Result<(), StorageError<F::Error>> {
-        let (room, reserve) = self.room();
-        if room <= reserve && !is_tampering(entry.code) {
-            self.count_as_not_logged(entry.code);
-            return Ok(());
-        }
-        let dropped = self.storage.get_mut().log_would_drop()?;
-        if dropped.is_some_and(|sequence| sequence > self.state.committed_log) {
-            self.count_as_not_logged(entry.code);
-            return Ok(());
-        }
-        self.append_anyway(entry)?;
-        let (room, reserve) = self.room();
-        if room <= reserve + 1 && !self.state.nearly_full {
-            self.state.nearly_full = true;
-            let warning = SecurityEntry {
-                code: EventCode::LogNearlyFull,
-                time: self.clock(),
-                uptime_ms: self.uptime_ms,
-                extreme: room.into(),
-                ..entry
-            };
-            let dropped = self.storage.get_mut().log_would_drop()?;
-            if dropped.is_none_or(|sequence| sequence <= self.state.committed_log) {
-                self.append_anyway(warning)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn append_anyway(&mut self, mut entry: SecurityEntry) -> Result<(), StorageError<F::Error>> {
-        let sequence = self.storage.get_mut().append_log(&entry)?;
-        entry.sequence = sequence.into();
-        self.take_note(&entry);
-        self.newest_entry = Some(entry);
-        Ok(())
-    }
-
-    fn take_note(&mut self, entry: &SecurityEntry) {
-        self.state.latches = self.state.latches.after(entry.code);
-        self.state.latched_up_to = entry.sequence as u32;
-        self.state.alarms |= match entry.code {
-            EventCode::PowerUp => ALARM_POWER_UP,
-            EventCode::ClockBefore | EventCode::ClockAfter => ALARM_CLOCK,
-            EventCode::StorageError => ALARM_MEMORY,
-            code if code.severity() == Severity::Critical => ALARM_FRAUD,
-            _ => 0,
-        };
-        self.state_changed = true;
-    }
-
-    /// Entries that the log can still take before it would have to drop what is not committed, and how many of them
-    /// are kept for tamper events: an eighth of the log.
-    fn room(&mut self) -> (u32, u32) {
-        let log = self.storage.get_mut().log();
-        let uncommitted = log.newest_sequence().saturating_sub(self.state.committed_log);
-        (log.capacity().saturating_sub(uncommitted), log.capacity() / 8)
-    }
-
-    fn count_as_not_logged(&mut self, code: EventCode) {
-        // What has ended has ended, logged or not: the next beginning is an event again.
-        self.state.latches = self.state.latches.after(code);
-        self.state.not_logged = self.state.not_logged.saturating_add(1);
-        self.state_changed = true;
-    }
-
-    /// Once there is room again, says how many events found none.
-    fn report_not_logged(&mut self) -> Result<(), StorageError<F::Error>> {
-        let (room, reserve) = self.room();
-        if room > 2 * reserve {
-            self.state.nearly_full = false;
-            if self.state.not_logged > 0 {
-                let count = core::mem::take(&mut self.state.not_logged);
-                self.log(EventCode::EventsNotLogged, count.into())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether an event may use the room that is kept: tampering, and its end.
-fn is_tampering(code: EventCode) -> bool {
-    code.severity() == Severity::Critical
-        || matches!(code, EventCode::CoverClosed | EventCode::TerminalCoverClosed | EventCode::MagnetOff)
 }
 
 /// From nano- to thousandths, as registers are shown.

@@ -1,10 +1,9 @@
-//! A client and the meter through the wrapper: reading, setting, pushing, and being refused.
+//! A client and the meter through the wrapper: reading, setting, pushing.
 
 mod support;
 
 use dlms_cosem_rs::axdr::{Data, DateTime};
 use dlms_cosem_rs::xdlms::DataAccessResult;
-use meterseal_meter::ProtocolError;
 use meterseal_model::objects::{self, Access, Class};
 use meterseal_model::{EventCode, Obis, Role};
 use support::client::{Client, Value, by_clock, by_sequence, counter, everything, frame};
@@ -316,97 +315,6 @@ fn a_clock_set_by_more_than_ten_seconds_is_logged() {
     drop(meter);
     // The device's clock goes on; the meter keeps its distance to it.
     assert_eq!(open(&mut flash, at(60_000)).clock(), at(100_000));
-}
-
-#[test]
-fn a_replayed_message_is_refused_and_logged() {
-    let mut flash = blank();
-    let mut meter = open(&mut flash, at(0));
-    run(&mut meter, 0, 300, 0.0, &OPEN);
-    meter.connected();
-    let mut client = Client::utility();
-    client.associate(&mut meter).unwrap();
-    client.set(&mut meter, 1, Obis::COMMITTED_SECURITY_LOG, Data::Long64Unsigned(1)).unwrap();
-    let recorded = client.sent.last().unwrap()[8..].to_vec();
-    let answer = client.exchange(&mut meter, &recorded).unwrap();
-    // Plain: exception, service not allowed, invocation counter error, and the counter expected.
-    assert_eq!(answer[..4], [0xD8, 1, 6, 0]);
-    assert_eq!(answer.len(), 7);
-    let newest = *meter.security_log_range().end();
-    assert_eq!(meter.security_log_entry(newest).unwrap().unwrap().code, EventCode::ReplayedMessage);
-    // Not even after a restart, into a new association.
-    let counter = client.session.invocation_counter();
-    drop(meter);
-    let mut meter = open(&mut flash, at(1_000));
-    meter.connected();
-    let old_aarq = client.sent[0][8..].to_vec();
-    let answer = client.exchange(&mut meter, &old_aarq).unwrap();
-    assert_eq!(answer[..3], [0xD8, 1, 6]);
-    let mut client = Client::new(Role::Utility, &utility_keys(), counter, 1024);
-    client.associate(&mut meter).unwrap();
-    let answer = client.exchange(&mut meter, &recorded).unwrap();
-    assert_eq!(answer[..3], [0xD8, 1, 6]);
-    assert_eq!(meter.committed_security_log(), 1);
-}
-
-#[test]
-fn a_wrong_key_is_refused_and_the_third_time_logged() {
-    let mut flash = blank();
-    let mut meter = open(&mut flash, at(0));
-    for attempt in 1..=3u64 {
-        meter.connected();
-        let mut client = Client::new(Role::Utility, &reader_keys(), 0, 1024);
-        client.associate(&mut meter).unwrap_err();
-        assert_eq!(*meter.security_log_range().end(), 1 + attempt / 3);
-        meter.disconnected();
-    }
-    let entry = meter.security_log_entry(2).unwrap().unwrap();
-    assert_eq!((entry.code, entry.extreme), (EventCode::FailedLogins, 3));
-    // It has spoilt nothing for whom the keys belong to.
-    meter.connected();
-    Client::utility().associate(&mut meter).unwrap();
-}
-
-#[test]
-fn who_has_no_association_is_refused() {
-    let mut flash = blank();
-    let mut meter = open(&mut flash, at(0));
-    assert_eq!(meter.receive(&[0]), Err(ProtocolError::NotConnected));
-    meter.connected();
-    // A plain GET from each address, and an unknown address.
-    let get = [0xC0, 1, 0xC1, 0, 1, 0, 0, 96, 1, 0, 255, 2, 0];
-    for role in Role::ALL {
-        meter.receive(&frame(role, &get)).unwrap();
-        assert_eq!(meter.transmit().unwrap()[8..], [0xD8, 1, 1]);
-    }
-    let mut unknown = frame(Role::Utility, &get);
-    unknown[3] = 0x77;
-    meter.receive(&unknown).unwrap();
-    assert_eq!(meter.transmit().unwrap()[2..], [0, 1, 0, 0x77, 0, 3, 0xD8, 1, 1]);
-    // An utility without ciphering.
-    let mut client = Client::utility();
-    client.associate(&mut meter).unwrap();
-    meter.receive(&frame(Role::Utility, &get)).unwrap();
-    let answer = meter.transmit().unwrap();
-    assert_eq!(answer[8], 0xDB, "the refusal is protected");
-}
-
-#[test]
-fn what_is_no_wrapper_frame_ends_the_connection() {
-    let mut flash = blank();
-    let mut meter = open(&mut flash, at(0));
-    meter.connected();
-    let error = meter.receive(b"GET / HTTP/1.1\r\n");
-    assert_eq!(error, Err(ProtocolError::WrapperVersion { found: 0x4745 }));
-    meter.disconnected();
-    meter.connected();
-    let error = meter.receive(&[0, 1, 0, 0x30, 0, 1, 0xFF, 0xFF]);
-    assert_eq!(error, Err(ProtocolError::TooLong { announced: 65_535, limit: 4096 }));
-    meter.disconnected();
-    meter.connected();
-    let get = frame(Role::Utility, &[0xC0]);
-    let flood: Vec<u8> = std::iter::repeat_n(get, 100).flatten().collect();
-    assert_eq!(meter.receive(&flood), Err(ProtocolError::Backlog));
 }
 
 #[test]

@@ -263,7 +263,8 @@ impl Ring {
                 Slot::Broken => next = slot + 1,
                 Slot::Record { sequence, .. } => {
                     next = slot + 1;
-                    if self.newest.is_none_or(|newest| sequence > newest.sequence) {
+                    // A write that failed after it was done is repeated under the same number: the later one counts.
+                    if self.newest.is_none_or(|newest| sequence >= newest.sequence) {
                         self.newest = Some(Place { slot, sequence });
                     }
                 }

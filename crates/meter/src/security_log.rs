@@ -1,0 +1,165 @@
+//! The security log's rules: what is logged when, which alarm it raises, and what happens when room runs short.
+
+use embedded_storage::nor_flash::NorFlash;
+use meterseal_model::{EventCode, UnixMillis, event::Severity};
+
+use crate::StorageError;
+use crate::inner::Inner;
+use crate::records::SecurityEntry;
+use crate::tamper::Latches;
+
+impl<F: NorFlash> Inner<F> {
+    /// Logs an event that begins now. When this returns `Ok`, it is in flash, or counted where there was no room.
+    pub(crate) fn log(&mut self, code: EventCode, extreme: i64) -> Result<(), StorageError<F::Error>> {
+        self.log_since(code, extreme, self.uptime_ms())
+    }
+
+    /// Logs an event that began at this uptime.
+    pub(crate) fn log_since(
+        &mut self,
+        code: EventCode,
+        extreme: i64,
+        since_ms: u64,
+    ) -> Result<(), StorageError<F::Error>> {
+        let ago = self.uptime_ms().saturating_sub(since_ms);
+        let time = UnixMillis(self.clock().0.saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX)));
+        if self.pending.len() == PENDING_MAX {
+            self.count_as_not_logged(code);
+        } else {
+            self.pending.push_back(SecurityEntry { sequence: 0, code, time, uptime_ms: since_ms, extreme });
+        }
+        self.write_pending()
+    }
+
+    /// The flash has failed: an event for when it works again.
+    pub(crate) fn storage_failed(&mut self) {
+        let known = self.pending.iter().any(|entry| entry.code == EventCode::StorageError);
+        if !known && self.pending.len() < PENDING_MAX {
+            self.pending.push_back(SecurityEntry {
+                sequence: 0,
+                code: EventCode::StorageError,
+                time: self.clock(),
+                uptime_ms: self.uptime_ms(),
+                extreme: 0,
+            });
+        }
+    }
+
+    /// What is latched, counting in what waits to be written.
+    pub(crate) fn latches(&self) -> Latches {
+        self.pending.iter().fold(self.state.latches, |latches, entry| latches.after(entry.code))
+    }
+
+    /// Writes what could not be written before.
+    pub(crate) fn write_pending(&mut self) -> Result<(), StorageError<F::Error>> {
+        while let Some(&entry) = self.pending.front() {
+            self.append(entry)?;
+            self.pending.pop_front();
+        }
+        Ok(())
+    }
+
+    /// A login has failed; every third is an event.
+    pub(crate) fn login_failed(&mut self) -> Result<(), StorageError<F::Error>> {
+        self.failed_logins += 1;
+        if self.failed_logins.is_multiple_of(FAILED_LOGINS) {
+            self.log(EventCode::FailedLogins, self.failed_logins.into())?;
+        }
+        Ok(())
+    }
+
+    /// Appends an entry where the rules of scarce room allow it (docs/object-model.md, "When the log is full").
+    fn append(&mut self, entry: SecurityEntry) -> Result<(), StorageError<F::Error>> {
+        let (room, reserve) = self.room();
+        if room <= reserve && !may_use_reserve(entry.code) {
+            self.count_as_not_logged(entry.code);
+            return Ok(());
+        }
+        let dropped = self.storage.get_mut().log_would_drop()?;
+        if dropped.is_some_and(|sequence| sequence > self.state.committed_log) {
+            self.count_as_not_logged(entry.code);
+            return Ok(());
+        }
+        let sequence = self.storage.get_mut().append_log(&entry)?;
+        let entry = SecurityEntry { sequence: sequence.into(), ..entry };
+        self.take_note(&entry);
+        self.newest_entry = Some(entry);
+        let (room, reserve) = self.room();
+        if room <= reserve + 1 && !self.state.nearly_full {
+            self.state.nearly_full = true;
+            self.pending.push_back(SecurityEntry {
+                sequence: 0,
+                code: EventCode::LogNearlyFull,
+                time: self.clock(),
+                uptime_ms: self.uptime_ms(),
+                extreme: room.into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// What an entry changes beside the log: latches, alarms, the count of those that found no room.
+    pub(crate) fn take_note(&mut self, entry: &SecurityEntry) {
+        self.state.latches = self.state.latches.after(entry.code);
+        self.state.latched_up_to = entry.sequence as u32;
+        if entry.code == EventCode::EventsNotLogged {
+            let reported = u32::try_from(entry.extreme).unwrap_or(0);
+            self.state.not_logged = self.state.not_logged.saturating_sub(reported);
+        }
+        self.state.alarms |= match entry.code {
+            EventCode::PowerUp => ALARM_POWER_UP,
+            EventCode::ClockBefore | EventCode::ClockAfter => ALARM_CLOCK,
+            EventCode::StorageError => ALARM_MEMORY,
+            code if code.severity() == Severity::Critical => ALARM_FRAUD,
+            _ => 0,
+        };
+        self.state_changed = true;
+    }
+
+    /// Entries that the log can still take before it would have to drop what is not committed, and how many of them
+    /// are kept for tamper events: an eighth of the log.
+    fn room(&mut self) -> (u32, u32) {
+        let log = self.storage.get_mut().log();
+        let uncommitted = log.newest_sequence().saturating_sub(self.state.committed_log);
+        (log.capacity().saturating_sub(uncommitted), log.capacity() / 8)
+    }
+
+    fn count_as_not_logged(&mut self, code: EventCode) {
+        // What has ended has ended, logged or not: the next beginning is an event again.
+        self.state.latches = self.state.latches.after(code);
+        self.state.not_logged = self.state.not_logged.saturating_add(1);
+        self.state_changed = true;
+    }
+
+    /// Once there is room again, says how many events found none.
+    pub(crate) fn report_not_logged(&mut self) -> Result<(), StorageError<F::Error>> {
+        let (room, reserve) = self.room();
+        if room > 2 * reserve {
+            self.state.nearly_full = false;
+            let waiting = self.pending.iter().any(|entry| entry.code == EventCode::EventsNotLogged);
+            if self.state.not_logged > 0 && !waiting {
+                self.log(EventCode::EventsNotLogged, self.state.not_logged.into())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event may use the room that is kept: tampering, its end, and the warning that only this room is left.
+fn may_use_reserve(code: EventCode) -> bool {
+    use EventCode::{CoverClosed, LogNearlyFull, MagnetOff, TerminalCoverClosed};
+    code.severity() == Severity::Critical
+        || matches!(code, CoverClosed | TerminalCoverClosed | MagnetOff | LogNearlyFull)
+}
+
+/// Events that wait for a failed flash to work again.
+const PENDING_MAX: usize = 32;
+
+/// Failed logins that make an event.
+const FAILED_LOGINS: u32 = 3;
+
+/// Alarm register 1 (IDIS/DSMR numbering): clock, power up, non-volatile memory, fraud.
+const ALARM_CLOCK: u32 = 1 << 0;
+const ALARM_POWER_UP: u32 = 1 << 2;
+const ALARM_MEMORY: u32 = 1 << 10;
+const ALARM_FRAUD: u32 = 1 << 13;
