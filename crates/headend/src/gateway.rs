@@ -122,10 +122,7 @@ impl Gateway {
         let fleet = &self.acquisition.fleet;
         let (state, reason) = match &error {
             None => (ConnectionState::Offline, "The head-end was stopped.".to_owned()),
-            Some(AcquisitionError::NotAdmitted(refusal)) => (ConnectionState::Refused, refusal.to_string()),
-            Some(error @ AcquisitionError::OtherMeter { .. }) => {
-                (ConnectionState::Refused, error.to_string())
-            }
+            Some(error) if error.is_refusal() => (ConnectionState::Refused, error.to_string()),
             Some(error) => (ConnectionState::Offline, error.to_string()),
         };
         let changed = {

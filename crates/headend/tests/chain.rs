@@ -7,8 +7,11 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Browser, Flash, KEYS, Order, TestMeter, Utility, Variant, eventually, id, wall};
+use meterseal_headend::Headend;
+use meterseal_link::dial::{self, Target};
 use meterseal_model::Digest384;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 const METER: &str = "MSL0000000001";
 const STIMULUS: &str = "/api/v1/meters/MSL0000000001/stimulus";
@@ -269,28 +272,82 @@ async fn a_meter_with_other_keys_gets_no_association() {
     headend.shutdown().await;
 }
 
+/// A TLS connection with the meter's certificate that never says a word.
+async fn silent(utility: &Utility, headend: &Headend, serial: u64) -> impl AsyncRead + Unpin + use<> {
+    let identity = utility.pki.issue_meter(id(serial)).unwrap().identity().unwrap();
+    let tls = meterseal_link::tls::meter_config(&identity, &utility.pki.trust()).unwrap();
+    let target = Target { address: headend.gateway_addr().to_string(), headend: common::NAME.into() };
+    dial::connect(&target, &tls, Default::default()).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_meter_that_calls_again_replaces_its_older_connection() {
     let utility = Utility::new();
     let headend = utility.start().await;
     let browser = Browser::signed_in(&headend).await;
-    let flash = Flash::blank();
-    let older = TestMeter::start(&utility, &headend, 1, &flash);
+    let mut older = silent(&utility, &headend, 1).await;
+    let began = Instant::now();
+    let _meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
     online(&browser).await;
-    let mut stream = browser.stream().await;
-    // A second device with the same certificate name: the older one is closed, dials again and takes over in turn.
-    let newer = TestMeter::start(&utility, &headend, 1, &Flash::blank());
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    drop(older);
-    let shown = eventually("the newer connection is the meter's", async || {
-        let live = stream.next("live").await;
-        (live["meter"] == METER).then_some(())?;
-        let meters = browser.get("/api/v1/meters").await.json();
-        (meters[0]["state"] == "online").then(|| meters[0].clone())
+    // Without being replaced the older one would have held the meter's place for its ten seconds of silence.
+    let mut bytes = vec![0; 4096];
+    while matches!(older.read(&mut bytes).await, Ok(count) if count > 0) {}
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(online(&browser).await["state_reason"], Value::Null);
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cpa_tamp_a_meter_whose_memory_was_put_back_is_refused() {
+    let utility = Utility::new();
+    let headend = utility.start().await;
+    let browser = Browser::signed_in(&headend).await;
+    let flash = Flash::blank();
+    let live_then_stop = async |flash: &Flash, presses: usize| {
+        let before = events(&browser).await.len();
+        let meter = TestMeter::start(&utility, &headend, 1, flash);
+        online(&browser).await;
+        for k in 0..presses {
+            browser.post(STIMULUS, if k % 2 == 0 { OPEN } else { CLOSE }).await;
+            eventually("the event", async || (events(&browser).await.len() > before + k + 1).then_some(()))
+                .await;
+        }
+        drop(meter);
+        utility.sites.0.lock().unwrap().clear();
+        meter_where(&browser, 0, |meter| meter["state"] == "offline").await;
+    };
+    live_then_stop(&flash, 2).await;
+    let yesterday = flash.copy();
+    live_then_stop(&flash, 4).await;
+    let stored = events(&browser).await;
+
+    // Yesterday's image: the log is shorter than what it has given.
+    let meter = TestMeter::start(&utility, &headend, 1, &yesterday.copy());
+    let shown = meter_where(&browser, 0, |meter| meter["state"] == "refused").await;
+    assert!(shown["state_reason"].as_str().unwrap().contains("put back"), "{shown}");
+    drop(meter);
+    utility.sites.0.lock().unwrap().clear();
+
+    // Yesterday's image that has gone on elsewhere until its log is longer than that.
+    let elsewhere = Utility::new();
+    let other_headend = elsewhere.start().await;
+    let meter = TestMeter::start(&elsewhere, &other_headend, 1, &yesterday);
+    let other_browser = Browser::signed_in(&other_headend).await;
+    online(&other_browser).await;
+    for k in 0..10 {
+        let before = events(&other_browser).await.len();
+        other_browser.post(STIMULUS, if k % 2 == 0 { OPEN } else { CLOSE }).await;
+        eventually("the event", async || (events(&other_browser).await.len() > before).then_some(())).await;
+    }
+    drop(meter);
+    other_headend.shutdown().await;
+    let _meter = TestMeter::start(&utility, &headend, 1, &yesterday);
+    let shown = meter_where(&browser, 0, |meter| {
+        meter["state_reason"].as_str().is_some_and(|reason| reason.contains("something else under number"))
     })
     .await;
-    assert!(shown["state_reason"].is_null());
-    drop(newer);
+    assert_eq!(shown["state"], "refused");
+    assert_eq!(events(&browser).await, stored, "what came first stays");
     headend.shutdown().await;
 }
 
@@ -299,14 +356,7 @@ async fn one_silent_meter_holds_up_no_other() {
     let utility = Utility::new();
     let headend = utility.start().await;
     let browser = Browser::signed_in(&headend).await;
-    // Meter 2 makes the TLS handshake and then says nothing at all.
-    let identity = utility.pki.issue_meter(id(2)).unwrap().identity().unwrap();
-    let tls = meterseal_link::tls::meter_config(&identity, &utility.pki.trust()).unwrap();
-    let target = meterseal_link::dial::Target {
-        address: headend.gateway_addr().to_string(),
-        headend: common::NAME.into(),
-    };
-    let silent = meterseal_link::dial::connect(&target, &tls, Default::default()).await.unwrap();
+    let silent = silent(&utility, &headend, 2).await;
     let _meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
     let mut stream = browser.stream().await;
     let began = Instant::now();

@@ -99,12 +99,47 @@ pub(crate) enum AcquisitionError {
         /// What is missing.
         what: &'static str,
     },
+    /// A ring that is shorter than it was.
+    #[error(
+        "The meter's {ring} ends at {newest}, but {stored} entries were stored from it: its memory was put back or \
+         replaced. Find out who did it, and give the device a new identity"
+    )]
+    RolledBack {
+        /// Which ring.
+        ring: &'static str,
+        /// Its newest sequence number.
+        newest: u64,
+        /// The newest that was stored.
+        stored: u64,
+    },
+    /// A ring that says something else than it said.
+    #[error(
+        "The meter's {ring} says something else under number {sequence} than was stored from it: its memory was put \
+         back or replaced, or two devices share one identity. Find out who did it, and give the device a new identity"
+    )]
+    Contradiction {
+        /// Which ring.
+        ring: &'static str,
+        /// Sequence number of the first such entry.
+        sequence: u64,
+    },
     /// Another connection of the same meter sets invocation counters aside.
     #[error("another connection of this meter has taken over")]
     TakenOver,
 }
 
 impl AcquisitionError {
+    /// Whether the meter itself is at fault and must not be read: it stays refused until somebody has looked.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAdmitted(_)
+                | Self::OtherMeter { .. }
+                | Self::RolledBack { .. }
+                | Self::Contradiction { .. }
+        )
+    }
+
     /// Whether the connection can go on.
     fn is_fatal(&self) -> bool {
         match self {
@@ -131,7 +166,6 @@ struct Session<'a, S> {
     told: Committed,
     pushes_dropped: u64,
     last_energies: Option<Energies>,
-    rollback_reported: bool,
     last_complaint: Option<String>,
 }
 
@@ -149,6 +183,8 @@ impl Acquisition {
             return Err(error);
         }
         let mut session = self.open(entry.id, client, ceiling).await?;
+        session.check_tail(Ring::SecurityLog).await?;
+        session.check_tail(Ring::LoadProfile).await?;
         let online_since = clock::now();
         self.fleet.set_state(entry.id, ConnectionState::Online, online_since, None);
         self.store.set_state(entry.id, ConnectionState::Online, online_since, None).await?;
@@ -217,7 +253,6 @@ impl Acquisition {
             told: Committed::default(),
             pushes_dropped: 0,
             last_energies,
-            rollback_reported: false,
             last_complaint: None,
         })
     }
@@ -350,12 +385,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let (batch, committed) =
             self.store.insert_events(self.meter, events, clock::now(), complete_to).await?;
         self.committed = committed;
-        rings::contradiction(self.meter, &batch.contradicted);
         batch.new.iter().for_each(|event| self.fleet.event(event));
         if batch.new.iter().any(|event| event.event.raises_alarm()) {
             self.fleet.count_alarms(self.store, self.meter).await?;
         }
-        Ok(())
+        rings::contradiction(Ring::SecurityLog, &batch.contradicted)
     }
 
     /// Sees to it that the next operations have invocation counters of their own.

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use meterseal_link::{DlmsClient, Value};
+use meterseal_model::Obis;
 use meterseal_model::objects::{Class, Column, LOAD_PROFILE_COLUMNS, SECURITY_LOG_COLUMNS};
-use meterseal_model::{MeterId, Obis};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::registers::{self, Scalers, VALUE};
@@ -203,44 +203,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     async fn read_piece(&mut self, ring: Ring, from: u64, to: u64) -> Result<(), AcquisitionError> {
         self.reserve().await?;
-        let by_sequence = (Class::Data.id(), Obis::ROW_SEQUENCE, VALUE);
-        let rows = self
-            .client
-            .profile_by_range(ring.obis(), by_sequence, Value::U64(from), Value::U64(to), PIECE as usize)
-            .await?;
-        let missing = (to - from + 1).saturating_sub(rows.len() as u64);
+        let found = self.read_rows(ring, from, to).await?;
+        let missing = (to - from + 1).saturating_sub(found as u64);
         if missing > 0 {
             tracing::error!(
                 meter = %self.meter, ring = ring.name(), from, to, missing,
                 "the meter cannot read some of its rows any more: its memory has failed there"
             );
         }
+        Ok(())
+    }
+
+    /// Reads and stores the rows from one sequence number to another, and tells how many there were.
+    async fn read_rows(&mut self, ring: Ring, from: u64, to: u64) -> Result<usize, AcquisitionError> {
+        let by_sequence = (Class::Data.id(), Obis::ROW_SEQUENCE, VALUE);
+        let rows = self
+            .client
+            .profile_by_range(ring.obis(), by_sequence, Value::U64(from), Value::U64(to), PIECE as usize)
+            .await?;
         let layout = self.layout(ring);
-        let within = |sequence: u64| {
-            if (from..=to).contains(&sequence) {
-                Ok(())
-            } else {
-                Err(malformed(ring, "a row that was not asked for"))
+        for row in &rows {
+            if !(from..=to).contains(&layout.sequence(row, ring)?) {
+                return Err(malformed(ring, "only rows that were asked for"));
             }
-        };
+        }
         match ring {
             Ring::SecurityLog => {
-                let events: Vec<_> = rows.iter().map(|row| layout.event(row)).collect::<Result<_, _>>()?;
-                events.iter().try_for_each(|event| within(event.sequence))?;
-                self.store_events(events, Some(to)).await
+                let events = rows.iter().map(|row| layout.event(row)).collect::<Result<_, _>>()?;
+                self.store_events(events, Some(to)).await?;
             }
             Ring::LoadProfile => {
-                let rows: Vec<_> = rows
+                let intervals = rows
                     .iter()
                     .map(|row| layout.profile_row(row, &self.scalers))
                     .collect::<Result<_, _>>()?;
-                rows.iter().try_for_each(|row| within(row.sequence))?;
-                let (_, committed) =
-                    self.store.insert_profile(self.meter, rows, clock::now(), Some(to)).await?;
+                let (batch, committed) =
+                    self.store.insert_profile(self.meter, intervals, clock::now(), Some(to)).await?;
+                contradiction(ring, &batch.contradicted)?;
                 self.committed = committed;
-                Ok(())
             }
         }
+        Ok(rows.len())
     }
 
     /// The sequence number of the row at a position, 1 being the oldest. A row that has rotted in the meter's memory
@@ -257,15 +260,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Err(malformed(ring, "any row near a position that it says is in use"))
     }
 
-    /// A ring that ends before what it has already given was rolled back or belongs to another device.
-    fn compare_end(&mut self, ring: Ring, newest: u64) -> Result<(), AcquisitionError> {
+    /// Compares the newest row that is stored with what the meter says under its number: a meter whose memory was put
+    /// back and that has gone on since says something else there.
+    pub(super) async fn check_tail(&mut self, ring: Ring) -> Result<(), AcquisitionError> {
         let stored = self.committed(ring);
-        if newest < stored && !self.rollback_reported {
-            self.rollback_reported = true;
-            tracing::error!(
-                meter = %self.meter, ring = ring.name(), newest, stored,
-                "the meter's ring ends before what it has already sent: its memory was rolled back or replaced"
-            );
+        if stored == 0 {
+            return Ok(());
+        }
+        self.reserve().await?;
+        self.read_rows(ring, stored, stored).await.map(drop)
+    }
+
+    /// A ring that ends before what it has already given was put back or belongs to another device.
+    fn compare_end(&self, ring: Ring, newest: u64) -> Result<(), AcquisitionError> {
+        let stored = self.committed(ring);
+        if newest < stored {
+            return Err(AcquisitionError::RolledBack { ring: ring.name(), newest, stored });
         }
         Ok(())
     }
@@ -286,12 +296,10 @@ fn malformed(ring: Ring, what: &'static str) -> AcquisitionError {
 const CAPTURE_OBJECTS: i8 = 3;
 const ENTRIES_IN_USE: i8 = 7;
 
-/// A warning names the meter that it is about.
-pub(super) fn contradiction(meter: MeterId, sequences: &[u64]) {
-    if !sequences.is_empty() {
-        tracing::error!(
-            %meter, ?sequences,
-            "the meter's security log now says something else under these sequence numbers; what was stored first stays"
-        );
+/// Two different rows under one number: the meter's memory was put back, or two devices share an identity.
+pub(super) fn contradiction(ring: Ring, sequences: &[u64]) -> Result<(), AcquisitionError> {
+    match sequences.first() {
+        Some(&sequence) => Err(AcquisitionError::Contradiction { ring: ring.name(), sequence }),
+        None => Ok(()),
     }
 }

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::worker::Failure;
 use super::{
-    Committed, ProfileRow, SecurityEvent, StoredBatch, StoredEvent, StoredProfileRow, live, meters, signed,
+    Committed, ProfileRow, SecurityEvent, StoredBatch, StoredEvent, StoredProfileRow, StoredRows, live,
+    meters, signed,
 };
 
 pub(super) fn insert_events(
@@ -68,15 +69,15 @@ pub(super) fn insert_profile(
     rows: &[ProfileRow],
     received_at: UnixMillis,
     complete_to: Option<u64>,
-) -> Result<(usize, Committed), Failure> {
+) -> Result<(StoredRows, Committed), Failure> {
     let id = meter.to_string();
-    let mut new = 0;
+    let mut batch = StoredRows::default();
     let mut insert = sql.prepare_cached(
         "INSERT INTO load_profile VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (meter, sequence) DO NOTHING",
     )?;
     for row in rows {
-        new += insert.execute(params![
+        let inserted = insert.execute(params![
             id,
             signed(row.sequence, "a sequence number")?,
             row.at.0,
@@ -90,12 +91,16 @@ pub(super) fn insert_profile(
             row.status,
             received_at.0,
         ])?;
+        batch.new += inserted;
+        if inserted == 0 && find_row(sql, meter, row.sequence)?.is_none_or(|before| before.row != *row) {
+            batch.contradicted.push(row.sequence);
+        }
     }
     let mut committed = meters::committed(sql, meter)?;
     committed.load_profile =
         advance(committed.load_profile, rows.iter().map(|row| row.sequence), complete_to);
     meters::set_committed(sql, meter, committed)?;
-    Ok((new, committed))
+    Ok((batch, committed))
 }
 
 /// The commit mark after a batch: never beyond a hole, unless the meter was asked for everything up to there and
@@ -171,30 +176,40 @@ pub(super) fn profile(
     to: Option<UnixMillis>,
     limit: u32,
 ) -> Result<Vec<StoredProfileRow>, Failure> {
-    let mut statement = sql.prepare_cached(
-        "SELECT sequence, at_ms, active_import_micro, active_export_micro, reactive_import_micro,
-                reactive_export_micro, mean_millivolts_1, mean_millivolts_2, mean_millivolts_3, status, received_ms
-         FROM load_profile WHERE meter = ?1 AND at_ms BETWEEN ?2 AND ?3 ORDER BY sequence DESC LIMIT ?4",
-    )?;
+    let mut statement = sql.prepare_cached(&format!(
+        "{ROW} WHERE meter = ?1 AND at_ms BETWEEN ?2 AND ?3 ORDER BY sequence DESC LIMIT ?4"
+    ))?;
+    let from = from.map_or(i64::MIN, |time| time.0);
+    let to = to.map_or(i64::MAX, |time| time.0);
     let mut rows = statement
-        .query_map(
-            params![meter.to_string(), from.map_or(i64::MIN, |t| t.0), to.map_or(i64::MAX, |t| t.0), limit],
-            |row| {
-                Ok(StoredProfileRow {
-                    row: ProfileRow {
-                        sequence: sequence(row, 0)?,
-                        at: UnixMillis(row.get(1)?),
-                        energies: live::energies(row, 2)?,
-                        mean_voltage_millivolts: [row.get(6)?, row.get(7)?, row.get(8)?],
-                        status: row.get(9)?,
-                    },
-                    received_at: UnixMillis(row.get(10)?),
-                })
-            },
-        )?
+        .query_map(params![meter.to_string(), from, to, limit], stored_row)?
         .collect::<Result<Vec<_>, _>>()?;
     rows.reverse();
     Ok(rows)
+}
+
+const ROW: &str = "SELECT sequence, at_ms, active_import_micro, active_export_micro, reactive_import_micro,
+    reactive_export_micro, mean_millivolts_1, mean_millivolts_2, mean_millivolts_3, status, received_ms
+    FROM load_profile";
+
+fn find_row(sql: &Connection, meter: MeterId, sequence: u64) -> Result<Option<StoredProfileRow>, Failure> {
+    Ok(sql
+        .prepare_cached(&format!("{ROW} WHERE meter = ?1 AND sequence = ?2"))?
+        .query_row(params![meter.to_string(), signed(sequence, "a sequence number")?], stored_row)
+        .optional()?)
+}
+
+fn stored_row(row: &Row<'_>) -> rusqlite::Result<StoredProfileRow> {
+    Ok(StoredProfileRow {
+        row: ProfileRow {
+            sequence: sequence(row, 0)?,
+            at: UnixMillis(row.get(1)?),
+            energies: live::energies(row, 2)?,
+            mean_voltage_millivolts: [row.get(6)?, row.get(7)?, row.get(8)?],
+            status: row.get(9)?,
+        },
+        received_at: UnixMillis(row.get(10)?),
+    })
 }
 
 fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {

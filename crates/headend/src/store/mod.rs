@@ -25,7 +25,7 @@ use meterseal_model::{MeterId, UnixMillis};
 pub use error::StoreError;
 pub use record::{
     Committed, ConnectionState, DeviceFacts, Energies, LiveReading, MeterHistory, MeterRecord, PeerCounters,
-    ProfileRow, SecurityEvent, SeriesPoint, StoredBatch, StoredEvent, StoredProfileRow,
+    ProfileRow, SecurityEvent, SeriesPoint, StoredBatch, StoredEvent, StoredProfileRow, StoredRows,
 };
 use worker::Worker;
 
@@ -205,14 +205,14 @@ impl Store {
         self.write(move |sql| log::insert_events(sql, meter, &events, received_at, complete_to)).await
     }
 
-    /// Stores load-profile rows; `complete_to` as for events. Returns how many were new.
+    /// Stores load-profile rows; `complete_to` as for events.
     pub async fn insert_profile(
         &self,
         meter: MeterId,
         rows: Vec<ProfileRow>,
         received_at: UnixMillis,
         complete_to: Option<u64>,
-    ) -> Result<(usize, Committed), StoreError> {
+    ) -> Result<(StoredRows, Committed), StoreError> {
         self.write(move |sql| log::insert_profile(sql, meter, &rows, received_at, complete_to)).await
     }
 

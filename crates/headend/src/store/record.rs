@@ -117,6 +117,15 @@ pub struct StoredBatch {
     pub contradicted: Vec<u64>,
 }
 
+/// What came of storing a batch of load-profile rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredRows {
+    /// How many were new.
+    pub new: usize,
+    /// Sequence numbers under which the store holds something else.
+    pub contradicted: Vec<u64>,
+}
+
 /// A meter's state as the store remembers it over a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionState {

@@ -80,8 +80,11 @@ async fn what_comes_twice_is_stored_once() {
     assert_eq!(stored[0].received_at, UnixMillis(9));
     assert_eq!(store.open_alarms(meter()).await.unwrap(), 1);
 
-    assert_eq!(store.insert_profile(meter(), vec![row(1), row(2)], UnixMillis(9), None).await.unwrap().0, 2);
-    assert_eq!(store.insert_profile(meter(), vec![row(2), row(3)], UnixMillis(9), None).await.unwrap().0, 1);
+    let insert = async |rows| store.insert_profile(meter(), rows, UnixMillis(9), None).await.unwrap().0;
+    assert_eq!(insert(vec![row(1), row(2)]).await, StoredRows { new: 2, contradicted: vec![] });
+    assert_eq!(insert(vec![row(2), row(3)]).await, StoredRows { new: 1, contradicted: vec![] });
+    let other = ProfileRow { status: 1, ..row(3) };
+    assert_eq!(insert(vec![other]).await, StoredRows { new: 0, contradicted: vec![3] });
     let rows = store.profile(meter(), Some(row(2).at), None, 10).await.unwrap();
     assert_eq!(rows.iter().map(|stored| stored.row).collect::<Vec<_>>(), [row(2), row(3)]);
 }
@@ -179,11 +182,12 @@ async fn nonces_end_before_they_repeat() {
 async fn live_readings_are_forgotten_and_averaged() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
-    for second in 0..7_300 {
-        // Not awaited one by one: many in one commit, as with many meters.
-        let (store, reading) = (store.clone(), reading(second * 1000));
-        let insert = async move { store.insert_live(meter(), reading).await.unwrap() };
-        if second % 100 == 99 { insert.await } else { drop(tokio::spawn(insert)) }
+    for ten in 0..730 {
+        // Many in one commit, as with many meters; in order, as from one meter.
+        let insert = |k| store.insert_live(meter(), reading((10 * ten + k) * 1000));
+        let (a, b, c, d, e) = tokio::join!(biased; insert(0), insert(1), insert(2), insert(3), insert(4));
+        let (f, g, h, i, j) = tokio::join!(biased; insert(5), insert(6), insert(7), insert(8), insert(9));
+        assert!([a, b, c, d, e, f, g, h, i, j].iter().all(Result::is_ok));
     }
     let rows: i64 = store
         .read(|sql| Ok(sql.query_row("SELECT count(*) FROM live_reading", [], |row| row.get(0))?))

@@ -229,6 +229,11 @@ impl Flash {
     pub fn blank() -> Self {
         Self(Arc::new(Mutex::new(vec![0xFF; Layout::TINY.size()])))
     }
+
+    /// An image of it as it is now.
+    pub fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    }
 }
 
 impl ErrorType for Flash {
