@@ -184,7 +184,7 @@ async fn live_readings_are_forgotten_and_averaged() {
     let store = open(folder.path()).await;
     for ten in 0..730 {
         // Many in one commit, as with many meters; in order, as from one meter.
-        let insert = |k| store.insert_live(meter(), reading((10 * ten + k) * 1000));
+        let insert = |k: i64| store.insert_live(meter(), reading((10 * ten + k) * 1000));
         let (a, b, c, d, e) = tokio::join!(biased; insert(0), insert(1), insert(2), insert(3), insert(4));
         let (f, g, h, i, j) = tokio::join!(biased; insert(5), insert(6), insert(7), insert(8), insert(9));
         assert!([a, b, c, d, e, f, g, h, i, j].iter().all(Result::is_ok));
