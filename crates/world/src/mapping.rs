@@ -11,7 +11,7 @@ mod signal;
 pub use signal::Signal;
 
 use crate::comtrade::{AnalogChannel, Error as RecordingError, Recording, Side};
-use names::{Kind, Place};
+use names::{Kind, Lettering, Place};
 use signal::phase_voltages;
 
 /// Where a recording's three phases are.
@@ -176,6 +176,7 @@ impl Finder<'_> {
     }
 
     fn guess(&self, told: &Told, slots: &mut Slots) -> Result<(), Error> {
+        let lettering = Lettering::of(self.channels());
         for kind in [Kind::Voltage, Kind::Current] {
             let range = if kind == Kind::Voltage { 0..3 } else { 3..7 };
             let mut candidates: [Vec<usize>; 7] = Default::default();
@@ -185,7 +186,7 @@ impl Finder<'_> {
                 if told.channels.contains(&k) || names::kind(channel) != Some(kind) {
                     continue;
                 }
-                match names::place(channel, kind) {
+                match names::place(channel, kind, lettering) {
                     Some(Place::Phase(phase)) => candidates[range.start + phase].push(k),
                     Some(Place::Neutral) if kind == Kind::Current => candidates[6].push(k),
                     Some(Place::Neutral) => {}
@@ -206,6 +207,12 @@ impl Finder<'_> {
                     _ if told.quantities[quantity] => {}
                     [] => {}
                     [channel] => slots.direct[quantity] = Some(self.signal(channel, kind)?),
+                    // Relays have several (IN, IG, 3I0); none of them changes what the phases measure.
+                    [first, ..] if quantity == 6 => {
+                        slots.direct[6] = Some(self.signal(first, kind)?);
+                        let list = self.list(candidates[6].iter().copied());
+                        slots.notes.push(format!("neutral current: the first of {list}"));
+                    }
                     _ => return Err(self.ambiguous(QUANTITIES[quantity], &candidates[quantity])),
                 }
             }

@@ -91,6 +91,15 @@ fn no_voltage_and_ambiguous_channels_are_refused_with_the_channels_named() {
 }
 
 #[test]
+fn several_neutral_currents_are_no_reason_to_refuse() {
+    let files = Files::new();
+    let it = recording(&files, &["VA,A,V", "IA,A,A", "IN,N,A", "IG,G,A"], &["1,2,3,4"]);
+    let mapping = mapping::find(&it, None, None).unwrap();
+    assert_eq!(values(&it, &mapping).unwrap()[0][6], 3.0);
+    assert!(mapping.notes[0].contains("\"IG\""), "{:?}", mapping.notes);
+}
+
+#[test]
 fn a_single_phase_recording_and_one_without_current() {
     let files = Files::new();
     let it = recording(&files, &["Spannung,,V", "Strom,,A"], &["1,2"]);
