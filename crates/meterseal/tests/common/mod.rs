@@ -10,22 +10,26 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub struct Up {
+pub(crate) struct Up {
     child: Child,
-    pub page: String,
-    pub link: String,
-    pub gateway: String,
+    pub(crate) page: String,
+    pub(crate) link: String,
+    pub(crate) gateway: String,
     cookie: String,
 }
 
 impl Up {
     /// Starts on free ports and opens the one-time link.
-    pub fn start(data: &Path) -> Self {
-        Self::start_with(data, &[])
+    pub(crate) fn start(data: &Path) -> Self {
+        Self::start_by(&mut command(data))
     }
 
-    pub fn start_with(data: &Path, options: &[&str]) -> Self {
-        let mut child = command(data).args(options).stdout(Stdio::piped()).spawn().unwrap();
+    pub(crate) fn start_with(data: &Path, options: &[&str]) -> Self {
+        Self::start_by(command(data).args(options))
+    }
+
+    pub(crate) fn start_by(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut value = |name: &str| {
             let line = lines.next().expect("up prints its addresses").unwrap();
@@ -43,7 +47,7 @@ impl Up {
     }
 
     /// The answer to a GET, as JSON.
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let answer = self.request("GET", path, "");
         let (head, body) =
             answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {path}: {answer}"));
@@ -52,12 +56,12 @@ impl Up {
     }
 
     /// Posts JSON as the page does; gives the status line.
-    pub fn post(&self, path: &str, body: &str) -> String {
+    pub(crate) fn post(&self, path: &str, body: &str) -> String {
         self.request("POST", path, body).lines().next().unwrap_or_default().to_owned()
     }
 
     /// The whole answer to a request, with the session's cookie.
-    pub fn request(&self, method: &str, path: &str, body: &str) -> String {
+    pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.page).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (page, cookie, length) = (&self.page, &self.cookie, body.len());
@@ -73,7 +77,7 @@ impl Up {
     }
 
     /// Asks until `found` finds what it looks for.
-    pub fn wait_for<T>(&self, path: &str, found: impl Fn(&Value) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&self, path: &str, found: impl Fn(&Value) -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let answer = self.get(path);
@@ -86,7 +90,7 @@ impl Up {
     }
 
     /// Waits until every meter shows a reading.
-    pub fn wait_for_readings(&self) {
+    pub(crate) fn wait_for_readings(&self) {
         self.wait_for("/api/v1/meters", |meters| {
             let meters = meters.as_array()?;
             (meters.len() == 3 && meters.iter().all(|meter| !meter["live"].is_null())).then_some(())
@@ -94,13 +98,13 @@ impl Up {
     }
 
     /// `kill -9`.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Ctrl-C.
-    pub fn interrupt(mut self) -> ExitStatus {
+    pub(crate) fn interrupt(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         self.child.wait().unwrap()
@@ -115,14 +119,14 @@ impl Drop for Up {
 }
 
 /// `meterseal up` on free ports.
-pub fn command(data: &Path) -> Command {
+pub(crate) fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meterseal"));
     command.args(["up", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--data"]).arg(data);
     command
 }
 
 /// Runs a command that must be refused; gives its one line.
-pub fn refused(command: &mut Command) -> String {
+pub(crate) fn refused(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
