@@ -249,6 +249,7 @@ impl AnalogChannel {
                 found: clip(text),
             }),
         };
+        let informative = |k: usize| fields.get(k).and_then(|text| finite(text));
         let side = match fields.get(12).and_then(|text| text.chars().next()) {
             Some('s' | 'S') => Side::Secondary,
             _ => Side::Primary,
@@ -259,8 +260,9 @@ impl AnalogChannel {
             unit: fields[4].to_owned(),
             multiplier: number(5, "multiplier", None)?,
             offset: number(6, "offset", Some(0.0))?,
-            skew_us: number(7, "skew", Some(0.0))?,
-            range: (number(8, "minimum", Some(f64::MIN))?, number(9, "maximum", Some(f64::MAX))?),
+            // Skew and range are for information: what cannot be read there keeps no recording from being measured.
+            skew_us: informative(7).unwrap_or(0.0),
+            range: (informative(8).unwrap_or(f64::MIN), informative(9).unwrap_or(f64::MAX)),
             primary: number(10, "primary rating", Some(1.0))?,
             secondary: number(11, "secondary rating", Some(1.0))?,
             side,

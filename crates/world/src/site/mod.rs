@@ -1,8 +1,9 @@
 //! A virtual meter's place: grid, loads, front end and sensors, sample by sample of site time.
 //!
 //! The reference meter is 3 × 230/400 V, Imax 100 A, sampled at 8 kS/s. The same seed gives the same frames,
-//! whatever the size of the blocks in which they are taken. Cost: about 60 floating-point operations a frame in
-//! four lanes, 9 phasors ramped; loads and grid move once in 100 ms.
+//! whatever the size of the blocks in which they are taken. Cost: seven complex products and nine
+//! ramped phasors a frame, each in four lanes, and a random number a channel; loads and grid move once in 100 ms.
+//! Measured: 16 million frames a second on one core (`examples/site_speed.rs`), 2 000 times real time.
 
 mod commercial;
 #[cfg(test)]
