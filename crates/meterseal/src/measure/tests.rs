@@ -465,3 +465,45 @@ fn bad_input_is_one_clear_line() {
     }
     assert!(measured(&arguments(&folder.path("nothing.cfg"))).unwrap_err().contains("nothing.cfg"));
 }
+
+/// Damage of any kind gives a result or a refusal in one line, never a panic.
+#[test]
+fn damaged_recordings_never_panic() {
+    let folder = Folder::new();
+    let truth = Truth::new(50.0, 0.4, 2_000.0);
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut chance = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    };
+    let (mut measured_some, mut refused) = (0, 0);
+    for format in [DataFormat::Ascii, DataFormat::Binary, DataFormat::Float32] {
+        let path = folder.path("damaged.cff");
+        let config = truth.config(format, vec![(2_000.0, 150), (4_000.0, 300)]);
+        write::single(&path, &config, |row, out| truth.fill(row as f64 / 2_000.0, out)).unwrap();
+        let sound = std::fs::read(&path).unwrap();
+        for _ in 0..400 {
+            let mut bytes = sound.clone();
+            for _ in 0..=chance(3) {
+                // Mostly in the configuration, where a byte decides more.
+                let at = if chance(4) > 0 { chance(700) } else { chance(bytes.len()) };
+                bytes[at] = b"0123456789,.-eANSV\n\0\xFF"[chance(21)];
+            }
+            if chance(4) == 0 {
+                bytes.truncate(chance(bytes.len()) + 1);
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let plot = Some(folder.path("damaged.svg"));
+            match measured(&Args { plot, json: chance(2) == 0, ..arguments(&path) }) {
+                Ok(_) => measured_some += 1,
+                Err(line) => {
+                    assert!(!line.contains('\n'), "{line}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(measured_some > 100 && refused > 100, "{measured_some} measured, {refused} refused");
+}
