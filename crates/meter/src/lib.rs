@@ -1,8 +1,9 @@
 //! The meter, sans-I/O: it takes samples, sensor readings, time and bytes from a connection, and gives bytes.
 //!
 //! Read [`Meter`] first: it is all that a device needs. Behind it, in this order: `tamper` turns sensor readings into
-//! events, `inner` keeps registers, load profile and clock, `security_log` the log's rules, `records` and `flash` put them through any power
-//! cut, `cosem` shows them as the objects of `meterseal_model::objects`, and `dlms` speaks with the head-end.
+//! events, `inner` keeps registers, load profile and clock, `security_log` the log's rules, `records` and `flash` put
+//! them through any power cut, `cosem` shows them as the objects of `meterseal_model::objects`, and `dlms` speaks with
+//! the head-end.
 //!
 //! Nothing here waits, and nothing is sent that is not in flash first.
 

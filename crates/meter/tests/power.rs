@@ -367,6 +367,41 @@ fn cpa_tamp_what_a_failing_flash_refused_is_written_when_it_works_again() {
 }
 
 #[test]
+fn no_invocation_counter_comes_back_when_the_newest_record_of_them_rots() {
+    const SLOT: usize = 128;
+    let state = SECTOR..3 * SECTOR;
+    let mut flash = blank();
+    let mut promised = Promised::default();
+    let mut meter = open(&mut flash, at(0));
+    visit(&mut meter, &mut promised).unwrap();
+    drop(meter);
+    let mut counters = promised.counters;
+    for boot in 1..30 {
+        let mut meter = open(&mut flash, at(boot * 1_000));
+        // One counter is spent, just after it was reserved: in the AARE. Then the power goes.
+        meter.connected();
+        let mut client =
+            Client::new(Role::Utility, &utility_keys(), promised.client_counter + boot as u32, 1024);
+        let mut aarq = [0; 512];
+        let len = client.session.associate_request(&mut aarq).unwrap();
+        client.exchange(&mut meter, &aarq[..len]).unwrap();
+        counters.push(counter(&client.frames[0]).unwrap());
+        drop(meter);
+        // The newest record: the last slot in use before one that is erased, or at the end of its sector.
+        let newest = state
+            .clone()
+            .step_by(SLOT)
+            .filter(|&slot| flash.bytes[slot] != 0xFF)
+            .max_by_key(|&slot| u32::from_le_bytes(flash.bytes[slot..slot + 4].try_into().unwrap()))
+            .unwrap();
+        flash.bytes[newest + 9] ^= 0x10;
+        // Spoilt for good: its number must not look like the newest one's next time.
+        flash.bytes[newest..newest + 4].fill(0);
+    }
+    assert!(counters.is_sorted_by(|a, b| a < b), "{counters:?}");
+}
+
+#[test]
 fn a_meter_may_run_in_a_thread() {
     fn is_send<T: Send>() {}
     is_send::<Meter<RamFlash, Counting>>();
