@@ -142,6 +142,14 @@ impl Finder<'_> {
                 let kind = if quantity < 3 { Kind::Voltage } else { Kind::Current };
                 slots.direct[quantity] = Some(self.signal(channel, kind)?);
                 told.channels.push(channel);
+                let it = &self.channels()[channel];
+                if names::unit(&it.unit).is_none_or(|(its_kind, _)| its_kind != kind) {
+                    let (name, unit, what) =
+                        (&it.name, &it.unit, if quantity < 3 { "volts" } else { "amperes" });
+                    slots
+                        .notes
+                        .push(format!("channel {name:?} is in {unit:?}; its numbers are taken as {what}"));
+                }
             }
         }
         Ok(told)

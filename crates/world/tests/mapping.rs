@@ -67,6 +67,11 @@ fn a_person_may_choose_by_name_or_number() {
     let it = recording(&files, &["x,,V", "y,,V", "IA,,A", "Ib,,A", "V9,,"], &["1,2,3,4,5"]);
     let mapping = mapping::find(&it, Some("V1=y, u2=#1 ,I1=ib,I2=none,V3=V9"), None).unwrap();
     assert_eq!(values(&it, &mapping).unwrap()[0], [2.0, 1.0, 5.0, 4.0, 0.0, 0.0, 0.0]);
+    assert!(
+        mapping.notes.iter().any(|note| note.contains("\"V9\"") && note.contains("volts")),
+        "{:?}",
+        mapping.notes
+    );
     let unknown = mapping::find(&it, Some("V1=z"), None).unwrap_err().to_string();
     assert!(unknown.contains("\"z\"") && unknown.contains("#3 \"IA\" (A)"), "{unknown}");
     for bad in ["V1", "V9=x", "V1=x,V1=y", "=x"] {

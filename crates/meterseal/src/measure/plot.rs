@@ -48,6 +48,7 @@ pub(super) fn svg(measurement: &Measurement, title: &str) -> String {
         digits(total.vars / factor),
         total.power_factor
     );
+    let summary = summary.replace('-', "−");
     // Writing into a String cannot fail; the results below are dropped for that reason.
     let _ = write!(
         svg,
@@ -133,7 +134,7 @@ impl Pane {
             svg,
             "<text class=\"soft\" x=\"{}\" y=\"{}\" text-anchor=\"end\">ms</text>\
              <text class=\"head\" x=\"{}\" y=\"{}\">{} / {symbol}{}</text>",
-            Self::RIGHT + 26.0,
+            Self::RIGHT + 36.0,
             bottom + 18.0,
             28.0,
             self.top - 14.0,
