@@ -70,7 +70,7 @@ impl Store {
 
     fn open_blocking(folder: &Path) -> Result<Self, StoreError> {
         let path: PathBuf = folder.join("headend.sqlite");
-        std::fs::create_dir_all(folder).map_err(|source| match source.kind() {
+        private_folder(folder).map_err(|source| match source.kind() {
             std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path: path.clone() },
             std::io::ErrorKind::StorageFull => StoreError::Full { path: path.clone() },
             _ => StoreError::Io { path: folder.to_path_buf(), source },
@@ -252,6 +252,15 @@ impl Store {
     pub async fn open_alarms(&self, meter: MeterId) -> Result<u64, StoreError> {
         self.read(move |sql| log::open_alarms(sql, meter)).await
     }
+}
+
+/// Makes a folder that only this user can look into: what people consume is their own affair.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 /// Reads a non-negative number.

@@ -243,6 +243,16 @@ async fn a_second_head_end_is_kept_out() {
     Store::open(folder.path()).await.unwrap();
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_folder_is_for_this_user_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let headend = folder.path().join("data/headend");
+    Store::open(&headend).await.unwrap();
+    assert_eq!(headend.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}
+
 #[tokio::test]
 async fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
