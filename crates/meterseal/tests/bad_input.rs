@@ -1,5 +1,7 @@
 //! Issue 2, bad input of `up`: one clear line that says what, where and what to do, exit code 2, nothing changed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! CPA-ENC and CPA-MUT on the running program: OpenSSL's client knocks on the gateway of `up`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod common;
 
 use std::fs::{self, File};

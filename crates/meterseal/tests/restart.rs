@@ -1,5 +1,7 @@
 //! Issue 2, item 3: what was shown, logged or acknowledged outlives Ctrl-C and `kill -9`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
