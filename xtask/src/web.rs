@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     run_npm(&web, &["ci"])?;
     run_npm(&web, &["run", "types"])?;
     run_npm(&web, &["run", "check"])?;
+    run_npm(&web, &["test"])?;
     run_npm(&web, &["run", "build"])?;
 
     if let Some(before) = before {

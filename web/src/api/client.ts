@@ -1,6 +1,6 @@
 // Requests to the head-end. Every failure becomes an `ApiError` whose text a person can act on.
 
-import type { Meter, MeterEvent, Problem, Series } from './types';
+import type { Meter, MeterEvent, Problem, ProfileRow, Series } from './types';
 
 /** A loopback request that takes longer than this has failed, milliseconds. */
 const TIMEOUT = 8000;
@@ -27,15 +27,21 @@ export const events = (limit: number, before?: number): Promise<MeterEvent[]> =>
 export const series = (meter: string, minutes: number): Promise<Series> =>
   request(`/api/v1/meters/${encodeURIComponent(meter)}/series?minutes=${minutes}`);
 
+/** Load-profile rows from a time on, oldest first. */
+export const profile = (meter: string, from: Date): Promise<ProfileRow[]> =>
+  request(`/api/v1/meters/${encodeURIComponent(meter)}/profile?from=${from.toISOString()}&limit=5000`);
+
 export const acknowledge = (event: MeterEvent): Promise<MeterEvent> =>
-  request(`/api/v1/events/${encodeURIComponent(event.meter)}/${event.sequence}/acknowledge`, { method: 'POST' });
+  post(`/api/v1/events/${encodeURIComponent(event.meter)}/${event.sequence}/acknowledge`);
 
 export const stimulate = (meter: string, kind: string): Promise<unknown> =>
-  request(`/api/v1/meters/${encodeURIComponent(meter)}/stimulus`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ kind }),
-  });
+  post(`/api/v1/meters/${encodeURIComponent(meter)}/stimulus`, { kind });
+
+/** The head-end takes nothing that is not declared as JSON, an empty body included: no form elsewhere can send it. */
+function post<T>(path: string, body?: unknown): Promise<T> {
+  const content = body === undefined ? null : JSON.stringify(body);
+  return request(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: content });
+}
 
 async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
   let response: Response;

@@ -367,6 +367,8 @@ export interface components {
              * @description Active energy import register, watt-hours.
              */
             import_wh: number;
+            /** @description Mean voltage of L1, L2, L3 over the interval, volts. */
+            mean_v: number[];
             /**
              * Format: double
              * @description Reactive energy export register, var-hours.
@@ -384,10 +386,15 @@ export interface components {
              * @description Sequence number in the meter; never reused.
              */
             sequence: number;
+            /**
+             * Format: int32
+             * @description Status bits of the interval (docs/object-model.md); 0 when nothing is special.
+             */
+            status: number;
         };
         /**
          * @description A meter's recent past in columns of equal length. Rows are averages over `step_s`; a row of nulls marks a
-         *     gap, so that a chart does not draw a line across it.
+         *     time without readings, so that a chart does not draw a line across it.
          */
         Series: {
             /** @description Current of L1, amperes. */

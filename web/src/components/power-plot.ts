@@ -4,7 +4,7 @@
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { SeriesWindow } from '../state/series';
-import { day, fixed, hourMinute } from '../text/format';
+import { clock, day, fixed, hourMinute } from '../text/format';
 
 const HEIGHT = 148;
 /** A chart that has only begun is this wide, as a share of its span: a minute of an hour. */
@@ -76,8 +76,8 @@ export class PowerPlot {
         y: { range: (_, low, high) => powerRange(low, high) },
       },
       axes: [
-        { ...axis, space: 62, size: 24, gap: 4, values: (_, ticks) => ticks.map((t) => (this.span > 48 * 3600 ? day(t * 1000) : hourMinute(t * 1000))) },
-        { ...axis, space: 30, size: 46, gap: 6, values: (_, ticks) => kilowattLabels(ticks) },
+        { ...axis, space: 62, size: 24, gap: 4, values: (_, ticks) => ticks.map((t) => this.timeLabel(t * 1000, ticks)) },
+        { ...axis, space: 30, size: 56, gap: 6, values: (_, ticks) => kilowattLabels(ticks) },
       ],
       series: [
         {},
@@ -101,6 +101,13 @@ export class PowerPlot {
         ],
       },
     };
+  }
+
+  /** As fine as the ticks stand: neighbours must not read the same. */
+  private timeLabel(millis: number, ticks: readonly number[]): string {
+    if (this.span > 48 * 3600) return day(millis);
+    const step = (ticks[1] ?? 60) - (ticks[0] ?? 0);
+    return step < 60 ? clock(millis) : hourMinute(millis);
   }
 
   /** A vertical gradient that changes at zero from one colour to the other, without a passage between them. */
@@ -137,7 +144,7 @@ export function powerRange(low: number | null, high: number | null): [number, nu
   const bottom = Math.min(0, low ?? 0);
   const top = Math.max(0, high ?? 0);
   const air = Math.max(LEAST_RANGE, top - bottom) * 0.08;
-  return [bottom < 0 ? bottom - air : 0, Math.max(top + air, bottom < 0 ? 0 : LEAST_RANGE)];
+  return [bottom < 0 ? bottom - air : 0, bottom < 0 ? top + air : Math.max(top + air, LEAST_RANGE)];
 }
 
 /** Kilowatts with as many decimals as the steps between the ticks need; the unit stands at the uppermost. */

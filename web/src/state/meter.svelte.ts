@@ -6,6 +6,8 @@ import { SpeedEstimate } from './speed';
 
 /** Readings come each second; a meter that has been silent for this long, milliseconds, is not live. */
 const SILENT = 5000;
+/** Between two readings that are further apart than this, milliseconds of wall time, the chart draws no line. */
+const GAP = 10_000;
 
 export class MeterView {
   readonly id: string;
@@ -35,13 +37,15 @@ export class MeterView {
 
   /** Takes a reading; gives whether the chart's span changed, so that older points must be fetched. */
   read(live: Live): boolean {
-    if (this.live && Date.parse(live.received_at) <= Date.parse(this.live.received_at)) return false;
+    const received = Date.parse(live.received_at);
+    const silence = this.live === null ? 0 : received - Date.parse(this.live.received_at);
+    if (this.live !== null && silence <= 0) return false;
     this.live = live;
     this.heard = Date.now();
-    this.series.push(Date.parse(live.at) / 1000, live.p_w);
+    this.series.push(Date.parse(live.at) / 1000, live.p_w, silence > GAP);
     this.revision += 1;
     if (this.facts.time_base !== 'simulated') return false;
-    this.speed = this.estimate.add(Date.parse(live.at), Date.parse(live.received_at)) ?? this.speed;
+    this.speed = this.estimate.add(Date.parse(live.at), received) ?? this.speed;
     const span = spanFor(this.speed);
     if (span === this.series.span) return false;
     this.series.span = span;

@@ -1,5 +1,7 @@
 // The points of one meter's chart: what the head-end had, then every live reading, on the meter's own time base.
 
+import type { ProfileRow } from '../api/types';
+
 /** Columns as uPlot takes them: seconds since 1970, and watts, where null breaks the line. */
 export interface Columns {
   t: number[];
@@ -41,13 +43,14 @@ export class SeriesWindow {
     this.trim();
   }
 
-  /** Adds a live reading. One that is not newer than the last is dropped; a clock that was set back starts anew. */
-  push(t: number, watts: number): void {
+  /** Adds a live reading, with no line to it across a gap. One that is not newer than the last is dropped; a clock
+      that was set far back starts anew. */
+  push(t: number, watts: number, afterGap: boolean): void {
     const last = this.newest;
     if (last !== undefined) {
       if (t < last - this.span) this.clear();
       else if (t <= last) return;
-      else if (t - last > gapLimit(this.t.slice(-20))) this.append((t + last) / 2, null);
+      else if (afterGap) this.append((t + last) / 2, null);
     }
     this.append(t, watts);
     this.trim();
@@ -79,14 +82,20 @@ export class SeriesWindow {
       this.p.splice(0, first);
     }
   }
-
 }
 
-/** No line is drawn across a time in which nothing was measured: five usual steps, and no less than ten seconds. */
-function gapLimit(t: readonly number[]): number {
-  const steps = t
-    .slice(1)
-    .map((later, k) => later - (t[k] ?? later))
-    .sort((a, b) => a - b);
-  return Math.max(10, 5 * (steps[Math.floor(steps.length / 2)] ?? Infinity));
+/** Mean power between the rows of a load profile, in the middle of each interval: from registers, so without gaps. */
+export function powerFromProfile(rows: readonly ProfileRow[]): { t: number[]; p: number[] } {
+  const t: number[] = [];
+  const p: number[] = [];
+  for (let k = 1; k < rows.length; k++) {
+    const [before, after] = [rows[k - 1], rows[k]];
+    if (!before || !after) continue;
+    const [from, to] = [Date.parse(before.at) / 1000, Date.parse(after.at) / 1000];
+    if (!(to > from)) continue;
+    const wattHours = after.import_wh - before.import_wh - (after.export_wh - before.export_wh);
+    t.push((from + to) / 2);
+    p.push((wattHours * 3600) / (to - from));
+  }
+  return { t, p };
 }

@@ -4,10 +4,13 @@
 import * as api from '../api/client';
 import type { MeterEvent, StreamMessages } from '../api/types';
 import { MeterView } from './meter.svelte';
+import { powerFromProfile } from './series';
 
 /** The page and the head-end: not yet, now, not any more, or without the link that opens it. */
 export type Connection = 'connecting' | 'live' | 'lost' | 'locked';
 
+/** How far back readings can be asked for; what is older comes from the load profile. */
+const SERIES_MINUTES = 120;
 /** Events fetched at once, and kept at most. */
 const EVENTS_PAGE = 200;
 const EVENTS_KEPT = 5000;
@@ -131,8 +134,15 @@ export class Site {
   /** Fetches a chart's stored points. Without them the chart just starts later: that is no reason to disconnect. */
   private async recall(meter: MeterView): Promise<void> {
     try {
-      const { t, p_w } = await api.series(meter.id, Math.round(meter.series.span / 60));
-      meter.recall(t, p_w);
+      const { t, p_w } = await api.series(meter.id, Math.min(meter.series.span / 60, SERIES_MINUTES));
+      const [first, last] = [t[0], t[t.length - 1]];
+      if (first === undefined || last === undefined || meter.series.span <= SERIES_MINUTES * 60) {
+        meter.recall(t, p_w);
+        return;
+      }
+      const older = powerFromProfile(await api.profile(meter.id, new Date((last - meter.series.span) * 1000)));
+      const kept = older.t.filter((moment) => moment < first).length;
+      meter.recall([...older.t.slice(0, kept), ...t], [...older.p.slice(0, kept), ...p_w]);
     } catch (error) {
       console.warn(`No stored readings for ${meter.id}:`, error);
     }
