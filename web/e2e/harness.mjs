@@ -49,11 +49,11 @@ export function pressAndWait(page, meter, kind) {
   return page.evaluate(
     ({ meter, kind }) =>
       new Promise((resolve, reject) => {
-        const rows = () => new Set([...document.querySelectorAll('[data-testid="event-row"]')].map((row) => row.textContent));
+        const rows = () => new Set([...document.querySelectorAll('[data-testid="event-row"]')].map((row) => row.dataset.event));
         const before = rows();
         const began = performance.now();
         const watch = new MutationObserver(() => {
-          if ([...rows()].some((row) => !before.has(row) && row.includes(meter))) done(performance.now() - began);
+          if ([...rows()].some((row) => !before.has(row) && row.startsWith(meter))) done(performance.now() - began);
         });
         const limit = setTimeout(() => done(null), 10_000);
         const done = (taken) => {
