@@ -155,8 +155,10 @@ async fn what_happened_while_the_head_end_was_away_is_read_later_and_once() {
         headend = utility.start().await;
     }
     let browser = Browser::signed_in(&headend).await;
+    // A meter that is dropped may have sensed something more before it ended.
     let kept = events(&browser).await;
-    assert_eq!(sequences(&kept), (1..=before as u64).collect::<Vec<_>>());
+    assert!(kept.len() >= before, "{} of {before} events are left", kept.len());
+    assert_eq!(sequences(&kept), (1..=kept.len() as u64).collect::<Vec<_>>());
     headend.shutdown().await;
 }
 
