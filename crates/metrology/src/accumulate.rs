@@ -198,13 +198,13 @@ pub(crate) fn energies(powers: [i128; VOLTAGES], twice_weight: u64) -> Raw {
 const FUNDAMENTAL_LEAST: u128 = (1 << 32) / 16;
 
 /// Counts with 32 fractional bits to millionths of a unit, to the nearest; `scale` in 10⁻¹⁵ units a count.
-fn micro(counts: u64, scale: u64) -> u64 {
+pub(crate) fn micro(counts: u64, scale: u64) -> u64 {
     let exact = u128::from(counts) * u128::from(scale) / 1_000_000_000;
     ((exact + (1 << 31)) >> 32) as u64
 }
 
 /// Counts squared with 32 fractional bits to millionths of a watt, to the nearest.
-fn power(counts: i128, femtovolts: u64, femtoamperes: u64) -> i64 {
+pub(crate) fn power(counts: i128, femtovolts: u64, femtoamperes: u64) -> i64 {
     // In three steps, so that nothing passes 126 bits: 62 + 47 bits, over 10¹²; then 69 + 47 bits, over 10¹².
     let volts = (counts >> 16) * i128::from(femtovolts) / 1_000_000_000_000;
     let watts = volts * i128::from(femtoamperes) / 1_000_000_000_000;

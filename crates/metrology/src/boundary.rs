@@ -2,8 +2,8 @@
 
 use crate::{
     CURRENTS, Frame, VOLTAGES,
-    kernel::{IC, II, NEUTRAL, QUANTITIES, VC, VI, VV, phase},
-    slot::{INVERSE, inverse},
+    kernel::{IC, NEUTRAL, QUANTITIES, VC, VI, phase},
+    slot::{INVERSE, inverse, square_of},
     trig::Complex,
 };
 
@@ -44,11 +44,7 @@ impl Boundary {
     /// For less than a cycle: no phasors.
     pub(crate) fn without_fundamental(sums: &[i128; QUANTITIES], twice_weight: u64, clipped: bool) -> Self {
         Self {
-            squares: core::array::from_fn(|channel| match channel {
-                0..VOLTAGES => sums[phase(channel) + VV],
-                VOLTAGES..6 => sums[phase(channel - VOLTAGES) + II],
-                _ => sums[NEUTRAL],
-            }),
+            squares: core::array::from_fn(|channel| sums[square_of(channel)]),
             products: core::array::from_fn(|number| sums[phase(number) + VI]),
             twice_weight,
             phasors: [Complex::default(); CHANNELS],

@@ -1,6 +1,9 @@
 //! What a core can do beyond measuring: each is off unless it is asked for, and then costs nothing.
 
-use crate::{Calibration, CalibrationError, Config, ConfigError, PulseSettings, Thresholds, pulses::OUTPUTS};
+use crate::{
+    Calibration, CalibrationError, Config, ConfigError, EventSettings, PulseSettings, Thresholds,
+    pulses::OUTPUTS,
+};
 
 /// What [`Metrology::with_extras`](crate::Metrology::with_extras) adds to a core. By default nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,6 +15,8 @@ pub struct Extras {
     pub thresholds: Option<Thresholds>,
     /// Pulse outputs.
     pub pulses: [Option<PulseSettings>; OUTPUTS],
+    /// Thresholds of power-quality events; `None` watches none.
+    pub events: Option<EventSettings>,
 }
 
 impl Extras {
@@ -21,6 +26,7 @@ impl Extras {
     /// The first field that is out of its range.
     pub fn check(&self, config: &Config) -> Result<(), ConfigError> {
         self.thresholds.map_or(Ok(()), |thresholds| thresholds.check())?;
+        self.events.map_or(Ok(()), |events| events.check())?;
         self.pulses.iter().flatten().try_for_each(|pulses| pulses.check(config))
     }
 }

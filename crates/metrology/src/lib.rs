@@ -31,6 +31,11 @@
 //! With [`Thresholds`] a phase registers energy once a cycle's power reaches them (`thresholds`). Pulses are differences of registers, given out
 //! evenly over the window after (`pulses`).
 //!
+//! # Events
+//!
+//! With [`EventSettings`] a slot also sums up its first half cycle (`slot`), and RMS values of each half cycle, boundaries and samples are compared
+//! with thresholds (`events`). [`Metrology::take_event`] gives starts and ends from a bounded queue.
+//!
 //! # Cost
 //!
 //! 24 multiplications and 48 additions of 64 bits a frame; about 200 operations of 128 bits a slot and 5 kB of stack and state. No division and no
@@ -48,6 +53,7 @@ mod calibration;
 mod config;
 mod delay;
 mod energy;
+mod events;
 mod extras;
 mod find;
 mod frame;
@@ -56,6 +62,7 @@ mod meter;
 mod period;
 mod pulses;
 mod registers;
+mod sequence;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -69,6 +76,7 @@ pub use calibration::{
     UnitId,
 };
 pub use config::{Config, ConfigError, Scale};
+pub use events::{Event, EventKind, EventSettings};
 pub use extras::Extras;
 pub use find::find_period;
 pub use frame::{CURRENTS, Frame, VOLTAGES};

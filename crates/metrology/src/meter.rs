@@ -1,13 +1,14 @@
 //! The core itself: frames in, windows and energy out.
 
 use crate::{
-    Calibration, CalibrationState, Config, ConfigError, Extras, Frame, Pulse, Registers, Started,
+    Calibration, CalibrationState, Config, ConfigError, Event, Extras, Frame, Pulse, Registers, Started,
     Unregistered, VOLTAGES, Window,
     accumulate::{Accumulator, Place, energies},
     boundary::Boundary,
     calibration::Correction,
     delay::HISTORY,
     energy::{Account, Raw},
+    events::Detector,
     kernel::{BLOCK, QUANTITIES, VI, phase},
     pulses::Pulses,
     slot::{EDGE, Halves, Slot},
@@ -27,6 +28,7 @@ pub struct Metrology {
     config: Config,
     account: Account,
     pulses: Pulses,
+    events: Option<Detector>,
     tracker: Tracker,
     slot: Slot,
     /// Where the present slot begins: samples with 20 fractional bits.
@@ -84,11 +86,12 @@ impl Metrology {
                 Err(error) => (CalibrationState::Refused(error), None),
             },
         };
-        let mut tracker = Tracker::new(&config);
-        Ok(Self {
+        let tracker = Tracker::new(&config);
+        let mut metrology = Self {
             account: Account::new(&config, extras.thresholds, registers),
             pulses: Pulses::new(extras.pulses, &registers),
-            slot: Slot::new(tracker.next_length(), 0),
+            events: None,
+            slot: Slot::new(config.start_period().to_bits() >> 12, 0),
             tracker,
             slot_start: 0,
             previous: None,
@@ -103,7 +106,11 @@ impl Metrology {
             correction,
             clipped_reach: 0,
             config,
-        })
+        };
+        let rate = config.sample_rate_microhertz;
+        metrology.events = extras.events.map(|settings| Detector::new(settings, config.scale, rate));
+        metrology.slot = metrology.new_slot(0);
+        Ok(metrology)
     }
 
     /// Measures a block of frames of any length, and hands each window that it completes to `on_window`. Counts beyond full scale are clamped to
@@ -205,6 +212,16 @@ impl Metrology {
         self.pulses.take(on_pulse);
     }
 
+    /// The oldest start or end of an event that has not been taken yet. There is room for 40; with more, new ones are lost and counted.
+    pub fn take_event(&mut self) -> Option<Event> {
+        self.events.as_mut()?.queue.take()
+    }
+
+    /// Starts and ends of events for which there was no room.
+    pub fn lost_events(&self) -> u64 {
+        self.events.as_ref().map_or(0, |events| events.queue.lost())
+    }
+
     /// Frames pushed so far.
     pub fn samples(&self) -> u64 {
         let held = self.correction.as_ref().map_or(0, |correction| correction.conditioner.held());
@@ -259,22 +276,30 @@ impl Metrology {
     }
 
     fn run(&mut self, mut frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
-        while let Some(first) = frames.first() {
-            let taken = self.slot.take(frames, clipped);
+        while !frames.is_empty() {
+            let taken = self.take(frames, clipped);
             if taken > 0 {
-                self.samples += taken as u64;
                 frames = &frames[taken..];
                 if self.slot.is_complete() {
                     self.next_slot(None, false, on_window);
                 }
             } else {
                 // The cell that the edge cuts belongs to both slots.
-                self.next_slot(Some(first), clipped, on_window);
-                self.slot.take(core::slice::from_ref(first), clipped);
-                self.samples += 1;
+                self.next_slot(frames.first(), clipped, on_window);
+                self.take(&frames[..1], clipped);
                 frames = &frames[1..];
             }
         }
+    }
+
+    /// Gives the slot what it takes.
+    fn take(&mut self, frames: &[Frame], clipped: bool) -> usize {
+        let taken = self.slot.take(frames, clipped);
+        if let Some(events) = &mut self.events {
+            events.pass_samples(&frames[..taken], self.samples);
+        }
+        self.samples += taken as u64;
+        taken
     }
 
     fn next_slot(&mut self, last: Option<&Frame>, clipped: bool, on_window: &mut dyn FnMut(&Window)) {
@@ -293,9 +318,16 @@ impl Metrology {
         if let Some(correction) = &mut self.correction {
             correction.pass_edge(self.last.as_ref().map(|last| &last.boundary), halves.length);
         }
-        let before = self.slot.exit();
+        if let (Some(events), Some(first)) = (&mut self.events, halves.first_half) {
+            let squares = halves.squares();
+            let length = halves.length / 2;
+            events.pass_half_cycle(first, self.slot_start, length);
+            let second = core::array::from_fn(|channel| squares[channel] - first[channel]);
+            let middle = self.slot_start + u128::from(length);
+            events.pass_half_cycle(second, middle, halves.length - length);
+        }
         self.slot_start += u128::from(halves.length);
-        self.slot = Slot::new(self.tracker.next_length(), before);
+        self.slot = self.new_slot(self.slot.exit());
         self.previous = Some(halves);
     }
 
@@ -303,6 +335,9 @@ impl Metrology {
     fn pass_boundary(&mut self, earlier: &Halves, later: &Halves, on_window: &mut dyn FnMut(&Window)) {
         let sums = core::array::from_fn(|n| earlier.up[n] + later.down[n]);
         let boundary = Boundary::new(&sums, earlier.length + later.length, earlier.clipped || later.clipped);
+        if let Some(events) = &mut self.events {
+            events.pass_boundary(&boundary, self.slot_start - u128::from(earlier.length));
+        }
         let last = self.last.take();
         let advance =
             last.as_ref().and_then(|last| Advance::between(&last.boundary, &boundary, earlier.length));
@@ -396,9 +431,18 @@ impl Metrology {
         core::mem::take(&mut self.window).window(place, scale, *sample_rate_microhertz)
     }
 
+    /// The next slot, of whose first cell `before` belongs to the slot before.
+    fn new_slot(&mut self, before: u64) -> Slot {
+        let slot = Slot::new(self.tracker.next_length(), before);
+        if self.events.is_some() { slot.watching_halves() } else { slot }
+    }
+
     /// The state before a first sample.
     fn begin(&mut self) {
-        self.slot = Slot::new(self.tracker.next_length(), 0);
+        self.slot = self.new_slot(0);
+        if let Some(events) = &mut self.events {
+            events.begin();
+        }
         self.slot_start = u128::from(self.samples) << EDGE;
         self.window_start = self.slot_start;
         self.previous = None;

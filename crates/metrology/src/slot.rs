@@ -9,8 +9,9 @@
 //! and `down` is all the rest: their sum is exact whatever the division rounds.
 
 use crate::{
-    Frame,
-    kernel::{self, BLOCK, QUANTITIES, Sums},
+    Frame, VOLTAGES,
+    boundary::CHANNELS,
+    kernel::{self, BLOCK, II, NEUTRAL, QUANTITIES, Sums, VV, phase},
     trig,
 };
 
@@ -37,6 +38,17 @@ pub(crate) struct Slot {
     /// Below 2⁴⁶ · 2²³: the sum of prefix sums needs more than 64 bits.
     ramp: [i128; QUANTITIES],
     clipped: bool,
+    /// What the first half cycle sums up to, where somebody asked for it.
+    middle: Option<Middle>,
+}
+
+/// Where the middle of a slot lies: in a whole cell, of which a part belongs to the first half.
+#[derive(Clone, Debug)]
+struct Middle {
+    cell: u32,
+    part: u64,
+    /// Squares of the first half: counts squared times samples with [`EDGE`] fractional bits. Known once the cell has passed.
+    squares: Option<[i128; CHANNELS]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +68,18 @@ pub(crate) struct Halves {
     /// The slot's length.
     pub(crate) length: u64,
     pub(crate) clipped: bool,
+    /// Sums of squares over the first half of the slot, if the slot was to watch it.
+    pub(crate) first_half: Option<[i128; CHANNELS]>,
+}
+
+impl Halves {
+    /// Sums of squares over the whole slot.
+    pub(crate) fn squares(&self) -> [i128; CHANNELS] {
+        core::array::from_fn(|channel| {
+            let at = square_of(channel);
+            self.down[at] + self.up[at]
+        })
+    }
 }
 
 impl Slot {
@@ -79,7 +103,16 @@ impl Slot {
             total: [0; QUANTITIES],
             ramp: [0; QUANTITIES],
             clipped: false,
+            middle: None,
         }
+    }
+
+    /// The same, which also sums up the squares of its first half.
+    pub(crate) fn watching_halves(mut self) -> Self {
+        let behind_first = self.length / 2 - self.entry;
+        let (cell, part) = ((behind_first / SAMPLE) as u32, behind_first % SAMPLE);
+        self.middle = Some(Middle { cell, part, squares: None });
+        self
     }
 
     /// Its length when it is whole.
@@ -122,7 +155,7 @@ impl Slot {
                 1
             }
             Seen::Whole(cells) => {
-                let missing = (self.whole_cells - cells) as usize;
+                let missing = self.up_to_middle(cells, frames) as usize;
                 let taken = missing.min(frames.len());
                 for block in frames[..taken].chunks(BLOCK) {
                     self.add(block);
@@ -133,6 +166,28 @@ impl Slot {
         };
         self.clipped |= clipped && taken > 0;
         taken
+    }
+
+    /// Whole cells that may be taken at once: up to the middle, if it is to be seen, else to the end.
+    fn up_to_middle(&mut self, cells: u32, frames: &[Frame]) -> u32 {
+        if let Some(Middle { cell, part, squares: squares @ None }) = &mut self.middle {
+            if cells < *cell {
+                return *cell - cells;
+            }
+            if let Some(frame) = frames.first() {
+                let counts = |channel: usize| match channel {
+                    0..VOLTAGES => i128::from(frame.voltage[channel]),
+                    _ => i128::from(frame.current[channel - VOLTAGES]),
+                };
+                *squares = Some(core::array::from_fn(|channel| {
+                    let (at, count) = (square_of(channel), counts(channel));
+                    (i128::from(self.total[at]) << EDGE)
+                        + i128::from(self.first[at]) * i128::from(self.entry)
+                        + count * count * i128::from(*part)
+                }));
+            }
+        }
+        self.whole_cells - cells
     }
 
     /// Whether the slot has all its cells and its end cuts none.
@@ -172,7 +227,9 @@ impl Slot {
             up[n] = ((moment >> 48) * inverse) >> (INVERSE - 48);
             down[n] = (total << EDGE) + first * entry + last * exit - up[n];
         }
-        Halves { down, up, length: self.length, clipped: self.clipped || (clipped && self.exit > 0) }
+        let clipped = self.clipped || (clipped && self.exit > 0);
+        let first_half = self.middle.as_ref().and_then(|middle| middle.squares);
+        Halves { down, up, length: self.length, clipped, first_half }
     }
 
     /// What the cells seen so far sum up to, for a slot that does not become whole.
@@ -184,6 +241,15 @@ impl Slot {
 
     pub(crate) fn clipped(&self) -> bool {
         self.clipped
+    }
+}
+
+/// Where a channel's square is among the quantities.
+pub(crate) const fn square_of(channel: usize) -> usize {
+    match channel {
+        0..VOLTAGES => phase(channel) + VV,
+        VOLTAGES..6 => phase(channel - VOLTAGES) + II,
+        _ => NEUTRAL,
     }
 }
 

@@ -67,6 +67,10 @@ impl Correction {
         let half = halves.length / 2;
         self.correct_sums(&mut halves.down, half);
         self.correct_sums(&mut halves.up, halves.length - half);
+        // Events see the first half with its gain alone: noise and cross-talk are far below their thresholds.
+        for (square, gain) in halves.first_half.iter_mut().flatten().zip(self.gains) {
+            scale(square, product_of(gain, gain));
+        }
     }
 
     /// Corrects sums over `weight` samples (20 fractional bits). A sum is below 2⁷⁸ and a factor below 2³⁵.
