@@ -52,14 +52,15 @@ impl Boundary {
         }
     }
 
-    /// Twice the fundamental's reactive power of a phase, in counts squared with 32 fractional bits.
-    pub(crate) fn twice_reactive(&self, number: usize) -> i128 {
-        self.phasors[number].times_conjugate(self.phasors[VOLTAGES + number]).im >> 32
+    /// Twice the fundamental's active (real) and reactive (imaginary) power of a phase, in counts squared with 32 fractional bits.
+    pub(crate) fn twice_power(&self, number: usize) -> Complex<i128> {
+        let Complex { re, im } = self.phasors[number].times_conjugate(self.phasors[VOLTAGES + number]);
+        Complex { re: re >> 32, im: im >> 32 }
     }
 
     /// The fundamental's reactive power of all phases, in counts squared with 32 fractional bits.
     pub(crate) fn reactive(&self) -> [i128; VOLTAGES] {
-        core::array::from_fn(|number| self.twice_reactive(number) / 2)
+        core::array::from_fn(|number| self.twice_power(number).im / 2)
     }
 
     /// Twice the mean square of a channel's fundamental, in counts squared with 32 fractional bits.

@@ -36,6 +36,11 @@
 //! With [`EventSettings`] a slot also sums up its first half cycle (`slot`), and RMS values of each half cycle, boundaries and samples are compared
 //! with thresholds (`events`). [`Metrology::take_event`] gives starts and ends from a bounded queue.
 //!
+//! # Beside the window
+//!
+//! [`Window::components`] has symmetrical components and harmonic power, [`MaximumDemand`] follows a register in blocks or sliding, and
+//! [`Metrology::push_at`] takes numbered frames, leaves out what came twice and ends the record where frames are missing.
+//!
 //! # Cost
 //!
 //! 24 multiplications and 48 additions of 64 bits a frame; about 200 operations of 128 bits a slot and 5 kB of stack and state. No division and no
@@ -50,8 +55,11 @@ extern crate std;
 mod accumulate;
 mod boundary;
 mod calibration;
+mod components;
 mod config;
+mod continuity;
 mod delay;
+mod demand;
 mod energy;
 mod events;
 mod extras;
@@ -75,7 +83,10 @@ pub use calibration::{
     Calibration, CalibrationError, CalibrationState, ChannelCalibration, CurvePoint, Quadratic, Transducer,
     UnitId,
 };
+pub use components::Components;
 pub use config::{Config, ConfigError, Scale};
+pub use continuity::Continuity;
+pub use demand::{Demand, DemandSettings, MaximumDemand};
 pub use events::{Event, EventKind, EventSettings};
 pub use extras::Extras;
 pub use find::find_period;

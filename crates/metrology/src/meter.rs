@@ -6,6 +6,7 @@ use crate::{
     accumulate::{Accumulator, Place, energies},
     boundary::Boundary,
     calibration::Correction,
+    continuity::Numbering,
     delay::HISTORY,
     energy::{Account, Raw},
     events::Detector,
@@ -50,6 +51,7 @@ pub struct Metrology {
     correction: Option<Correction>,
     /// Frames for which a clipped one is still within the correction's reach.
     clipped_reach: usize,
+    pub(crate) numbering: Numbering,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +107,7 @@ impl Metrology {
             calibration,
             correction,
             clipped_reach: 0,
+            numbering: Numbering::default(),
             config,
         };
         let rate = config.sample_rate_microhertz;
