@@ -74,7 +74,9 @@ impl Boundary {
     pub(crate) fn has_voltage(&self, number: usize) -> bool {
         let twice_square = self.twice_fundamental_square(number);
         let least = i128::from(Frame::FULL_SCALE >> 12);
-        twice_square >= (least * least) << 32 && 2 * twice_square >= self.mean_square(number)
+        // a ≥ ⌊b / c⌋ without the division: below 2⁸¹ · 2³³ and 2⁷⁸ · 2³³.
+        let half = || (2 * twice_square + 1) * i128::from(self.twice_weight) > self.squares[number] << 33;
+        twice_square >= (least * least) << 32 && half()
     }
 
     /// A channel's mean square, counts squared with 32 fractional bits; below zero where more noise was taken off than there was.

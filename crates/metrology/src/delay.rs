@@ -6,7 +6,7 @@
 //! at the 25th harmonic at 8 kHz and half a sample, its worst, and by nothing where the delay is whole. 24 multiplications a frame; a meter without a
 //! record runs none of this.
 
-use crate::{CURRENTS, Frame, VOLTAGES, boundary::CHANNELS, kernel::BLOCK};
+use crate::{CURRENTS, Frame, VOLTAGES, boundary::CHANNELS};
 
 /// Corrects frames one after the other; what comes out is [`LATENCY`] frames behind what went in.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,8 @@ impl Default for Taps {
 pub(crate) const LATENCY: usize = 6;
 /// How far behind the newest frame the oldest one is that a delay of just below 4 samples needs.
 pub(crate) const HISTORY: usize = 12;
+/// Frames that are corrected at once.
+pub(crate) const PIECE: usize = 128;
 const TAPS: usize = 6;
 const ONE: i64 = 1 << 30;
 
@@ -61,9 +63,9 @@ impl Conditioner {
         self.held
     }
 
-    /// Corrects at most [`BLOCK`] frames with counts within full scale, and gives those that are complete: as many as came in, once [`LATENCY`] frames
+    /// Corrects at most [`PIECE`] frames with counts within full scale, and gives those that are complete: as many as came in, once [`LATENCY`] frames
     /// have been. Before a record's first frame there were others like it. Results are below 2²⁵.
-    pub(crate) fn take<'a>(&mut self, frames: &[Frame], out: &'a mut [Frame; BLOCK]) -> &'a [Frame] {
+    pub(crate) fn take<'a>(&mut self, frames: &[Frame], out: &'a mut [Frame; PIECE]) -> &'a [Frame] {
         let Some(first) = frames.first() else {
             return &[];
         };
@@ -71,7 +73,7 @@ impl Conditioner {
             self.history = [*first; HISTORY];
         }
         let early = LATENCY - self.held;
-        let mut line = [Frame::default(); HISTORY + BLOCK];
+        let mut line = [Frame::default(); HISTORY + PIECE];
         line[..HISTORY].copy_from_slice(&self.history);
         line[HISTORY..HISTORY + frames.len()].copy_from_slice(frames);
         for (n, out) in out[..frames.len()].iter_mut().enumerate() {
@@ -83,7 +85,7 @@ impl Conditioner {
     }
 
     /// The end of a record: what is still held, as if frames like the last one followed.
-    pub(crate) fn finish<'a>(&mut self, out: &'a mut [Frame; BLOCK]) -> &'a [Frame] {
+    pub(crate) fn finish<'a>(&mut self, out: &'a mut [Frame; PIECE]) -> &'a [Frame] {
         let [held, last] = [self.held, HISTORY - 1];
         let more = [self.history[last]; LATENCY];
         // A record shorter than the latency has not filled the line yet.
@@ -145,7 +147,7 @@ mod tests {
 
     fn through(conditioner: &mut Conditioner, frames: &[Frame], block: usize) -> Vec<Frame> {
         let mut all = Vec::new();
-        let mut out = [Frame::default(); BLOCK];
+        let mut out = [Frame::default(); PIECE];
         for block in frames.chunks(block) {
             all.extend_from_slice(conditioner.take(block, &mut out));
         }
@@ -162,7 +164,7 @@ mod tests {
     fn without_offset_and_delay_every_frame_comes_out_as_it_went_in() {
         for length in [1, 3, 5, 6, 7, 12, 13, 300] {
             let frames: Vec<Frame> = (0..length).map(|n| sine(n, 0.31, 0.2)).collect();
-            for block in [1, 5, 64, BLOCK] {
+            for block in [1, 5, 64, PIECE] {
                 assert_eq!(through(&mut Conditioner::default(), &frames, block), frames);
             }
         }

@@ -173,8 +173,9 @@ fn add(register: &mut u64, quanta: i64) {
 fn quanta(raw: i128, residue: &mut i128, divisor: i128) -> i64 {
     // Below 2⁷⁸ · 2³² + divisor; a cycle at 839 kV and 839 kA is below 2⁵³ quanta.
     let sum = (raw << 32) + *residue;
-    *residue = sum % divisor;
-    (sum / divisor) as i64
+    let quanta = sum / divisor;
+    *residue = sum - quanta * divisor;
+    quanta as i64
 }
 
 /// Raw units in 3.6 µJ: 2²⁰⁺³² · rate · 3.6·10⁻⁶ / (voltage · current scale), rounded down.

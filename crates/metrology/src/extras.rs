@@ -1,7 +1,7 @@
 //! What a core can do beyond measuring: each is off unless it is asked for, and then costs nothing.
 
 use crate::{
-    Calibration, CalibrationError, Config, ConfigError, EventSettings, PulseSettings, Thresholds,
+    Calibration, CalibrationError, Config, ConfigError, EventSettings, Kernel, PulseSettings, Thresholds,
     pulses::OUTPUTS,
 };
 
@@ -17,6 +17,8 @@ pub struct Extras {
     pub pulses: [Option<PulseSettings>; OUTPUTS],
     /// Thresholds of power-quality events; `None` watches none.
     pub events: Option<EventSettings>,
+    /// How blocks are summed up: to the same bits, faster or slower.
+    pub kernel: Kernel,
 }
 
 impl Extras {
@@ -25,6 +27,10 @@ impl Extras {
     /// # Errors
     /// The first field that is out of its range.
     pub fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        let value = self.kernel.wrong_sums();
+        if value > 0 {
+            return Err(ConfigError { field: "kernel (wrong sums)", value, min: 0, max: 0 });
+        }
         self.thresholds.map_or(Ok(()), |thresholds| thresholds.check())?;
         self.events.map_or(Ok(()), |events| events.check())?;
         self.pulses.iter().flatten().try_for_each(|pulses| pulses.check(config))

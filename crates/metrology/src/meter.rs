@@ -7,10 +7,11 @@ use crate::{
     boundary::Boundary,
     calibration::Correction,
     continuity::Numbering,
-    delay::HISTORY,
+    delay::{HISTORY, PIECE},
     energy::{Account, Raw},
     events::Detector,
-    kernel::{BLOCK, QUANTITIES, VI, phase},
+    frame::any_clipped,
+    kernel::{Kernel, QUANTITIES, VI, phase},
     pulses::Pulses,
     slot::{EDGE, Halves, Slot},
     tracker::{Advance, Tracker},
@@ -27,6 +28,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Metrology {
     config: Config,
+    kernel: Kernel,
     account: Account,
     pulses: Pulses,
     events: Option<Detector>,
@@ -107,6 +109,7 @@ impl Metrology {
             calibration,
             correction,
             clipped_reach: 0,
+            kernel: extras.kernel,
             numbering: Numbering::default(),
             config,
         };
@@ -119,15 +122,15 @@ impl Metrology {
     /// Measures a block of frames of any length, and hands each window that it completes to `on_window`. Counts beyond full scale are clamped to
     /// it; frames with a count at or beyond full scale are counted and mark their window.
     pub fn push(&mut self, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) {
-        for block in frames.chunks(BLOCK) {
-            let whole = peak(block) < FULL_SCALE;
+        for block in frames.chunks(LOOKED_OVER) {
+            let whole = !any_clipped(block);
             if self.correction.is_some() {
                 self.correct(block, whole, on_window);
             } else if whole {
                 self.run(block, false, on_window);
             } else {
                 for frame in block {
-                    let clipped = frame.peak() >= FULL_SCALE;
+                    let clipped = frame.is_clipped();
                     self.clipped_samples += u64::from(clipped);
                     self.run(&[frame.clamped()], clipped, on_window);
                 }
@@ -239,15 +242,15 @@ impl Metrology {
     /// The way through offsets and delays. A piece never goes beyond the slot's end, where coefficients may change; around clipped frames and
     /// corrected counts beyond full scale a piece is one frame, so that block sizes change nothing.
     fn correct(&mut self, mut frames: &[Frame], whole: bool, on_window: &mut dyn FnMut(&Window)) {
-        let mut out = [Frame::default(); BLOCK];
+        let mut out = [Frame::default(); PIECE];
         while let Some(first) = frames.first() {
             let single = !whole || self.clipped_reach > 0;
-            let length = if single { 1 } else { self.slot.missing().min(frames.len()) };
+            let length = if single { 1 } else { self.slot.missing().min(frames.len()).min(PIECE) };
             let (piece, rest) = frames.split_at(length);
             frames = rest;
             self.clipped_reach = self.clipped_reach.saturating_sub(1);
             let clamped = [first.clamped()];
-            if single && first.peak() >= FULL_SCALE {
+            if single && first.is_clipped() {
                 self.clipped_samples += 1;
                 self.clipped_reach = HISTORY + 1;
             }
@@ -258,17 +261,17 @@ impl Metrology {
     }
 
     fn run_corrected(&mut self, frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
-        if peak(frames) < FULL_SCALE {
+        if !any_clipped(frames) {
             return self.run(frames, clipped, on_window);
         }
         for frame in frames {
-            self.run(&[frame.clamped()], clipped || frame.peak() >= FULL_SCALE, on_window);
+            self.run(&[frame.clamped()], clipped || frame.is_clipped(), on_window);
         }
     }
 
     /// At the end of a record: the frames that the delays still hold. They may complete a window.
     fn finish_correction(&mut self) -> Option<Window> {
-        let mut out = [Frame::default(); BLOCK];
+        let mut out = [Frame::default(); PIECE];
         let mut completed = None;
         let reach = core::mem::take(&mut self.clipped_reach);
         if let Some(correction) = &mut self.correction {
@@ -436,7 +439,7 @@ impl Metrology {
 
     /// The next slot, of whose first cell `before` belongs to the slot before.
     fn new_slot(&mut self, before: u64) -> Slot {
-        let slot = Slot::new(self.tracker.next_length(), before);
+        let slot = Slot::new(self.tracker.next_length(), before).with_kernel(self.kernel);
         if self.events.is_some() { slot.watching_halves() } else { slot }
     }
 
@@ -456,15 +459,12 @@ impl Metrology {
     }
 }
 
+/// How many frames are looked over for clipped ones at once: few enough to stay in a cache until they are summed up.
+const LOOKED_OVER: usize = 1024;
+
 fn products(sums: &[i128; QUANTITIES]) -> Raw {
     core::array::from_fn(|number| sums[phase(number) + VI])
 }
-
-fn peak(frames: &[Frame]) -> u32 {
-    frames.iter().fold(0, |all, frame| all.max(frame.peak()))
-}
-
-const FULL_SCALE: u32 = Frame::FULL_SCALE.unsigned_abs();
 
 #[cfg(test)]
 impl Metrology {

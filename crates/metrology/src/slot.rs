@@ -11,7 +11,7 @@
 use crate::{
     Frame, VOLTAGES,
     boundary::CHANNELS,
-    kernel::{self, BLOCK, II, NEUTRAL, QUANTITIES, Sums, VV, phase},
+    kernel::{self, BLOCK, II, Kernel, NEUTRAL, QUANTITIES, Sums, VV, phase},
     trig,
 };
 
@@ -40,6 +40,7 @@ pub(crate) struct Slot {
     clipped: bool,
     /// What the first half cycle sums up to, where somebody asked for it.
     middle: Option<Middle>,
+    kernel: Kernel,
 }
 
 /// Where the middle of a slot lies: in a whole cell, of which a part belongs to the first half.
@@ -104,7 +105,14 @@ impl Slot {
             ramp: [0; QUANTITIES],
             clipped: false,
             middle: None,
+            kernel: Kernel::SCALAR,
         }
+    }
+
+    /// The same, which leaves its sums to `kernel`.
+    pub(crate) fn with_kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = kernel;
+        self
     }
 
     /// The same, which also sums up the squares of its first half.
@@ -199,7 +207,7 @@ impl Slot {
         let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
         let (cos, sin) = (&mut cos[..block.len()], &mut sin[..block.len()]);
         self.oscillator.fill(cos, sin);
-        let Sums { total, ramp } = kernel::accumulate(block, cos, sin);
+        let Sums { total, ramp } = (self.kernel.accumulate)(block, cos, sin);
         let frames = block.len() as i128;
         for n in 0..QUANTITIES {
             self.ramp[n] += i128::from(self.total[n]) * frames + i128::from(ramp[n]);
