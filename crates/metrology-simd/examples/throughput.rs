@@ -1,5 +1,5 @@
 //! Frames per second of the whole core on one core, scalar and fastest in turn, the best of several runs each:
-//! `cargo run --release -p meterseal-metrology-simd --example throughput`.
+//! `cargo run --release -p meterseal-metrology-simd --example throughput [rate [variant]]`.
 
 use meterseal_metrology::{Config, EventSettings, Extras, Frame, Metrology, Nominal, Registers, Scale};
 use meterseal_metrology_simd::fastest;
@@ -11,7 +11,12 @@ const SCALE: Scale = Scale {
 };
 
 fn main() {
+    let mut wanted = std::env::args().skip(1);
+    let (wanted_rate, wanted_variant) = (wanted.next(), wanted.next());
     for rate in [1_000_u64, 8_000, 100_000] {
+        if wanted_rate.as_ref().is_some_and(|wanted| *wanted != rate.to_string()) {
+            continue;
+        }
         let frames: Vec<Frame> = (0..rate)
             .map(|n| {
                 let turns = n as f64 / rate as f64 * 50.0;
@@ -23,13 +28,14 @@ fn main() {
             })
             .collect();
         let events = Some(EventSettings::new(230_000));
-        let variants = [
+        let mut variants = vec![
             ("scalar", Extras::default()),
             ("fastest", Extras { kernel: fastest(), ..Extras::default() }),
             ("scalar + events", Extras { events, ..Extras::default() }),
             ("fastest + events", Extras { kernel: fastest(), events, ..Extras::default() }),
         ];
-        let mut best = [0.0_f64; 4];
+        variants.retain(|(name, _)| wanted_variant.as_ref().is_none_or(|wanted| wanted == name));
+        let mut best = vec![0.0_f64; variants.len()];
         for _ in 0..7 {
             for ((_, extras), best) in variants.iter().zip(&mut best) {
                 *best = best.max(frames_per_second(rate, *extras, &frames));

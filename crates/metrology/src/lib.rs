@@ -68,6 +68,7 @@ mod frame;
 mod kernel;
 mod lanes;
 mod meter;
+mod oscillator;
 mod period;
 mod pulses;
 mod registers;

@@ -1,13 +1,15 @@
 //! The core itself: frames in, windows and energy out.
 
+mod corrected;
+mod record;
+
 use crate::{
-    Calibration, CalibrationState, Config, ConfigError, Event, Extras, Frame, Pulse, Registers, Started,
-    Unregistered, VOLTAGES, Window,
+    CalibrationState, Config, ConfigError, Event, Extras, Frame, Pulse, Registers, Started, Unregistered,
+    VOLTAGES, Window,
     accumulate::{Accumulator, Place, energies},
     boundary::Boundary,
     calibration::Correction,
     continuity::Numbering,
-    delay::{HISTORY, PIECE},
     energy::{Account, Raw},
     events::Detector,
     frame::any_clipped,
@@ -138,65 +140,6 @@ impl Metrology {
         }
     }
 
-    /// Takes the temperature of the unit's front end. The calibration's coefficients follow it from the next supply cycle on; until the first call
-    /// they are those of the record's reference temperature.
-    ///
-    /// # Errors
-    /// A temperature outside 200 to 400 K, which no unit survives: a broken thermometer. The one before stays.
-    pub fn set_temperature(&mut self, millikelvin: u32) -> Result<(), ConfigError> {
-        let (min, max) = (Calibration::TEMPERATURE_MIN_MILLIKELVIN, Calibration::TEMPERATURE_MAX_MILLIKELVIN);
-        if !(min..=max).contains(&millikelvin) {
-            let [value, min, max] = [millikelvin, min, max].map(u64::from);
-            return Err(ConfigError { field: "temperature_millikelvin", value, min, max });
-        }
-        if let Some(correction) = &mut self.correction {
-            correction.set_temperature(millikelvin);
-            self.calibration = CalibrationState::Valid { extrapolated: correction.is_extrapolated() };
-        }
-        Ok(())
-    }
-
-    /// Whether there is a calibration record, and if not, why.
-    pub fn calibration_state(&self) -> CalibrationState {
-        self.calibration
-    }
-
-    /// Ends a record: what is still in the last slot goes into energy, so that every sample has counted. Gives the last, shorter window if at least
-    /// one boundary came after the last whole one; a record too short for a boundary (less than two cycles) gives a window over what there is:
-    /// over its one whole cycle, or, below one cycle, RMS values and active power over all samples and no fundamental.
-    ///
-    /// Frames pushed afterwards start a new first slot: the state after a gap.
-    pub fn finish(&mut self) -> Option<Window> {
-        let early = self.finish_correction();
-        let rest = self.slot.filled();
-        let mut partial = self.slot.partial();
-        if let Some(correction) = &self.correction {
-            correction.correct_sums(&mut partial, rest);
-        }
-        let window = match (self.last.take(), self.previous.take()) {
-            (Some(last), Some(previous)) => self.finish_record(&last, &previous, &partial, rest),
-            (_, Some(only)) => {
-                let whole = core::array::from_fn(|n| only.down[n] + only.up[n]);
-                let boundary = Boundary::new(&whole, 2 * only.length, only.clipped);
-                // The first half waits in the account already.
-                let left = core::array::from_fn(|n| only.up[n] + partial[n]);
-                self.window_start = self.slot_start - u128::from(only.length);
-                Some(self.finish_short(&boundary, 1, &left, 2 * (only.length + rest)))
-            }
-            _ if rest == 0 => None,
-            _ => {
-                let clipped = self.slot.clipped();
-                let boundary = Boundary::without_fundamental(&partial, 2 * rest, clipped);
-                Some(self.finish_short(&boundary, 0, &partial, 2 * rest))
-            }
-        };
-        // What no window was left to take.
-        let end = u128::from(self.samples) << EDGE;
-        self.pulses.pass_window(&self.account.registers, end, self.slot.length());
-        self.begin();
-        window.or(early)
-    }
-
     /// The energy registers.
     pub fn registers(&self) -> &Registers {
         &self.account.registers
@@ -237,48 +180,6 @@ impl Metrology {
     /// Frames pushed so far in which a count was at or beyond full scale.
     pub fn clipped_samples(&self) -> u64 {
         self.clipped_samples
-    }
-
-    /// The way through offsets and delays. A piece never goes beyond the slot's end, where coefficients may change; around clipped frames and
-    /// corrected counts beyond full scale a piece is one frame, so that block sizes change nothing.
-    fn correct(&mut self, mut frames: &[Frame], whole: bool, on_window: &mut dyn FnMut(&Window)) {
-        let mut out = [Frame::default(); PIECE];
-        while let Some(first) = frames.first() {
-            let single = !whole || self.clipped_reach > 0;
-            let length = if single { 1 } else { self.slot.missing().min(frames.len()).min(PIECE) };
-            let (piece, rest) = frames.split_at(length);
-            frames = rest;
-            self.clipped_reach = self.clipped_reach.saturating_sub(1);
-            let clamped = [first.clamped()];
-            if single && first.is_clipped() {
-                self.clipped_samples += 1;
-                self.clipped_reach = HISTORY + 1;
-            }
-            let Some(correction) = &mut self.correction else { return };
-            let ready = correction.conditioner.take(if single { &clamped } else { piece }, &mut out);
-            self.run_corrected(ready, self.clipped_reach > 0, on_window);
-        }
-    }
-
-    fn run_corrected(&mut self, frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
-        if !any_clipped(frames) {
-            return self.run(frames, clipped, on_window);
-        }
-        for frame in frames {
-            self.run(&[frame.clamped()], clipped || frame.is_clipped(), on_window);
-        }
-    }
-
-    /// At the end of a record: the frames that the delays still hold. They may complete a window.
-    fn finish_correction(&mut self) -> Option<Window> {
-        let mut out = [Frame::default(); PIECE];
-        let mut completed = None;
-        let reach = core::mem::take(&mut self.clipped_reach);
-        if let Some(correction) = &mut self.correction {
-            let held = correction.conditioner.finish(&mut out);
-            self.run_corrected(held, reach > 0, &mut |window| completed = Some(*window));
-        }
-        completed
     }
 
     fn run(&mut self, mut frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
@@ -372,51 +273,6 @@ impl Metrology {
             self.window_start = self.slot_start + u128::from(later.length / 2);
         }
         self.last = Some(Last { boundary, apparent });
-    }
-
-    /// The end of a record with at least one boundary.
-    fn finish_record(
-        &mut self,
-        last: &Last,
-        previous: &Halves,
-        partial: &[i128; QUANTITIES],
-        rest: u64,
-    ) -> Option<Window> {
-        let left: [i128; QUANTITIES] = core::array::from_fn(|n| previous.up[n] + partial[n]);
-        let weight = previous.length + 2 * rest;
-        self.account.book_last(products(&left), energies(last.boundary.reactive(), weight));
-        let end = self.slot_start - u128::from(previous.length.div_ceil(2));
-        let cycles = self.window.cycles();
-        if cycles > 0 {
-            self.book_apparent(weight);
-            return Some(self.take_window(cycles, end));
-        }
-        let weight = weight + core::mem::take(&mut self.unbooked);
-        self.account.book_apparent(energies(last.apparent, weight));
-        if self.started {
-            return None;
-        }
-        // The record ended while the first window waited for the frequency: the last boundary is the best there is.
-        self.window_start = end - u128::from(last.boundary.twice_weight / 2);
-        self.window.add(&last.boundary, None);
-        Some(self.take_window(1, end))
-    }
-
-    /// The end of a record without a boundary: `boundary` stands for it, `left` is the energy not yet handed over.
-    fn finish_short(
-        &mut self,
-        boundary: &Boundary,
-        cycles: u16,
-        left: &[i128; QUANTITIES],
-        twice_weight: u64,
-    ) -> Window {
-        let reactive = energies(boundary.reactive(), twice_weight);
-        self.account.book_only(products(left), reactive, twice_weight);
-        self.window.add(boundary, None);
-        self.unbooked = 0;
-        self.book_apparent(twice_weight - boundary.twice_weight);
-        let end = self.window_start + u128::from(boundary.twice_weight / 2);
-        self.take_window(cycles, end)
     }
 
     /// Books the window's apparent energy, over its own weight, what was not booked before it, and `more`.
