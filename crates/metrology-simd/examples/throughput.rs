@@ -1,5 +1,5 @@
 //! Frames per second of the whole core on one core, scalar and fastest in turn, the best of several runs each:
-//! `cargo run --release -p meterseal-metrology-simd --example throughput [rate [variant]]`.
+//! `cargo run --release -p meterseal-metrology-simd --example throughput [rate [variant [runs]]]`.
 
 use meterseal_metrology::{Config, EventSettings, Extras, Frame, Metrology, Nominal, Registers, Scale};
 use meterseal_metrology_simd::fastest;
@@ -13,6 +13,7 @@ const SCALE: Scale = Scale {
 fn main() {
     let mut wanted = std::env::args().skip(1);
     let (wanted_rate, wanted_variant) = (wanted.next(), wanted.next());
+    let runs = wanted.next().and_then(|runs| runs.parse().ok()).unwrap_or(7);
     for rate in [1_000_u64, 8_000, 100_000] {
         if wanted_rate.as_ref().is_some_and(|wanted| *wanted != rate.to_string()) {
             continue;
@@ -36,7 +37,7 @@ fn main() {
         ];
         variants.retain(|(name, _)| wanted_variant.as_ref().is_none_or(|wanted| wanted == name));
         let mut best = vec![0.0_f64; variants.len()];
-        for _ in 0..7 {
+        for _ in 0..runs {
             for ((_, extras), best) in variants.iter().zip(&mut best) {
                 *best = best.max(frames_per_second(rate, *extras, &frames));
             }

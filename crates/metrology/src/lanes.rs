@@ -63,8 +63,10 @@ impl Columns {
         divide(frames, &mut self.plain);
         self.cos[..length].copy_from_slice(cos);
         self.sin[..length].copy_from_slice(sin);
-        for plain in &mut self.plain {
-            plain[length..].fill(0);
+        if length < self.filled {
+            for plain in &mut self.plain {
+                plain[length..self.filled].fill(0);
+            }
         }
         for (plain, weighted) in self.plain.iter().zip(&mut self.weighted) {
             let columns = plain[..self.filled].iter().zip(&mut weighted[..self.filled]);
