@@ -1,8 +1,9 @@
 //! From boundaries to a window: sums first, one division and one root a quantity at the end.
 
 use crate::{
-    PhaseQuantities, Scale, VOLTAGES, Window,
+    Components, PhaseQuantities, Scale, VOLTAGES, Window,
     boundary::{Boundary, CHANNELS},
+    components::Relative,
     energy::Raw,
     slot::EDGE,
     tracker::Advance,
@@ -18,6 +19,8 @@ pub(crate) struct Accumulator {
     products: [i128; VOLTAGES],
     twice_fundamental: [i128; CHANNELS],
     twice_reactive: [i128; VOLTAGES],
+    /// The same of the fundamental's active power.
+    twice_active: [i128; VOLTAGES],
     /// Each channel's fundamental times the reference's conjugate: its angle is what is shown.
     cross: [Complex<i128>; CHANNELS],
     /// The voltage that angles refer to, chosen at the window's first boundary.
@@ -52,7 +55,9 @@ impl Accumulator {
         }
         for number in 0..VOLTAGES {
             self.products[number] += boundary.products[number];
-            self.twice_reactive[number] += weight * boundary.twice_reactive(number);
+            let Complex { re, im } = boundary.twice_power(number);
+            self.twice_active[number] += weight * re;
+            self.twice_reactive[number] += weight * im;
         }
         if let Some(Advance { turn, interval }) = advance {
             self.advances += 1;
@@ -99,6 +104,27 @@ impl Accumulator {
             apparent_power_microvoltamperes: total,
             power_factor_ppm: power_factor(active.into(), total.into()),
             clipped: self.clipped,
+            components: self.components(&phases, scale),
+        }
+    }
+
+    fn components(&self, phases: &[PhaseQuantities; VOLTAGES], scale: &Scale) -> Components {
+        let Some(reference) = self.reference else {
+            return Components::default();
+        };
+        let reference_root = self.fundamental_root(reference);
+        let relative = Relative { cross: &self.cross, reference, reference_root };
+        let fundamental = core::array::from_fn(|number| {
+            let volts = scale.voltage_femtovolts_per_count[number];
+            let amperes = scale.current_femtoamperes_per_count[number];
+            power(self.twice_active[number] / i128::from(2 * self.twice_weight), volts, amperes)
+        });
+        Components {
+            fundamental_active_power_microwatts: fundamental,
+            harmonic_active_power_microwatts: core::array::from_fn(|number| {
+                phases[number].active_power_microwatts - fundamental[number]
+            }),
+            ..Components::sequences_of(&relative, scale)
         }
     }
 
@@ -125,9 +151,9 @@ impl Accumulator {
         }
     }
 
-    /// A channel's mean square, counts squared with 32 fractional bits: below 2⁷⁸.
+    /// A channel's mean square, counts squared with 32 fractional bits: below 2⁸⁰. Nothing where the noise that was taken off is all there was.
     fn mean_square(&self, channel: usize) -> u128 {
-        ((self.squares[channel] << 33) / i128::from(self.twice_weight)).unsigned_abs()
+        ((self.squares[channel] << 33) / i128::from(self.twice_weight)).max(0).unsigned_abs()
     }
 
     /// The same of its fundamental.
@@ -198,13 +224,13 @@ pub(crate) fn energies(powers: [i128; VOLTAGES], twice_weight: u64) -> Raw {
 const FUNDAMENTAL_LEAST: u128 = (1 << 32) / 16;
 
 /// Counts with 32 fractional bits to millionths of a unit, to the nearest; `scale` in 10⁻¹⁵ units a count.
-fn micro(counts: u64, scale: u64) -> u64 {
+pub(crate) fn micro(counts: u64, scale: u64) -> u64 {
     let exact = u128::from(counts) * u128::from(scale) / 1_000_000_000;
     ((exact + (1 << 31)) >> 32) as u64
 }
 
 /// Counts squared with 32 fractional bits to millionths of a watt, to the nearest.
-fn power(counts: i128, femtovolts: u64, femtoamperes: u64) -> i64 {
+pub(crate) fn power(counts: i128, femtovolts: u64, femtoamperes: u64) -> i64 {
     // In three steps, so that nothing passes 126 bits: 62 + 47 bits, over 10¹²; then 69 + 47 bits, over 10¹².
     let volts = (counts >> 16) * i128::from(femtovolts) / 1_000_000_000_000;
     let watts = volts * i128::from(femtoamperes) / 1_000_000_000_000;

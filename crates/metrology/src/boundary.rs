@@ -2,8 +2,8 @@
 
 use crate::{
     CURRENTS, Frame, VOLTAGES,
-    kernel::{IC, II, NEUTRAL, QUANTITIES, VC, VI, VV, phase},
-    slot::{INVERSE, inverse},
+    kernel::{IC, NEUTRAL, QUANTITIES, VC, VI, phase},
+    slot::{INVERSE, inverse, square_of},
     trig::Complex,
 };
 
@@ -44,11 +44,7 @@ impl Boundary {
     /// For less than a cycle: no phasors.
     pub(crate) fn without_fundamental(sums: &[i128; QUANTITIES], twice_weight: u64, clipped: bool) -> Self {
         Self {
-            squares: core::array::from_fn(|channel| match channel {
-                0..VOLTAGES => sums[phase(channel) + VV],
-                VOLTAGES..6 => sums[phase(channel - VOLTAGES) + II],
-                _ => sums[NEUTRAL],
-            }),
+            squares: core::array::from_fn(|channel| sums[square_of(channel)]),
             products: core::array::from_fn(|number| sums[phase(number) + VI]),
             twice_weight,
             phasors: [Complex::default(); CHANNELS],
@@ -56,14 +52,15 @@ impl Boundary {
         }
     }
 
-    /// Twice the fundamental's reactive power of a phase, in counts squared with 32 fractional bits.
-    pub(crate) fn twice_reactive(&self, number: usize) -> i128 {
-        self.phasors[number].times_conjugate(self.phasors[VOLTAGES + number]).im >> 32
+    /// Twice the fundamental's active (real) and reactive (imaginary) power of a phase, in counts squared with 32 fractional bits.
+    pub(crate) fn twice_power(&self, number: usize) -> Complex<i128> {
+        let Complex { re, im } = self.phasors[number].times_conjugate(self.phasors[VOLTAGES + number]);
+        Complex { re: re >> 32, im: im >> 32 }
     }
 
     /// The fundamental's reactive power of all phases, in counts squared with 32 fractional bits.
     pub(crate) fn reactive(&self) -> [i128; VOLTAGES] {
-        core::array::from_fn(|number| self.twice_reactive(number) / 2)
+        core::array::from_fn(|number| self.twice_power(number).im / 2)
     }
 
     /// Twice the mean square of a channel's fundamental, in counts squared with 32 fractional bits.
@@ -77,8 +74,14 @@ impl Boundary {
     pub(crate) fn has_voltage(&self, number: usize) -> bool {
         let twice_square = self.twice_fundamental_square(number);
         let least = i128::from(Frame::FULL_SCALE >> 12);
+        // a ≥ ⌊b / c⌋ without the division: below 2⁸¹ · 2³³ and 2⁷⁸ · 2³³.
+        let half = || (2 * twice_square + 1) * i128::from(self.twice_weight) > self.squares[number] << 33;
+        twice_square >= (least * least) << 32 && half()
+    }
+
+    /// A channel's mean square, counts squared with 32 fractional bits; below zero where more noise was taken off than there was.
+    pub(crate) fn mean_square(&self, channel: usize) -> i128 {
         // Σ/2²⁰ over (twice weight)/2²¹, with 32 fractional bits.
-        let mean_square = (self.squares[number] << 33) / i128::from(self.twice_weight);
-        twice_square >= (least * least) << 32 && 2 * twice_square >= mean_square
+        (self.squares[channel] << 33) / i128::from(self.twice_weight)
     }
 }

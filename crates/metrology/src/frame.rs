@@ -1,5 +1,7 @@
 //! What the front end delivers: one signed 24-bit count per channel and sampling instant.
 
+use crate::boundary::CHANNELS;
+
 /// Voltage channels L1, L2, L3.
 pub const VOLTAGES: usize = 3;
 /// Current channels L1, L2, L3 and neutral.
@@ -19,15 +21,64 @@ impl Frame {
     /// The largest magnitude of a count: 2²³ − 1.
     pub const FULL_SCALE: i32 = (1 << 23) - 1;
 
-    /// The largest magnitude of all counts.
-    pub(crate) fn peak(&self) -> u32 {
-        let largest = |counts: &[i32]| counts.iter().fold(0, |all: u32, count| all.max(count.unsigned_abs()));
-        largest(&self.voltage).max(largest(&self.current))
+    /// Whether a count is at or beyond full scale.
+    pub(crate) fn is_clipped(&self) -> bool {
+        let beyond = |counts: &[i32]| counts.iter().fold(0, |all, count| all | beyond(*count));
+        beyond(&self.voltage) | beyond(&self.current) < 0
     }
 
     /// The frame with its counts within full scale.
     pub(crate) fn clamped(&self) -> Self {
         let clamp = |count: i32| count.clamp(-Self::FULL_SCALE, Self::FULL_SCALE);
         Self { voltage: self.voltage.map(clamp), current: self.current.map(clamp) }
+    }
+}
+
+/// Whether a count of any frame is at or beyond full scale.
+pub(crate) fn any_clipped(frames: &[Frame]) -> bool {
+    let all = frames.iter().fold([0; CHANNELS], |mut all, frame| {
+        for (all, count) in all.iter_mut().zip(frame.voltage.iter().chain(&frame.current)) {
+            *all |= beyond(*count);
+        }
+        all
+    });
+    all.into_iter().any(|signs| signs < 0)
+}
+
+/// Negative for a count at or beyond full scale: sums and signs are what every processor has in its widest registers, magnitudes are not.
+fn beyond(count: i32) -> i32 {
+    let largest = Frame::FULL_SCALE - 1;
+    count.wrapping_add(largest) | largest.wrapping_sub(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_clipped_from_full_scale_on() {
+        let full = Frame::FULL_SCALE;
+        for (count, clipped) in [
+            (0, false),
+            (full - 1, false),
+            (1 - full, false),
+            (full, true),
+            (-full, true),
+            (full + 1, true),
+            (1 << 30, true),
+            (i32::MAX, true),
+            (i32::MIN, true),
+            (i32::MIN + full, true),
+        ] {
+            for channel in 0..CHANNELS {
+                let mut frames = [Frame::default(); 3];
+                match channel {
+                    0..VOLTAGES => frames[1].voltage[channel] = count,
+                    _ => frames[1].current[channel - VOLTAGES] = count,
+                }
+                assert_eq!(frames[1].is_clipped(), clipped, "{count}");
+                assert_eq!(any_clipped(&frames), clipped, "{count}");
+            }
+        }
     }
 }

@@ -4,10 +4,69 @@
 
 use crate::{Frame, VOLTAGES};
 
-/// What is accumulated: seven quantities for each phase ([`phase`]), three for the neutral ([`NEUTRAL`]).
-pub(crate) const QUANTITIES: usize = 24;
-/// The longest block: 2⁴⁶ (two counts of 23 bits and a sign, or a count and an oscillator of 23 bits) times 128·129/2 is below 2⁶⁰.
-pub(crate) const BLOCK: usize = 128;
+/// How blocks are summed up: the scalar loops of this crate, or wider ones that give the same bits.
+///
+/// A core trusts its kernel with every energy it books, so [`Metrology::with_extras`](crate::Metrology::with_extras) compares it with the scalar one on
+/// a block of extreme and arbitrary counts before it uses it.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    pub(crate) accumulate: fn(&[Frame], &[i32], &[i32]) -> Sums,
+}
+
+impl Kernel {
+    /// Plain loops, which run everywhere.
+    pub const SCALAR: Self = Self { accumulate };
+
+    /// A kernel that gives the sums over a block of at most [`BLOCK`] frames with their cosines and sines (23 fractional bits), as
+    /// [`accumulate_in_lanes`](crate::accumulate_in_lanes) does.
+    pub const fn new(accumulate: fn(&[Frame], &[i32], &[i32]) -> Sums) -> Self {
+        Self { accumulate }
+    }
+
+    /// How many of the sums over some blocks differ from the scalar ones.
+    pub(crate) fn wrong_sums(&self) -> u64 {
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        let mut count = || {
+            // xorshift64: any counts, and every eighth at an end of full scale.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            match state % 8 {
+                0 => Frame::FULL_SCALE,
+                1 => -Frame::FULL_SCALE,
+                _ => (state >> 40) as i32 - (1 << 23),
+            }
+            .max(-Frame::FULL_SCALE)
+        };
+        let mut wrong = 0;
+        for length in [1, 2, 3, 7, 61, BLOCK] {
+            let mut frames = [Frame::default(); BLOCK];
+            let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
+            for n in 0..length {
+                frames[n].voltage.fill_with(&mut count);
+                frames[n].current.fill_with(&mut count);
+                (cos[n], sin[n]) = (count(), count());
+            }
+            let (frames, cos, sin) = (&frames[..length], &cos[..length], &sin[..length]);
+            let (found, truth) = ((self.accumulate)(frames, cos, sin), accumulate(frames, cos, sin));
+            let differ = |a: &[i64], b: &[i64]| a.iter().zip(b).filter(|(a, b)| a != b).count() as u64;
+            wrong += differ(&found.total, &truth.total) + differ(&found.ramp, &truth.ramp);
+        }
+        wrong
+    }
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self::SCALAR
+    }
+}
+
+/// What is accumulated: for each phase v², i², v·i, v·cos, v·sin, i·cos, i·sin, and for the neutral i², i·cos, i·sin.
+pub const QUANTITIES: usize = 24;
+/// The longest block, a cycle at 8 kHz and more: 2⁴⁶ (two counts of 23 bits and a sign, or a count and an oscillator of 23 bits) times 256·257/2 is
+/// below 2⁶².
+pub const BLOCK: usize = 256;
 
 /// Voltage squared.
 pub(crate) const VV: usize = 0;
@@ -34,11 +93,11 @@ pub(crate) const fn is_demodulated(quantity: usize) -> bool {
 
 /// Sums over one block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sums {
+pub struct Sums {
     /// The sum of each quantity.
-    pub(crate) total: [i64; QUANTITIES],
+    pub total: [i64; QUANTITIES],
     /// The sum of each quantity's prefix sums: the first frame of *n* counts *n* times, the last one once.
-    pub(crate) ramp: [i64; QUANTITIES],
+    pub ramp: [i64; QUANTITIES],
 }
 
 /// Sums over a block of at most [`BLOCK`] frames with counts within full scale. `cos` and `sin` have 23 fractional bits, one pair a frame.

@@ -9,9 +9,10 @@
 //! and `down` is all the rest: their sum is exact whatever the division rounds.
 
 use crate::{
-    Frame,
-    kernel::{self, BLOCK, QUANTITIES, Sums},
-    trig,
+    Frame, VOLTAGES,
+    boundary::CHANNELS,
+    kernel::{BLOCK, II, Kernel, NEUTRAL, QUANTITIES, Sums, VV, phase},
+    oscillator::Oscillator,
 };
 
 /// Fractional bits of positions in samples.
@@ -37,6 +38,18 @@ pub(crate) struct Slot {
     /// Below 2⁴⁶ · 2²³: the sum of prefix sums needs more than 64 bits.
     ramp: [i128; QUANTITIES],
     clipped: bool,
+    /// What the first half cycle sums up to, where somebody asked for it.
+    middle: Option<Middle>,
+    kernel: Kernel,
+}
+
+/// Where the middle of a slot lies: in a whole cell, of which a part belongs to the first half.
+#[derive(Clone, Debug)]
+struct Middle {
+    cell: u32,
+    part: u64,
+    /// Squares of the first half: counts squared times samples with [`EDGE`] fractional bits. Known once the cell has passed.
+    squares: Option<[i128; CHANNELS]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +69,18 @@ pub(crate) struct Halves {
     /// The slot's length.
     pub(crate) length: u64,
     pub(crate) clipped: bool,
+    /// Sums of squares over the first half of the slot, if the slot was to watch it.
+    pub(crate) first_half: Option<[i128; CHANNELS]>,
+}
+
+impl Halves {
+    /// Sums of squares over the whole slot.
+    pub(crate) fn squares(&self) -> [i128; CHANNELS] {
+        core::array::from_fn(|channel| {
+            let at = square_of(channel);
+            self.down[at] + self.up[at]
+        })
+    }
 }
 
 impl Slot {
@@ -79,7 +104,28 @@ impl Slot {
             total: [0; QUANTITIES],
             ramp: [0; QUANTITIES],
             clipped: false,
+            middle: None,
+            kernel: Kernel::SCALAR,
         }
+    }
+
+    /// The same, which leaves its sums to `kernel`.
+    pub(crate) fn with_kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    /// The same, which also sums up the squares of its first half.
+    pub(crate) fn watching_halves(mut self) -> Self {
+        let behind_first = self.length / 2 - self.entry;
+        let (cell, part) = ((behind_first / SAMPLE) as u32, behind_first % SAMPLE);
+        self.middle = Some(Middle { cell, part, squares: None });
+        self
+    }
+
+    /// Its length when it is whole.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
     }
 
     /// What of the last cell belongs to this slot.
@@ -95,6 +141,15 @@ impl Slot {
         }
     }
 
+    /// Frames up to the slot's end, the one that the end cuts included; at least one.
+    pub(crate) fn missing(&self) -> usize {
+        let cells = match self.seen {
+            Seen::Nothing => self.whole_cells + 1,
+            Seen::Whole(cells) => self.whole_cells - cells,
+        };
+        cells as usize + usize::from(self.exit > 0)
+    }
+
     /// Takes what belongs to this slot wholly, or is its first cell; returns how many frames that was. With none taken the slot is complete but
     /// for the cell that its end cuts.
     pub(crate) fn take(&mut self, frames: &[Frame], clipped: bool) -> usize {
@@ -108,7 +163,7 @@ impl Slot {
                 1
             }
             Seen::Whole(cells) => {
-                let missing = (self.whole_cells - cells) as usize;
+                let missing = self.up_to_middle(cells, frames) as usize;
                 let taken = missing.min(frames.len());
                 for block in frames[..taken].chunks(BLOCK) {
                     self.add(block);
@@ -121,6 +176,28 @@ impl Slot {
         taken
     }
 
+    /// Whole cells that may be taken at once: up to the middle, if it is to be seen, else to the end.
+    fn up_to_middle(&mut self, cells: u32, frames: &[Frame]) -> u32 {
+        if let Some(Middle { cell, part, squares: squares @ None }) = &mut self.middle {
+            if cells < *cell {
+                return *cell - cells;
+            }
+            if let Some(frame) = frames.first() {
+                let counts = |channel: usize| match channel {
+                    0..VOLTAGES => i128::from(frame.voltage[channel]),
+                    _ => i128::from(frame.current[channel - VOLTAGES]),
+                };
+                *squares = Some(core::array::from_fn(|channel| {
+                    let (at, count) = (square_of(channel), counts(channel));
+                    (i128::from(self.total[at]) << EDGE)
+                        + i128::from(self.first[at]) * i128::from(self.entry)
+                        + count * count * i128::from(*part)
+                }));
+            }
+        }
+        self.whole_cells - cells
+    }
+
     /// Whether the slot has all its cells and its end cuts none.
     pub(crate) fn is_complete(&self) -> bool {
         self.exit == 0 && self.seen == Seen::Whole(self.whole_cells)
@@ -130,7 +207,7 @@ impl Slot {
         let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
         let (cos, sin) = (&mut cos[..block.len()], &mut sin[..block.len()]);
         self.oscillator.fill(cos, sin);
-        let Sums { total, ramp } = kernel::accumulate(block, cos, sin);
+        let Sums { total, ramp } = (self.kernel.accumulate)(block, cos, sin);
         let frames = block.len() as i128;
         for n in 0..QUANTITIES {
             self.ramp[n] += i128::from(self.total[n]) * frames + i128::from(ramp[n]);
@@ -158,7 +235,9 @@ impl Slot {
             up[n] = ((moment >> 48) * inverse) >> (INVERSE - 48);
             down[n] = (total << EDGE) + first * entry + last * exit - up[n];
         }
-        Halves { down, up, length: self.length, clipped: self.clipped || (clipped && self.exit > 0) }
+        let clipped = self.clipped || (clipped && self.exit > 0);
+        let first_half = self.middle.as_ref().and_then(|middle| middle.squares);
+        Halves { down, up, length: self.length, clipped, first_half }
     }
 
     /// What the cells seen so far sum up to, for a slot that does not become whole.
@@ -173,6 +252,15 @@ impl Slot {
     }
 }
 
+/// Where a channel's square is among the quantities.
+pub(crate) const fn square_of(channel: usize) -> usize {
+    match channel {
+        0..VOLTAGES => phase(channel) + VV,
+        VOLTAGES..6 => phase(channel - VOLTAGES) + II,
+        _ => NEUTRAL,
+    }
+}
+
 /// Fractional bits of [`inverse`].
 pub(crate) const INVERSE: u32 = 87;
 
@@ -180,70 +268,4 @@ pub(crate) const INVERSE: u32 = 87;
 pub(crate) fn inverse(twice_length: u64) -> i128 {
     debug_assert!(twice_length >= 1 << 23);
     (1_i128 << INVERSE) / i128::from(twice_length)
-}
-
-/// Cosine and sine of the supply's phase in the middle of each cell, phase 0 at the slot's start.
-#[derive(Clone, Debug)]
-struct Oscillator {
-    /// The phase of the first cell's middle, in turns.
-    phase: u64,
-    /// The phase from cell to cell.
-    step: u64,
-    /// Cells since the first.
-    cell: u32,
-    /// The present cosine and sine, 30 fractional bits: 2⁻³¹ of rounding a step, forgotten every [`RENEWAL`] cells.
-    cos: i64,
-    sin: i64,
-    /// Cosine and sine of the step, 32 fractional bits.
-    step_cos: i64,
-    step_sin: i64,
-}
-
-/// How often the oscillator is set anew, in cells: its rotation is exact to 2⁻³³ a step, so amplitude errs by less than 10⁻⁸.
-const RENEWAL: u32 = 128;
-
-impl Oscillator {
-    fn new(cycle: u64, before: u64) -> Self {
-        let step = ((1_u128 << (64 + EDGE)) / u128::from(cycle)) as u64;
-        let offset = i128::from(SAMPLE / 2) - i128::from(before);
-        let phase = ((i128::from(step) * offset) >> EDGE) as u64;
-        let (step_cos, step_sin) = trig::cos_sin(step);
-        let round = |value: i64, bits: u32| (value + (1 << (bits - 1))) >> bits;
-        Self {
-            phase,
-            step,
-            cell: 0,
-            cos: 0,
-            sin: 0,
-            step_cos: round(step_cos, 30),
-            step_sin: round(step_sin, 30),
-        }
-    }
-
-    fn next(&mut self) -> (i32, i32) {
-        if self.cell.is_multiple_of(RENEWAL) {
-            let turn = self.phase.wrapping_add(u64::from(self.cell).wrapping_mul(self.step));
-            let (cos, sin) = trig::cos_sin(turn);
-            (self.cos, self.sin) = (cos >> 32, sin >> 32);
-        }
-        let now = (((self.cos + (1 << 6)) >> 7) as i32, ((self.sin + (1 << 6)) >> 7) as i32);
-        let half = 1 << 31;
-        (self.cos, self.sin) = (
-            (self.cos * self.step_cos - self.sin * self.step_sin + half) >> 32,
-            (self.cos * self.step_sin + self.sin * self.step_cos + half) >> 32,
-        );
-        self.cell += 1;
-        now
-    }
-
-    fn fill(&mut self, cos: &mut [i32], sin: &mut [i32]) {
-        for (cos, sin) in cos.iter_mut().zip(sin) {
-            (*cos, *sin) = self.next();
-        }
-    }
-
-    fn products(&mut self, frame: &Frame) -> [i64; QUANTITIES] {
-        let (cos, sin) = self.next();
-        kernel::accumulate(core::slice::from_ref(frame), &[cos], &[sin]).total
-    }
 }

@@ -27,20 +27,27 @@ pub(crate) fn cos_sin(turn: u64) -> (i64, i64) {
     let rest = turn.wrapping_sub(quarters << 62) as i64;
     let x = multiply(rest, HALF_PI);
     let square = multiply(x, x);
-    // Horner's scheme of 1 − x²/(1·2)·(1 − x²/(3·4)·(…)) and of the same for the sine.
-    let series = |first: i64| {
-        (0..8).rev().fold(ONE, |sum, n| {
-            let k = first + 2 * n;
-            ONE - multiply(square, sum) / (k * (k + 1))
-        })
-    };
-    let (cos, sin) = (series(1), multiply(x, series(2)));
+    let (cos, sin) = (series::<1>(square), multiply(x, series::<2>(square)));
     match quarters & 3 {
         0 => (cos, sin),
         1 => (-sin, cos),
         2 => (-cos, -sin),
         _ => (sin, -cos),
     }
+}
+
+/// Horner's scheme of 1 − x²/(1·2)·(1 − x²/(3·4)·(…)) from `x²`, and of the same for the sine over x, which begins with 2·3.
+#[inline(always)]
+fn series<const FIRST: i64>(square: i64) -> i64 {
+    let mut sum = ONE;
+    // Written out: only a division by a constant is a multiplication.
+    macro_rules! terms {
+        ($($n:literal)*) => {$(
+            sum = ONE - multiply(square, sum) / const { (FIRST + 2 * $n) * (FIRST + 2 * $n + 1) };
+        )*};
+    }
+    terms!(7 6 5 4 3 2 1 0);
+    sum
 }
 
 /// The angle of the vector (`re`, `im`), exact to 2⁻⁴³ of a turn; 0 for the zero vector.

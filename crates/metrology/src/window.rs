@@ -1,6 +1,6 @@
 //! What a window of 10/12 cycles measured: the quantities that a meter shows.
 
-use crate::VOLTAGES;
+use crate::{Components, VOLTAGES};
 
 /// The quantities over one window.
 ///
@@ -34,6 +34,8 @@ pub struct Window {
     pub power_factor_ppm: i32,
     /// At least one count in the cycles that contribute was at or beyond full scale: the values are too small.
     pub clipped: bool,
+    /// Symmetrical components, and active power split into fundamental and harmonics.
+    pub components: Components,
 }
 
 /// The quantities of one phase over one window.

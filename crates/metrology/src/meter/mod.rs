@@ -1,11 +1,20 @@
 //! The core itself: frames in, windows and energy out.
 
+mod corrected;
+mod record;
+
 use crate::{
-    Config, ConfigError, Frame, Registers, VOLTAGES, Window,
+    CalibrationState, Config, ConfigError, Event, Extras, Frame, Pulse, Registers, Started, Unregistered,
+    VOLTAGES, Window,
     accumulate::{Accumulator, Place, energies},
     boundary::Boundary,
+    calibration::Correction,
+    continuity::Numbering,
     energy::{Account, Raw},
-    kernel::{BLOCK, QUANTITIES, VI, phase},
+    events::Detector,
+    frame::any_clipped,
+    kernel::{Kernel, QUANTITIES, VI, phase},
+    pulses::Pulses,
     slot::{EDGE, Halves, Slot},
     tracker::{Advance, Tracker},
 };
@@ -21,7 +30,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Metrology {
     config: Config,
+    kernel: Kernel,
     account: Account,
+    pulses: Pulses,
+    events: Option<Detector>,
     tracker: Tracker,
     slot: Slot,
     /// Where the present slot begins: samples with 20 fractional bits.
@@ -39,6 +51,11 @@ pub struct Metrology {
     started: bool,
     samples: u64,
     clipped_samples: u64,
+    calibration: CalibrationState,
+    correction: Option<Correction>,
+    /// Frames for which a clipped one is still within the correction's reach.
+    clipped_reach: usize,
+    pub(crate) numbering: Numbering,
 }
 
 #[derive(Clone, Debug)]
@@ -54,11 +71,33 @@ impl Metrology {
     /// # Errors
     /// A setting out of its range.
     pub fn new(config: Config, registers: Registers) -> Result<Self, ConfigError> {
+        Self::with_extras(config, Extras::default(), registers)
+    }
+
+    /// The same with calibration and whatever else [`Extras`] has.
+    ///
+    /// # Errors
+    /// A setting out of its range.
+    pub fn with_extras(config: Config, extras: Extras, registers: Registers) -> Result<Self, ConfigError> {
         config.check()?;
-        let mut tracker = Tracker::new(&config);
-        Ok(Self {
-            account: Account::new(&config, registers),
-            slot: Slot::new(tracker.next_length(), 0),
+        extras.check(&config)?;
+        let (calibration, correction) = match extras.calibration {
+            None => (CalibrationState::Missing, None),
+            Some(record) => match record.and_then(|record| record.check().map(|()| record)) {
+                Ok(record) => {
+                    let correction = Correction::new(record, &config);
+                    let extrapolated = correction.is_extrapolated();
+                    (CalibrationState::Valid { extrapolated }, Some(correction))
+                }
+                Err(error) => (CalibrationState::Refused(error), None),
+            },
+        };
+        let tracker = Tracker::new(&config);
+        let mut metrology = Self {
+            account: Account::new(&config, extras.thresholds, registers),
+            pulses: Pulses::new(extras.pulses, &registers),
+            events: None,
+            slot: Slot::new(config.start_period().to_bits() >> 12, 0),
             tracker,
             slot_start: 0,
             previous: None,
@@ -69,53 +108,36 @@ impl Metrology {
             started: false,
             samples: 0,
             clipped_samples: 0,
+            calibration,
+            correction,
+            clipped_reach: 0,
+            kernel: extras.kernel,
+            numbering: Numbering::default(),
             config,
-        })
+        };
+        let rate = config.sample_rate_microhertz;
+        metrology.events = extras.events.map(|settings| Detector::new(settings, config.scale, rate));
+        metrology.slot = metrology.new_slot(0);
+        Ok(metrology)
     }
 
     /// Measures a block of frames of any length, and hands each window that it completes to `on_window`. Counts beyond full scale are clamped to
     /// it; frames with a count at or beyond full scale are counted and mark their window.
     pub fn push(&mut self, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) {
-        for block in frames.chunks(BLOCK) {
-            if block.iter().fold(0, |all, frame| all.max(frame.peak())) < FULL_SCALE {
+        for block in frames.chunks(LOOKED_OVER) {
+            let whole = !any_clipped(block);
+            if self.correction.is_some() {
+                self.correct(block, whole, on_window);
+            } else if whole {
                 self.run(block, false, on_window);
-                continue;
-            }
-            for frame in block {
-                let clipped = frame.peak() >= FULL_SCALE;
-                self.clipped_samples += u64::from(clipped);
-                self.run(&[frame.clamped()], clipped, on_window);
+            } else {
+                for frame in block {
+                    let clipped = frame.is_clipped();
+                    self.clipped_samples += u64::from(clipped);
+                    self.run(&[frame.clamped()], clipped, on_window);
+                }
             }
         }
-    }
-
-    /// Ends a record: what is still in the last slot goes into energy, so that every sample has counted. Gives the last, shorter window if at least
-    /// one boundary came after the last whole one; a record too short for a boundary (less than two cycles) gives a window over what there is:
-    /// over its one whole cycle, or, below one cycle, RMS values and active power over all samples and no fundamental.
-    ///
-    /// Frames pushed afterwards start a new first slot: the state after a gap.
-    pub fn finish(&mut self) -> Option<Window> {
-        let rest = self.slot.filled();
-        let partial = self.slot.partial();
-        let window = match (self.last.take(), self.previous.take()) {
-            (Some(last), Some(previous)) => self.finish_record(&last, &previous, &partial, rest),
-            (_, Some(only)) => {
-                let whole = core::array::from_fn(|n| only.down[n] + only.up[n]);
-                let boundary = Boundary::new(&whole, 2 * only.length, only.clipped);
-                // The first half waits in the account already.
-                let left = core::array::from_fn(|n| only.up[n] + partial[n]);
-                self.window_start = self.slot_start - u128::from(only.length);
-                Some(self.finish_short(&boundary, 1, &left, 2 * (only.length + rest)))
-            }
-            _ if rest == 0 => None,
-            _ => {
-                let clipped = self.slot.clipped();
-                let boundary = Boundary::without_fundamental(&partial, 2 * rest, clipped);
-                Some(self.finish_short(&boundary, 0, &partial, 2 * rest))
-            }
-        };
-        self.begin();
-        window
     }
 
     /// The energy registers.
@@ -123,9 +145,36 @@ impl Metrology {
         &self.account.registers
     }
 
+    /// Which phases register energy at present.
+    pub fn started(&self) -> Started {
+        self.account.started()
+    }
+
+    /// What was not registered because it was below the thresholds.
+    pub fn unregistered(&self) -> Unregistered {
+        self.account.unregistered()
+    }
+
+    /// Gives out the pulses of the windows completed since the last call, each output's in the order of time. Called less often than every fourth
+    /// window, pulses come later, and none is lost.
+    pub fn take_pulses(&mut self, on_pulse: &mut dyn FnMut(Pulse)) {
+        self.pulses.take(on_pulse);
+    }
+
+    /// The oldest start or end of an event that has not been taken yet. There is room for 40; with more, new ones are lost and counted.
+    pub fn take_event(&mut self) -> Option<Event> {
+        self.events.as_mut()?.queue.take()
+    }
+
+    /// Starts and ends of events for which there was no room.
+    pub fn lost_events(&self) -> u64 {
+        self.events.as_ref().map_or(0, |events| events.queue.lost())
+    }
+
     /// Frames pushed so far.
     pub fn samples(&self) -> u64 {
-        self.samples
+        let held = self.correction.as_ref().map_or(0, |correction| correction.conditioner.held());
+        self.samples + held as u64
     }
 
     /// Frames pushed so far in which a count was at or beyond full scale.
@@ -134,26 +183,37 @@ impl Metrology {
     }
 
     fn run(&mut self, mut frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
-        while let Some(first) = frames.first() {
-            let taken = self.slot.take(frames, clipped);
+        while !frames.is_empty() {
+            let taken = self.take(frames, clipped);
             if taken > 0 {
-                self.samples += taken as u64;
                 frames = &frames[taken..];
                 if self.slot.is_complete() {
                     self.next_slot(None, false, on_window);
                 }
             } else {
                 // The cell that the edge cuts belongs to both slots.
-                self.next_slot(Some(first), clipped, on_window);
-                self.slot.take(core::slice::from_ref(first), clipped);
-                self.samples += 1;
+                self.next_slot(frames.first(), clipped, on_window);
+                self.take(&frames[..1], clipped);
                 frames = &frames[1..];
             }
         }
     }
 
+    /// Gives the slot what it takes.
+    fn take(&mut self, frames: &[Frame], clipped: bool) -> usize {
+        let taken = self.slot.take(frames, clipped);
+        if let Some(events) = &mut self.events {
+            events.pass_samples(&frames[..taken], self.samples);
+        }
+        self.samples += taken as u64;
+        taken
+    }
+
     fn next_slot(&mut self, last: Option<&Frame>, clipped: bool, on_window: &mut dyn FnMut(&Window)) {
-        let halves = self.slot.close(last, clipped);
+        let mut halves = self.slot.close(last, clipped);
+        if let Some(correction) = &self.correction {
+            correction.correct(&mut halves);
+        }
         match self.previous.take() {
             None => {
                 self.account.hold_start(products(&halves.down));
@@ -162,9 +222,19 @@ impl Metrology {
             }
             Some(previous) => self.pass_boundary(&previous, &halves, on_window),
         }
-        let before = self.slot.exit();
+        if let Some(correction) = &mut self.correction {
+            correction.pass_edge(self.last.as_ref().map(|last| &last.boundary), halves.length);
+        }
+        if let (Some(events), Some(first)) = (&mut self.events, halves.first_half) {
+            let squares = halves.squares();
+            let length = halves.length / 2;
+            events.pass_half_cycle(first, self.slot_start, length);
+            let second = core::array::from_fn(|channel| squares[channel] - first[channel]);
+            let middle = self.slot_start + u128::from(length);
+            events.pass_half_cycle(second, middle, halves.length - length);
+        }
         self.slot_start += u128::from(halves.length);
-        self.slot = Slot::new(self.tracker.next_length(), before);
+        self.slot = self.new_slot(self.slot.exit());
         self.previous = Some(halves);
     }
 
@@ -172,6 +242,9 @@ impl Metrology {
     fn pass_boundary(&mut self, earlier: &Halves, later: &Halves, on_window: &mut dyn FnMut(&Window)) {
         let sums = core::array::from_fn(|n| earlier.up[n] + later.down[n]);
         let boundary = Boundary::new(&sums, earlier.length + later.length, earlier.clipped || later.clipped);
+        if let Some(events) = &mut self.events {
+            events.pass_boundary(&boundary, self.slot_start - u128::from(earlier.length));
+        }
         let last = self.last.take();
         let advance =
             last.as_ref().and_then(|last| Advance::between(&last.boundary, &boundary, earlier.length));
@@ -182,8 +255,7 @@ impl Metrology {
         }
         // The first boundary also stands for the half slot before it.
         let before = if last.is_none() { earlier.length } else { 0 };
-        let weight = boundary.twice_weight + before;
-        self.account.book(boundary.products, energies(boundary.reactive(), weight));
+        self.account.book(boundary.products, boundary.reactive(), boundary.twice_weight, before);
         // The advance to the first window's first boundary began before the window.
         let counts = self.started || self.window.cycles() > 0;
         self.window.add(&boundary, advance.filter(|_| counts));
@@ -203,50 +275,6 @@ impl Metrology {
         self.last = Some(Last { boundary, apparent });
     }
 
-    /// The end of a record with at least one boundary.
-    fn finish_record(
-        &mut self,
-        last: &Last,
-        previous: &Halves,
-        partial: &[i128; QUANTITIES],
-        rest: u64,
-    ) -> Option<Window> {
-        let left: [i128; QUANTITIES] = core::array::from_fn(|n| previous.up[n] + partial[n]);
-        let weight = previous.length + 2 * rest;
-        self.account.book_last(products(&left), energies(last.boundary.reactive(), weight));
-        let end = self.slot_start - u128::from(previous.length.div_ceil(2));
-        let cycles = self.window.cycles();
-        if cycles > 0 {
-            self.book_apparent(weight);
-            return Some(self.take_window(cycles, end));
-        }
-        let weight = weight + core::mem::take(&mut self.unbooked);
-        self.account.book_apparent(energies(last.apparent, weight));
-        if self.started {
-            return None;
-        }
-        // The record ended while the first window waited for the frequency: the last boundary is the best there is.
-        self.window_start = end - u128::from(last.boundary.twice_weight / 2);
-        self.window.add(&last.boundary, None);
-        Some(self.take_window(1, end))
-    }
-
-    /// The end of a record without a boundary: `boundary` stands for it, `left` is the energy not yet handed over.
-    fn finish_short(
-        &mut self,
-        boundary: &Boundary,
-        cycles: u16,
-        left: &[i128; QUANTITIES],
-        twice_weight: u64,
-    ) -> Window {
-        self.account.book_last(products(left), energies(boundary.reactive(), twice_weight));
-        self.window.add(boundary, None);
-        self.unbooked = 0;
-        self.book_apparent(twice_weight - boundary.twice_weight);
-        let end = self.window_start + u128::from(boundary.twice_weight / 2);
-        self.take_window(cycles, end)
-    }
-
     /// Books the window's apparent energy, over its own weight, what was not booked before it, and `more`.
     fn book_apparent(&mut self, more: u64) -> [i128; VOLTAGES] {
         let power = self.window.apparent().map(|power| power as i128);
@@ -259,14 +287,24 @@ impl Metrology {
     fn take_window(&mut self, cycles: u16, end: u128) -> Window {
         let sample = |position: u128| (position >> EDGE) as u64;
         let start = core::mem::replace(&mut self.window_start, end);
+        self.pulses.pass_window(&self.account.registers, end, (end - start) as u64);
         let place = Place { first_sample: sample(start), samples: sample(end) - sample(start), cycles };
         let Config { scale, sample_rate_microhertz, .. } = &self.config;
         core::mem::take(&mut self.window).window(place, scale, *sample_rate_microhertz)
     }
 
+    /// The next slot, of whose first cell `before` belongs to the slot before.
+    fn new_slot(&mut self, before: u64) -> Slot {
+        let slot = Slot::new(self.tracker.next_length(), before).with_kernel(self.kernel);
+        if self.events.is_some() { slot.watching_halves() } else { slot }
+    }
+
     /// The state before a first sample.
     fn begin(&mut self) {
-        self.slot = Slot::new(self.tracker.next_length(), 0);
+        self.slot = self.new_slot(0);
+        if let Some(events) = &mut self.events {
+            events.begin();
+        }
         self.slot_start = u128::from(self.samples) << EDGE;
         self.window_start = self.slot_start;
         self.previous = None;
@@ -277,14 +315,20 @@ impl Metrology {
     }
 }
 
+/// How many frames are looked over for clipped ones at once: few enough to stay in a cache until they are summed up.
+const LOOKED_OVER: usize = 1024;
+
 fn products(sums: &[i128; QUANTITIES]) -> Raw {
     core::array::from_fn(|number| sums[phase(number) + VI])
 }
 
-const FULL_SCALE: u32 = Frame::FULL_SCALE.unsigned_abs();
-
 #[cfg(test)]
 impl Metrology {
+    /// Active energy of a phase below the thresholds, in raw units.
+    pub(crate) fn unregistered_raw(&self, number: usize) -> i128 {
+        self.account.unregistered_raw(number)
+    }
+
     /// Raw units in a quantum of a phase.
     pub(crate) fn quantum(&self, number: usize) -> i128 {
         self.account.divisor(number)

@@ -1,0 +1,80 @@
+//! What a window's fundamental phasors say together: symmetrical components, and active power split into fundamental and harmonics.
+
+use crate::{
+    CURRENTS, Scale, VOLTAGES,
+    boundary::CHANNELS,
+    sequence::{magnitude, sequences},
+    trig::Complex,
+};
+
+/// Symmetrical components of a window and the split of its active power. All zero without a voltage's fundamental.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Components {
+    /// RMS of the voltages' fundamental in zero, positive and negative sequence; a supply L1–L2–L3 is positive.
+    pub voltage_sequences_microvolts: [u64; 3],
+    /// The same of the phase currents.
+    pub current_sequences_microamperes: [u64; 3],
+    /// Negative over positive sequence of the voltages in millionths (IEC 61000-4-30 §5.7: u2); 0 without a positive sequence.
+    pub voltage_unbalance_ppm: u32,
+    /// Zero over positive sequence of the voltages in millionths (u0).
+    pub voltage_zero_unbalance_ppm: u32,
+    /// Active power of each phase's fundamental, `V1·I1·cos φ1` (IEEE 1459 §3.1.2.3).
+    pub fundamental_active_power_microwatts: [i64; VOLTAGES],
+    /// All other active power of each phase, DC included: `P − P1` (IEEE 1459 §3.1.2.4).
+    pub harmonic_active_power_microwatts: [i64; VOLTAGES],
+}
+
+/// What [`Components::sequences_of`] starts from.
+pub(crate) struct Relative<'a> {
+    /// Each channel's fundamental times the reference's conjugate, in one common unit.
+    pub(crate) cross: &'a [Complex<i128>; CHANNELS],
+    /// The voltage of reference, and its RMS value in counts with 32 fractional bits.
+    pub(crate) reference: usize,
+    pub(crate) reference_root: u64,
+}
+
+impl Components {
+    /// The sequences and the ratios that follow from them.
+    pub(crate) fn sequences_of(relative: &Relative<'_>, scale: &Scale) -> Self {
+        let volts = relative.sequences(0, &scale.voltage_femtovolts_per_count);
+        let amperes = relative.sequences(VOLTAGES, &scale.current_femtoamperes_per_count);
+        let [zero, positive, negative] = volts;
+        let ratio = |part: u64| {
+            let ppm = u128::from(part) * 1_000_000 / u128::from(positive.max(1));
+            if positive == 0 { 0 } else { u32::try_from(ppm).unwrap_or(u32::MAX) }
+        };
+        Self {
+            voltage_sequences_microvolts: volts,
+            current_sequences_microamperes: amperes,
+            voltage_unbalance_ppm: ratio(negative),
+            voltage_zero_unbalance_ppm: ratio(zero),
+            ..Self::default()
+        }
+    }
+}
+
+impl Relative<'_> {
+    /// RMS values in 10⁻⁶ units of the sequences of the three channels from `first` on, whose counts are worth `scales` (10⁻¹⁵ units).
+    fn sequences<const N: usize>(&self, first: usize, scales: &[u64; N]) -> [u64; 3] {
+        const { assert!(N == VOLTAGES || N == CURRENTS) };
+        let reference = self.cross[self.reference].re.max(1);
+        let largest = self.cross[first..first + VOLTAGES]
+            .iter()
+            .fold(reference.unsigned_abs(), |all, c| all.max(c.re.unsigned_abs()).max(c.im.unsigned_abs()));
+        // To 60 bits, of which a scale of 47 bits leaves 57 and the sum of three 59.
+        let excess = (128 - largest.leading_zeros()).saturating_sub(60);
+        let phasors = core::array::from_fn(|number| {
+            let scaled = |value: i128| (((value >> excess) * i128::from(scales[number])) >> 50) as i64;
+            let Complex { re, im } = self.cross[first + number];
+            Complex { re: scaled(re), im: scaled(im) }
+        });
+        let reference = (reference >> excess).max(1).unsigned_abs();
+        sequences(phasors).map(|phasor| {
+            // Three times the sequence over the reference, in 10⁻¹⁵ units a count of the reference: a current is at most 2¹³ times as large in counts.
+            let per_count = (u128::from(magnitude(phasor)) << 50) / reference;
+            let root = u128::from(self.reference_root);
+            // Below 2⁶² · 2⁵⁶.
+            ((per_count.saturating_mul(root) / 3_000_000_000 + (1 << 31)) >> 32) as u64
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! The detector: thresholds in counts, one comparison a half cycle, phase and kind.
+
+use super::{Event, EventKind, EventSettings, Queue};
+use crate::{
+    Frame, Scale, VOLTAGES,
+    accumulate::{micro, power},
+    boundary::{Boundary, CHANNELS},
+    sequence::{magnitude, sequences},
+    slot::EDGE,
+    trig::Complex,
+};
+
+/// Watches one meter's signals.
+#[derive(Clone, Debug)]
+pub(crate) struct Detector {
+    settings: EventSettings,
+    scale: Scale,
+    limits: [Limits; VOLTAGES],
+    /// The half cycle before, its squares and length, and where it begins.
+    half: Option<Half>,
+    /// The voltages of the two samples before.
+    before: [[i32; VOLTAGES]; 2],
+    /// Samples since the start of a record, counted to two.
+    seen: u8,
+    /// A transient ends once so many samples were without.
+    quiet: u64,
+    single: [[Option<Open>; SINGLE]; VOLTAGES],
+    common: [Option<Open>; COMMON],
+    pub(crate) queue: Queue,
+}
+
+/// Kinds that each phase has, and those of all phases.
+const SINGLE: usize = 5;
+const COMMON: usize = 3;
+
+#[derive(Clone, Debug)]
+struct Half {
+    squares: [i128; CHANNELS],
+    length: u64,
+    start: u64,
+}
+
+/// Thresholds of a phase: mean squares in counts squared with 32 fractional bits, and counts.
+#[derive(Clone, Debug)]
+struct Limits {
+    sag: Hysteresis,
+    swell: Hysteresis,
+    interruption: Hysteresis,
+    over_current: Option<Hysteresis>,
+    /// Twice the deviation.
+    transient: Option<i64>,
+}
+
+/// Where an event starts and where it is over.
+#[derive(Clone, Copy, Debug)]
+struct Hysteresis {
+    enter: i128,
+    leave: i128,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    start: u64,
+    end: u64,
+    extreme: i64,
+}
+
+/// One look at one quantity.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    kind: EventKind,
+    enter: bool,
+    leave: bool,
+    /// The present value, in the kind's unit.
+    value: i64,
+    start: u64,
+    end: u64,
+}
+
+impl Detector {
+    pub(crate) fn new(settings: EventSettings, scale: Scale, rate_microhertz: u64) -> Self {
+        let limits = core::array::from_fn(|number| Limits::new(&settings, &scale, number));
+        Self {
+            settings,
+            scale,
+            limits,
+            half: None,
+            before: [[0; VOLTAGES]; 2],
+            seen: 0,
+            // 10 ms: half a cycle at 50 Hz.
+            quiet: rate_microhertz / 100_000_000,
+            single: [[None; SINGLE]; VOLTAGES],
+            common: [None; COMMON],
+            queue: Queue::new(),
+        }
+    }
+
+    /// Forgets what came before a gap; events that are open stay open.
+    pub(crate) fn begin(&mut self) {
+        self.half = None;
+        self.seen = 0;
+    }
+
+    /// Looks at samples, the first of which is number `first`.
+    pub(crate) fn pass_samples(&mut self, frames: &[Frame], first: u64) {
+        if self.settings.transient_millivolts.is_none() {
+            return;
+        }
+        for (n, frame) in frames.iter().enumerate() {
+            let voltage = frame.voltage.map(|count| count.clamp(-Frame::FULL_SCALE, Frame::FULL_SCALE));
+            let [older, middle] = self.before;
+            self.before = [middle, voltage];
+            if self.seen < 2 {
+                self.seen += 1;
+                continue;
+            }
+            let sample = first + n as u64;
+            for number in 0..VOLTAGES {
+                let neighbours = i64::from(older[number]) + i64::from(voltage[number]);
+                let twice = (2 * i64::from(middle[number]) - neighbours).abs();
+                let beyond = self.limits[number].transient.is_some_and(|limit| twice > limit);
+                let open = &self.single[number][EventKind::Transient.place()];
+                if beyond || open.is_some() {
+                    self.pass_transient(number, twice, beyond, sample - 1);
+                }
+            }
+        }
+    }
+
+    fn pass_transient(&mut self, number: usize, twice: i64, beyond: bool, sample: u64) {
+        let kind = EventKind::Transient;
+        let quiet = self.single[number][kind.place()].is_some_and(|open| sample >= open.end + self.quiet);
+        let value = micro((twice as u64) << 31, self.scale.voltage_femtovolts_per_count[number]) as i64;
+        // Its end is the last sample that deviated, not the one that proved the quiet.
+        let end = if quiet {
+            self.single[number][kind.place()].map_or(sample, |open| open.end)
+        } else {
+            sample + 1
+        };
+        if beyond || quiet {
+            self.look(Some(number), Look { kind, enter: beyond, leave: quiet, value, start: sample, end });
+        }
+    }
+
+    /// Looks at a half cycle that began at `start` and lasted `length` (20 fractional bits), with its sums of squares.
+    pub(crate) fn pass_half_cycle(&mut self, squares: [i128; CHANNELS], start: u128, length: u64) {
+        let begin = (start >> EDGE) as u64;
+        let now = Half { squares, length, start: begin };
+        let Some(before) = self.half.replace(now) else {
+            return;
+        };
+        let weight = i128::from(before.length + length);
+        let end = ((start + u128::from(length)) >> EDGE) as u64;
+        // Below 2⁷⁹ · 2³² over 2²³.
+        let mean: [i128; CHANNELS] =
+            core::array::from_fn(|n| (((before.squares[n] + squares[n]) << 32) / weight).max(0));
+        let look = |kind, enter, leave, value| Look { kind, enter, leave, value, start: before.start, end };
+        let mut largest = 0;
+        let (mut lost, mut back) = (true, false);
+        for number in 0..VOLTAGES {
+            let Limits { sag, swell, interruption, over_current, .. } = self.limits[number].clone();
+            let square = mean[number];
+            let volts = rms(square, self.scale.voltage_femtovolts_per_count[number]);
+            largest = largest.max(volts);
+            lost &= square < interruption.enter;
+            back |= square >= interruption.leave;
+            let phase = Some(number);
+            self.look(phase, look(EventKind::Sag, square < sag.enter, square >= sag.leave, volts));
+            self.look(phase, look(EventKind::Swell, square > swell.enter, square <= swell.leave, volts));
+            if let Some(limit) = over_current {
+                let square = mean[VOLTAGES + number];
+                let amperes = rms(square, self.scale.current_femtoamperes_per_count[number]);
+                let (enter, leave) = (square > limit.enter, square <= limit.leave);
+                self.look(phase, look(EventKind::OverCurrent, enter, leave, amperes));
+            }
+        }
+        self.look(None, look(EventKind::Interruption, lost, back, largest));
+    }
+
+    /// Looks at a boundary, in the middle of two cycles that began at `start` (20 fractional bits).
+    pub(crate) fn pass_boundary(&mut self, boundary: &Boundary, start: u128) {
+        let end = ((start + u128::from(boundary.twice_weight)) >> EDGE) as u64;
+        let start = (start >> EDGE) as u64;
+        let look = |kind, enter, leave, value| Look { kind, enter, leave, value, start, end };
+        if let Some(limit) = self.settings.reverse_power_milliwatts {
+            let limit = i64::from(limit) * 1000;
+            for number in 0..VOLTAGES {
+                let mean = (boundary.products[number] << 33) / i128::from(boundary.twice_weight);
+                let volts = self.scale.voltage_femtovolts_per_count[number];
+                let watts = power(mean, volts, self.scale.current_femtoamperes_per_count[number]);
+                let (enter, leave) = (watts < -limit, watts > -limit / 2);
+                self.look(Some(number), look(EventKind::ReversePower, enter, leave, watts));
+            }
+        }
+        // Peak values in µV with 8 fractional bits: below 2⁵⁹.
+        let microvolts = core::array::from_fn(|number| {
+            let scale = i128::from(self.scale.voltage_femtovolts_per_count[number]);
+            let part = |value: i64| ((i128::from(value) * scale / 1_000_000_000) >> 24) as i64;
+            let Complex { re, im } = boundary.phasors[number];
+            Complex { re: part(re), im: part(im) }
+        });
+        let [_, positive, negative] = sequences(microvolts).map(|phasor| u128::from(magnitude(phasor)));
+        // A tenth of the declared voltage (peak, three times, 8 fractional bits): below that there is no system to be unbalanced.
+        let least = u128::from(self.settings.declared_millivolts) * 1000 * 256 * 3 * 141 / 1000;
+        if positive.max(negative) < least {
+            return;
+        }
+        let (small, large) = (positive.min(negative), positive.max(negative));
+        let reversed = negative > positive;
+        let ratio = (small * 1_000_000 / large) as i64;
+        let limit = i64::from(self.settings.unbalance_ppm);
+        // With two phases exchanged the supply is not unbalanced but reversed.
+        self.look(None, look(EventKind::Unbalance, ratio > limit, ratio < limit * 3 / 4, ratio));
+        let ratio = (negative * 1_000_000 / positive.max(1)).min(i64::MAX as u128) as i64;
+        self.look(None, look(EventKind::PhaseSequence, reversed, !reversed, ratio));
+    }
+
+    /// Opens, widens or closes an event.
+    fn look(&mut self, phase: Option<usize>, look: Look) {
+        let place = look.kind.place();
+        let open = match phase {
+            Some(number) => &mut self.single[number][place],
+            None => &mut self.common[place],
+        };
+        let Look { kind, start, end, value, .. } = look;
+        match open {
+            None if look.enter => {
+                *open = Some(Open { start, end, extreme: value });
+                let event = Event { kind, phase, start_sample: start, end_sample: None, extreme: value };
+                self.queue.put(event);
+            }
+            None => {}
+            Some(state) if look.leave => {
+                let Open { start, extreme, .. } = *state;
+                *open = None;
+                let event = Event { kind, phase, start_sample: start, end_sample: Some(end), extreme };
+                self.queue.put(event);
+            }
+            Some(state) => {
+                state.end = end;
+                state.extreme =
+                    if kind.is_low() { state.extreme.min(value) } else { state.extreme.max(value) };
+            }
+        }
+    }
+}
+
+impl EventKind {
+    /// Where the state of such an event is kept: among a phase's or among those of all phases.
+    const fn place(self) -> usize {
+        match self {
+            Self::Sag | Self::Interruption => 0,
+            Self::Swell | Self::Unbalance => 1,
+            Self::OverCurrent | Self::PhaseSequence => 2,
+            Self::ReversePower => 3,
+            Self::Transient => 4,
+        }
+    }
+
+    /// Whether the extreme is the lowest value.
+    const fn is_low(self) -> bool {
+        matches!(self, Self::Sag | Self::Interruption | Self::ReversePower)
+    }
+}
+
+impl Limits {
+    fn new(settings: &EventSettings, scale: &Scale, number: usize) -> Self {
+        let declared = u128::from(settings.declared_millivolts);
+        let volts = scale.voltage_femtovolts_per_count[number];
+        let at = |permille: u32| mean_square(declared * u128::from(permille), volts);
+        let hysteresis = settings.hysteresis_permille;
+        let EventSettings { sag_permille, swell_permille, interruption_permille, .. } = *settings;
+        Self {
+            sag: Hysteresis { enter: at(sag_permille), leave: at(sag_permille + hysteresis) },
+            swell: Hysteresis { enter: at(swell_permille), leave: at(swell_permille - hysteresis) },
+            interruption: Hysteresis {
+                enter: at(interruption_permille),
+                leave: at(interruption_permille + hysteresis),
+            },
+            over_current: settings.over_current_milliamperes.map(|milliamperes| {
+                let amperes = scale.current_femtoamperes_per_count[number];
+                let at = |permille: u128| mean_square(u128::from(milliamperes) * permille, amperes);
+                Hysteresis { enter: at(1000), leave: at(950) }
+            }),
+            transient: settings.transient_millivolts.map(|millivolts| {
+                let twice = 2 * u128::from(millivolts) * 1_000_000_000_000 / u128::from(volts);
+                i64::try_from(twice).unwrap_or(i64::MAX)
+            }),
+        }
+    }
+}
+
+/// The square of so many millionths of a unit, in counts squared with 32 fractional bits; `scale` in 10⁻¹⁵ units a count.
+fn mean_square(micro: u128, scale: u64) -> i128 {
+    // With 16 fractional bits; beyond 2²⁸ counts nothing is measured.
+    let counts = ((micro * 1_000_000_000) << 16) / u128::from(scale);
+    let counts = counts.min(1 << 44) as i128;
+    counts * counts
+}
+
+/// The root of a mean square, in millionths of a unit.
+fn rms(mean_square: i128, scale: u64) -> i64 {
+    let counts = (mean_square.unsigned_abs() << 32).isqrt() as u64;
+    micro(counts, scale) as i64
+}
