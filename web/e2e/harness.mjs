@@ -44,12 +44,13 @@ export function browser() {
   });
 }
 
-/** In the page: presses a button and gives the milliseconds until a new alarm of a meter stands in the list. */
-export function pressAndWait(page, meter, kind) {
+/** In the page: presses a button and gives the milliseconds until a new event of the meter stands in the list, or,
+    with `place` "alarm-banner", until its alarm is in the banner. */
+export function pressAndWait(page, meter, kind, place = 'event-row') {
   return page.evaluate(
-    ({ meter, kind }) =>
+    ({ meter, kind, place }) =>
       new Promise((resolve, reject) => {
-        const rows = () => new Set([...document.querySelectorAll('[data-testid="event-row"]')].map((row) => row.dataset.event));
+        const rows = () => new Set([...document.querySelectorAll(`[data-testid="${place}"]`)].map((row) => row.dataset.event));
         const before = rows();
         const began = performance.now();
         const watch = new MutationObserver(() => {
@@ -61,9 +62,9 @@ export function pressAndWait(page, meter, kind) {
           watch.disconnect();
           taken === null ? reject(new Error(`no event of ${meter} within 10 s of ${kind}`)) : resolve(taken);
         };
-        watch.observe(document.body, { childList: true, subtree: true, characterData: true });
+        watch.observe(document.body, { childList: true, subtree: true, attributes: true });
         document.querySelector(`[data-testid="stimulus-${meter}-${kind}"]`).click();
       }),
-    { meter, kind },
+    { meter, kind, place },
   );
 }

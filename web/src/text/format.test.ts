@@ -1,11 +1,15 @@
 import { expect, test } from 'vitest';
-import { clockOrStamp, count, direction, fixed, kilowattHours, span } from './format';
+import { clockOrStamp, count, direction, fixed, kilowattHours, significant, span } from './format';
 
 test('numbers are grouped, signed with a true minus, and never "−0"', () => {
   expect(fixed(1234567.891, 1)).toBe('1\u202f234\u202f567.9');
   expect(fixed(-12.345, 2)).toBe('\u221212.35');
   expect(fixed(-0.001, 2)).toBe('0.00');
   expect(fixed(Number.NaN, 2)).toBe('–');
+});
+
+test('an extreme keeps three digits whatever its size', () => {
+  expect([0.31234, 48.61, 4021.4, -2.5, 0].map(significant)).toEqual(['0.312', '48.6', '4\u202f021', '\u22122.50', '0']);
 });
 
 test('a register is cut, never rounded up', () => {

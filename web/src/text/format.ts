@@ -30,6 +30,12 @@ export function fixed(value: number, decimals: number): string {
   return sign + grouped + (fraction === undefined ? '' : `.${fraction}`);
 }
 
+/** A number with three significant digits at least, and never fewer than its whole part has: `0.312`, `48.6`, `4 021`. */
+export function significant(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return fixed(value, 0);
+  return fixed(value, Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))))));
+}
+
 /** Watt-hours as kilowatt-hours, cut (never rounded up: a register shows what has passed) to 0.1 Wh. */
 export function kilowattHours(wattHours: number): { whole: string; fraction: string } {
   if (!Number.isFinite(wattHours)) return { whole: '–', fraction: '' };
