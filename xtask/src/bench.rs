@@ -122,6 +122,8 @@ fn chain(presses: u32, seconds: u64) -> Result<()> {
 /// A running `meterseal up`, ended when dropped.
 struct Up {
     child: Child,
+    /// Kept open: a program that cannot print has something to complain about.
+    _stdout: std::io::Lines<BufReader<std::process::ChildStdout>>,
     address: String,
     path: String,
 }
@@ -135,12 +137,14 @@ impl Up {
             .spawn()
             .context("cannot start meterseal")?;
         let stdout = child.stdout.take().context("meterseal has no standard output")?;
-        for line in BufReader::new(stdout).lines() {
+        let mut lines = BufReader::new(stdout).lines();
+        while let Some(line) = lines.next() {
             let line = line?;
             if let Some(at) = line.find("http://") {
                 let link = line[at + 7..].split_whitespace().next().unwrap_or_default();
                 let (address, path) = link.split_once('/').context("the page link has no path")?;
-                return Ok(Self { child, address: address.to_owned(), path: format!("/{path}") });
+                let (address, path) = (address.to_owned(), format!("/{path}"));
+                return Ok(Self { child, _stdout: lines, address, path });
             }
         }
         bail!("`meterseal up` ended without printing a page link")

@@ -127,10 +127,14 @@ fn announce(headend: &Headend, installation: &Installation) -> Result<()> {
     ))
 }
 
-/// Prints at once, also into a pipe.
+/// Prints at once, also into a pipe, and all lines in one piece: whoever reads only the first may then go.
 fn say(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to standard output")
+    let lines = format!("{text}\n");
+    stdout
+        .write_all(lines.as_bytes())
+        .and_then(|()| stdout.flush())
+        .context("cannot write to standard output")
 }
 
 /// Only the home's clock can run faster: its day of sun and battery is worth watching.
