@@ -125,9 +125,9 @@ impl Accumulator {
         }
     }
 
-    /// A channel's mean square, counts squared with 32 fractional bits: below 2⁷⁸.
+    /// A channel's mean square, counts squared with 32 fractional bits: below 2⁸⁰. Nothing where the noise that was taken off is all there was.
     fn mean_square(&self, channel: usize) -> u128 {
-        ((self.squares[channel] << 33) / i128::from(self.twice_weight)).unsigned_abs()
+        ((self.squares[channel] << 33) / i128::from(self.twice_weight)).max(0).unsigned_abs()
     }
 
     /// The same of its fundamental.

@@ -77,8 +77,12 @@ impl Boundary {
     pub(crate) fn has_voltage(&self, number: usize) -> bool {
         let twice_square = self.twice_fundamental_square(number);
         let least = i128::from(Frame::FULL_SCALE >> 12);
+        twice_square >= (least * least) << 32 && 2 * twice_square >= self.mean_square(number)
+    }
+
+    /// A channel's mean square, counts squared with 32 fractional bits; below zero where more noise was taken off than there was.
+    pub(crate) fn mean_square(&self, channel: usize) -> i128 {
         // Σ/2²⁰ over (twice weight)/2²¹, with 32 fractional bits.
-        let mean_square = (self.squares[number] << 33) / i128::from(self.twice_weight);
-        twice_square >= (least * least) << 32 && 2 * twice_square >= mean_square
+        (self.squares[channel] << 33) / i128::from(self.twice_weight)
     }
 }

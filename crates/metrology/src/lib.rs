@@ -20,6 +20,12 @@
 //! A cycle in which a voltage stepped is left out, and a jump of frequency is followed once it is confirmed.
 //! With none the slots return to the length they began with, frequency is `None`, and energy counts on.
 //!
+//! # Calibration
+//!
+//! [`Metrology::with_extras`] takes the unit's [`Calibration`] record. Offsets and delays act on the samples, six frames behind (`delay`); gain,
+//! cross-talk and noise on a slot's sums (`calibration`), with coefficients that follow temperature and current from slot to slot.
+//! [`Metrology::calibration_state`] says whether there is a record, and why not.
+//!
 //! # Cost
 //!
 //! 24 multiplications and 48 additions of 64 bits a frame; about 200 operations of 128 bits a slot and 5 kB of stack and state. No division and no
@@ -33,8 +39,11 @@ extern crate std;
 
 mod accumulate;
 mod boundary;
+mod calibration;
 mod config;
+mod delay;
 mod energy;
+mod extras;
 mod find;
 mod frame;
 mod kernel;
@@ -48,7 +57,12 @@ mod tracker;
 mod trig;
 mod window;
 
+pub use calibration::{
+    Calibration, CalibrationError, CalibrationState, ChannelCalibration, CurvePoint, Quadratic, Transducer,
+    UnitId,
+};
 pub use config::{Config, ConfigError, Scale};
+pub use extras::Extras;
 pub use find::find_period;
 pub use frame::{CURRENTS, Frame, VOLTAGES};
 pub use meter::Metrology;

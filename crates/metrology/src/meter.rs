@@ -1,9 +1,11 @@
 //! The core itself: frames in, windows and energy out.
 
 use crate::{
-    Config, ConfigError, Frame, Registers, VOLTAGES, Window,
+    Calibration, CalibrationState, Config, ConfigError, Extras, Frame, Registers, VOLTAGES, Window,
     accumulate::{Accumulator, Place, energies},
     boundary::Boundary,
+    calibration::Correction,
+    delay::HISTORY,
     energy::{Account, Raw},
     kernel::{BLOCK, QUANTITIES, VI, phase},
     slot::{EDGE, Halves, Slot},
@@ -39,6 +41,10 @@ pub struct Metrology {
     started: bool,
     samples: u64,
     clipped_samples: u64,
+    calibration: CalibrationState,
+    correction: Option<Correction>,
+    /// Frames for which a clipped one is still within the correction's reach.
+    clipped_reach: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +60,26 @@ impl Metrology {
     /// # Errors
     /// A setting out of its range.
     pub fn new(config: Config, registers: Registers) -> Result<Self, ConfigError> {
+        Self::with_extras(config, Extras::default(), registers)
+    }
+
+    /// The same with calibration and whatever else [`Extras`] has.
+    ///
+    /// # Errors
+    /// A setting out of its range.
+    pub fn with_extras(config: Config, extras: Extras, registers: Registers) -> Result<Self, ConfigError> {
         config.check()?;
+        let (calibration, correction) = match extras.calibration {
+            None => (CalibrationState::Missing, None),
+            Some(record) => match record.and_then(|record| record.check().map(|()| record)) {
+                Ok(record) => {
+                    let correction = Correction::new(record, &config);
+                    let extrapolated = correction.is_extrapolated();
+                    (CalibrationState::Valid { extrapolated }, Some(correction))
+                }
+                Err(error) => (CalibrationState::Refused(error), None),
+            },
+        };
         let mut tracker = Tracker::new(&config);
         Ok(Self {
             account: Account::new(&config, registers),
@@ -69,6 +94,9 @@ impl Metrology {
             started: false,
             samples: 0,
             clipped_samples: 0,
+            calibration,
+            correction,
+            clipped_reach: 0,
             config,
         })
     }
@@ -77,16 +105,42 @@ impl Metrology {
     /// it; frames with a count at or beyond full scale are counted and mark their window.
     pub fn push(&mut self, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) {
         for block in frames.chunks(BLOCK) {
-            if block.iter().fold(0, |all, frame| all.max(frame.peak())) < FULL_SCALE {
+            let whole = peak(block) < FULL_SCALE;
+            if self.correction.is_some() {
+                self.correct(block, whole, on_window);
+            } else if whole {
                 self.run(block, false, on_window);
-                continue;
-            }
-            for frame in block {
-                let clipped = frame.peak() >= FULL_SCALE;
-                self.clipped_samples += u64::from(clipped);
-                self.run(&[frame.clamped()], clipped, on_window);
+            } else {
+                for frame in block {
+                    let clipped = frame.peak() >= FULL_SCALE;
+                    self.clipped_samples += u64::from(clipped);
+                    self.run(&[frame.clamped()], clipped, on_window);
+                }
             }
         }
+    }
+
+    /// Takes the temperature of the unit's front end. The calibration's coefficients follow it from the next supply cycle on; until the first call
+    /// they are those of the record's reference temperature.
+    ///
+    /// # Errors
+    /// A temperature outside 200 to 400 K, which no unit survives: a broken thermometer. The one before stays.
+    pub fn set_temperature(&mut self, millikelvin: u32) -> Result<(), ConfigError> {
+        let (min, max) = (Calibration::TEMPERATURE_MIN_MILLIKELVIN, Calibration::TEMPERATURE_MAX_MILLIKELVIN);
+        if !(min..=max).contains(&millikelvin) {
+            let [value, min, max] = [millikelvin, min, max].map(u64::from);
+            return Err(ConfigError { field: "temperature_millikelvin", value, min, max });
+        }
+        if let Some(correction) = &mut self.correction {
+            correction.set_temperature(millikelvin);
+            self.calibration = CalibrationState::Valid { extrapolated: correction.is_extrapolated() };
+        }
+        Ok(())
+    }
+
+    /// Whether there is a calibration record, and if not, why.
+    pub fn calibration_state(&self) -> CalibrationState {
+        self.calibration
     }
 
     /// Ends a record: what is still in the last slot goes into energy, so that every sample has counted. Gives the last, shorter window if at least
@@ -95,8 +149,12 @@ impl Metrology {
     ///
     /// Frames pushed afterwards start a new first slot: the state after a gap.
     pub fn finish(&mut self) -> Option<Window> {
+        let early = self.finish_correction();
         let rest = self.slot.filled();
-        let partial = self.slot.partial();
+        let mut partial = self.slot.partial();
+        if let Some(correction) = &self.correction {
+            correction.correct_sums(&mut partial, rest);
+        }
         let window = match (self.last.take(), self.previous.take()) {
             (Some(last), Some(previous)) => self.finish_record(&last, &previous, &partial, rest),
             (_, Some(only)) => {
@@ -115,7 +173,7 @@ impl Metrology {
             }
         };
         self.begin();
-        window
+        window.or(early)
     }
 
     /// The energy registers.
@@ -125,12 +183,55 @@ impl Metrology {
 
     /// Frames pushed so far.
     pub fn samples(&self) -> u64 {
-        self.samples
+        let held = self.correction.as_ref().map_or(0, |correction| correction.conditioner.held());
+        self.samples + held as u64
     }
 
     /// Frames pushed so far in which a count was at or beyond full scale.
     pub fn clipped_samples(&self) -> u64 {
         self.clipped_samples
+    }
+
+    /// The way through offsets and delays. A piece never goes beyond the slot's end, where coefficients may change; around clipped frames and
+    /// corrected counts beyond full scale a piece is one frame, so that block sizes change nothing.
+    fn correct(&mut self, mut frames: &[Frame], whole: bool, on_window: &mut dyn FnMut(&Window)) {
+        let mut out = [Frame::default(); BLOCK];
+        while let Some(first) = frames.first() {
+            let single = !whole || self.clipped_reach > 0;
+            let length = if single { 1 } else { self.slot.missing().min(frames.len()) };
+            let (piece, rest) = frames.split_at(length);
+            frames = rest;
+            self.clipped_reach = self.clipped_reach.saturating_sub(1);
+            let clamped = [first.clamped()];
+            if single && first.peak() >= FULL_SCALE {
+                self.clipped_samples += 1;
+                self.clipped_reach = HISTORY + 1;
+            }
+            let Some(correction) = &mut self.correction else { return };
+            let ready = correction.conditioner.take(if single { &clamped } else { piece }, &mut out);
+            self.run_corrected(ready, self.clipped_reach > 0, on_window);
+        }
+    }
+
+    fn run_corrected(&mut self, frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
+        if peak(frames) < FULL_SCALE {
+            return self.run(frames, clipped, on_window);
+        }
+        for frame in frames {
+            self.run(&[frame.clamped()], clipped || frame.peak() >= FULL_SCALE, on_window);
+        }
+    }
+
+    /// At the end of a record: the frames that the delays still hold. They may complete a window.
+    fn finish_correction(&mut self) -> Option<Window> {
+        let mut out = [Frame::default(); BLOCK];
+        let mut completed = None;
+        let reach = core::mem::take(&mut self.clipped_reach);
+        if let Some(correction) = &mut self.correction {
+            let held = correction.conditioner.finish(&mut out);
+            self.run_corrected(held, reach > 0, &mut |window| completed = Some(*window));
+        }
+        completed
     }
 
     fn run(&mut self, mut frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
@@ -153,7 +254,10 @@ impl Metrology {
     }
 
     fn next_slot(&mut self, last: Option<&Frame>, clipped: bool, on_window: &mut dyn FnMut(&Window)) {
-        let halves = self.slot.close(last, clipped);
+        let mut halves = self.slot.close(last, clipped);
+        if let Some(correction) = &self.correction {
+            correction.correct(&mut halves);
+        }
         match self.previous.take() {
             None => {
                 self.account.hold_start(products(&halves.down));
@@ -161,6 +265,9 @@ impl Metrology {
                 self.window_start = self.slot_start + u128::from(halves.length / 2);
             }
             Some(previous) => self.pass_boundary(&previous, &halves, on_window),
+        }
+        if let Some(correction) = &mut self.correction {
+            correction.pass_edge(self.last.as_ref().map(|last| &last.boundary), halves.length);
         }
         let before = self.slot.exit();
         self.slot_start += u128::from(halves.length);
@@ -279,6 +386,10 @@ impl Metrology {
 
 fn products(sums: &[i128; QUANTITIES]) -> Raw {
     core::array::from_fn(|number| sums[phase(number) + VI])
+}
+
+fn peak(frames: &[Frame]) -> u32 {
+    frames.iter().fold(0, |all, frame| all.max(frame.peak()))
 }
 
 const FULL_SCALE: u32 = Frame::FULL_SCALE.unsigned_abs();

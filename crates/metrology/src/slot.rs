@@ -95,6 +95,15 @@ impl Slot {
         }
     }
 
+    /// Frames up to the slot's end, the one that the end cuts included; at least one.
+    pub(crate) fn missing(&self) -> usize {
+        let cells = match self.seen {
+            Seen::Nothing => self.whole_cells + 1,
+            Seen::Whole(cells) => self.whole_cells - cells,
+        };
+        cells as usize + usize::from(self.exit > 0)
+    }
+
     /// Takes what belongs to this slot wholly, or is its first cell; returns how many frames that was. With none taken the slot is complete but
     /// for the cell that its end cuts.
     pub(crate) fn take(&mut self, frames: &[Frame], clipped: bool) -> usize {
