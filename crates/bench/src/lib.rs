@@ -1,0 +1,12 @@
+//! The test laboratory: what a meter is measured against, how it is calibrated, and whether it holds its limits.
+//!
+//! Read in this order: [`reference`] knows the truth about a load and shares no code with the meter's core; [`instrument`] is the laboratory's
+//! measuring standard, which is a little wrong; [`rig`] connects a virtual unit's front end to the core; [`calibration`] is the factory's procedure.
+
+#![forbid(unsafe_code)]
+
+pub mod calibration;
+pub mod instrument;
+mod random;
+pub mod reference;
+pub mod rig;
