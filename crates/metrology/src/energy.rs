@@ -1,8 +1,12 @@
 //! From raw sums to whole energy quanta with exact residues, and the decision of direction, once a cycle.
 //!
-//! The start and creep thresholds with their hysteresis belong between a boundary's sums and [`Account::book`].
+//! Start and creep thresholds decide between a boundary's sums and the registers (`thresholds`).
 
-use crate::{Config, Registers, VOLTAGES};
+use crate::{
+    Config, Registers, Thresholds, Unregistered, VOLTAGES,
+    accumulate::energies,
+    thresholds::{Gate, Started},
+};
 
 /// Sums of one phase each: counts squared times samples, 20 fractional bits.
 pub(crate) type Raw = [i128; VOLTAGES];
@@ -16,11 +20,12 @@ pub(crate) struct Account {
     /// What the very first boundary's missing half leaves: without its counterpart it swings by 8 % of a cycle's apparent energy, so it waits
     /// for a cycle whose direction it cannot turn, or for the end.
     start: Option<Raw>,
+    gate: Gate,
 }
 
 impl Account {
     /// Goes on from `registers`. A residue that was left under another scale is cut to less than one quantum.
-    pub(crate) fn new(config: &Config, mut registers: Registers) -> Self {
+    pub(crate) fn new(config: &Config, thresholds: Option<Thresholds>, mut registers: Registers) -> Self {
         let divisors = core::array::from_fn(|number| {
             divisor(
                 config.sample_rate_microhertz,
@@ -37,7 +42,29 @@ impl Account {
                 *residue %= divisor;
             }
         }
-        Self { registers, divisors, start: None }
+        let gate = Gate::new(thresholds, config.sample_rate_microhertz);
+        Self { registers, divisors, start: None, gate }
+    }
+
+    /// Which phases register energy.
+    pub(crate) fn started(&self) -> Started {
+        self.gate.started()
+    }
+
+    /// What was below the thresholds.
+    pub(crate) fn unregistered(&self) -> Unregistered {
+        let whole = |raw: &Raw| core::array::from_fn(|n| ((raw[n] << 32) / self.divisors[n]) as i64);
+        Unregistered {
+            active_nanowatt_hours: whole(&self.gate.active),
+            reactive_nanovar_hours: whole(&self.gate.reactive),
+            apparent_nanovoltampere_hours: whole(&self.gate.apparent),
+        }
+    }
+
+    /// The same, active, in raw units with 32 further fractional bits.
+    #[cfg(test)]
+    pub(crate) fn unregistered_raw(&self, number: usize) -> i128 {
+        self.gate.active[number] << 32
     }
 
     #[cfg(test)]
@@ -50,23 +77,32 @@ impl Account {
         self.start = Some(active);
     }
 
-    /// Books one boundary's active and reactive energy.
-    pub(crate) fn book(&mut self, active: Raw, reactive: Raw) {
+    /// Books one boundary: active energy, and reactive power over the boundary's doubled weight and what the first one stands for `before` it.
+    pub(crate) fn book(&mut self, active: Raw, reactive_power: Raw, twice_weight: u64, before: u64) {
+        self.gate.decide(&active, &energies(reactive_power, twice_weight), twice_weight, &self.divisors);
         let active = match self.start {
             Some(start) if self.outweighs(&active, &start) => self.take_start(active),
             _ => active,
         };
-        self.add(active, reactive);
+        self.add(active, energies(reactive_power, twice_weight + before));
     }
 
-    /// Books the end of a record: all that is left.
+    /// Books the end of a record: all that is left, of less than two cycles.
     pub(crate) fn book_last(&mut self, active: Raw, reactive: Raw) {
         let active = self.take_start(active);
         self.add(active, reactive);
     }
 
+    /// The same for a record that was too short to decide before whether it has started.
+    pub(crate) fn book_only(&mut self, active: Raw, reactive: Raw, twice_weight: u64) {
+        let active = self.take_start(active);
+        self.gate.decide(&active, &reactive, twice_weight, &self.divisors);
+        self.add(active, reactive);
+    }
+
     /// Books apparent energy, which has no direction.
     pub(crate) fn book_apparent(&mut self, apparent: Raw) {
+        let apparent = self.gate.pass_apparent(apparent);
         let registers = &mut self.registers;
         for (number, raw) in apparent.into_iter().enumerate() {
             let quanta = quanta(raw, &mut registers.apparent_residues[number], self.divisors[number]);
@@ -91,6 +127,7 @@ impl Account {
     }
 
     fn add(&mut self, active: Raw, reactive: Raw) {
+        let (active, reactive) = self.gate.pass(active, reactive);
         let registers = &mut self.registers;
         let (mut total, mut total_reactive) = (0, 0);
         for number in 0..VOLTAGES {

@@ -26,6 +26,11 @@
 //! cross-talk and noise on a slot's sums (`calibration`), with coefficients that follow temperature and current from slot to slot.
 //! [`Metrology::calibration_state`] says whether there is a record, and why not.
 //!
+//! # Start, creep and pulses
+//!
+//! With [`Thresholds`] a phase registers energy once a cycle's power reaches them (`thresholds`). Pulses are differences of registers, given out
+//! evenly over the window after (`pulses`).
+//!
 //! # Cost
 //!
 //! 24 multiplications and 48 additions of 64 bits a frame; about 200 operations of 128 bits a slot and 5 kB of stack and state. No division and no
@@ -49,10 +54,12 @@ mod frame;
 mod kernel;
 mod meter;
 mod period;
+mod pulses;
 mod registers;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod thresholds;
 mod tracker;
 mod trig;
 mod window;
@@ -67,5 +74,7 @@ pub use find::find_period;
 pub use frame::{CURRENTS, Frame, VOLTAGES};
 pub use meter::Metrology;
 pub use period::{Nominal, Period};
+pub use pulses::{Pulse, PulseSettings, Pulsed};
 pub use registers::{DecodeError, PhaseEnergy, Registers};
+pub use thresholds::{Started, Thresholds, Unregistered};
 pub use window::{PhaseQuantities, Window};

@@ -1,13 +1,15 @@
 //! The core itself: frames in, windows and energy out.
 
 use crate::{
-    Calibration, CalibrationState, Config, ConfigError, Extras, Frame, Registers, VOLTAGES, Window,
+    Calibration, CalibrationState, Config, ConfigError, Extras, Frame, Pulse, Registers, Started,
+    Unregistered, VOLTAGES, Window,
     accumulate::{Accumulator, Place, energies},
     boundary::Boundary,
     calibration::Correction,
     delay::HISTORY,
     energy::{Account, Raw},
     kernel::{BLOCK, QUANTITIES, VI, phase},
+    pulses::Pulses,
     slot::{EDGE, Halves, Slot},
     tracker::{Advance, Tracker},
 };
@@ -24,6 +26,7 @@ use crate::{
 pub struct Metrology {
     config: Config,
     account: Account,
+    pulses: Pulses,
     tracker: Tracker,
     slot: Slot,
     /// Where the present slot begins: samples with 20 fractional bits.
@@ -69,6 +72,7 @@ impl Metrology {
     /// A setting out of its range.
     pub fn with_extras(config: Config, extras: Extras, registers: Registers) -> Result<Self, ConfigError> {
         config.check()?;
+        extras.check(&config)?;
         let (calibration, correction) = match extras.calibration {
             None => (CalibrationState::Missing, None),
             Some(record) => match record.and_then(|record| record.check().map(|()| record)) {
@@ -82,7 +86,8 @@ impl Metrology {
         };
         let mut tracker = Tracker::new(&config);
         Ok(Self {
-            account: Account::new(&config, registers),
+            account: Account::new(&config, extras.thresholds, registers),
+            pulses: Pulses::new(extras.pulses, &registers),
             slot: Slot::new(tracker.next_length(), 0),
             tracker,
             slot_start: 0,
@@ -172,6 +177,9 @@ impl Metrology {
                 Some(self.finish_short(&boundary, 0, &partial, 2 * rest))
             }
         };
+        // What no window was left to take.
+        let end = u128::from(self.samples) << EDGE;
+        self.pulses.pass_window(&self.account.registers, end, self.slot.length());
         self.begin();
         window.or(early)
     }
@@ -179,6 +187,22 @@ impl Metrology {
     /// The energy registers.
     pub fn registers(&self) -> &Registers {
         &self.account.registers
+    }
+
+    /// Which phases register energy at present.
+    pub fn started(&self) -> Started {
+        self.account.started()
+    }
+
+    /// What was not registered because it was below the thresholds.
+    pub fn unregistered(&self) -> Unregistered {
+        self.account.unregistered()
+    }
+
+    /// Gives out the pulses of the windows completed since the last call, each output's in the order of time. Called less often than every fourth
+    /// window, pulses come later, and none is lost.
+    pub fn take_pulses(&mut self, on_pulse: &mut dyn FnMut(Pulse)) {
+        self.pulses.take(on_pulse);
     }
 
     /// Frames pushed so far.
@@ -289,8 +313,7 @@ impl Metrology {
         }
         // The first boundary also stands for the half slot before it.
         let before = if last.is_none() { earlier.length } else { 0 };
-        let weight = boundary.twice_weight + before;
-        self.account.book(boundary.products, energies(boundary.reactive(), weight));
+        self.account.book(boundary.products, boundary.reactive(), boundary.twice_weight, before);
         // The advance to the first window's first boundary began before the window.
         let counts = self.started || self.window.cycles() > 0;
         self.window.add(&boundary, advance.filter(|_| counts));
@@ -346,7 +369,8 @@ impl Metrology {
         left: &[i128; QUANTITIES],
         twice_weight: u64,
     ) -> Window {
-        self.account.book_last(products(left), energies(boundary.reactive(), twice_weight));
+        let reactive = energies(boundary.reactive(), twice_weight);
+        self.account.book_only(products(left), reactive, twice_weight);
         self.window.add(boundary, None);
         self.unbooked = 0;
         self.book_apparent(twice_weight - boundary.twice_weight);
@@ -366,6 +390,7 @@ impl Metrology {
     fn take_window(&mut self, cycles: u16, end: u128) -> Window {
         let sample = |position: u128| (position >> EDGE) as u64;
         let start = core::mem::replace(&mut self.window_start, end);
+        self.pulses.pass_window(&self.account.registers, end, (end - start) as u64);
         let place = Place { first_sample: sample(start), samples: sample(end) - sample(start), cycles };
         let Config { scale, sample_rate_microhertz, .. } = &self.config;
         core::mem::take(&mut self.window).window(place, scale, *sample_rate_microhertz)
@@ -396,6 +421,11 @@ const FULL_SCALE: u32 = Frame::FULL_SCALE.unsigned_abs();
 
 #[cfg(test)]
 impl Metrology {
+    /// Active energy of a phase below the thresholds, in raw units.
+    pub(crate) fn unregistered_raw(&self, number: usize) -> i128 {
+        self.account.unregistered_raw(number)
+    }
+
     /// Raw units in a quantum of a phase.
     pub(crate) fn quantum(&self, number: usize) -> i128 {
         self.account.divisor(number)

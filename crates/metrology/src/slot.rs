@@ -82,6 +82,11 @@ impl Slot {
         }
     }
 
+    /// Its length when it is whole.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// What of the last cell belongs to this slot.
     pub(crate) fn exit(&self) -> u64 {
         self.exit

@@ -1,6 +1,6 @@
 //! Energy to the last bit: what only the residues can show.
 
-use crate::{Config, Frame, Metrology, Nominal, Registers, Scale};
+use crate::{Config, Extras, Frame, Metrology, Nominal, Registers, Scale, Thresholds};
 use proptest::prelude::*;
 use std::vec::Vec;
 
@@ -65,6 +65,37 @@ proptest! {
         metrology.finish();
         let all: Vec<Frame> = first.into_iter().chain(second).collect();
         prop_assert_eq!(net(&metrology), product_sums(&all));
+    }
+
+    #[test]
+    fn what_a_threshold_keeps_from_the_registers_is_kept_apart(frames in frames(400), start: u64) {
+        // Frames over all counts have up to 80 kW a phase.
+        let start = start % 10_000_000_000 + 1;
+        let thresholds = Thresholds {
+            active_start_microwatts: start,
+            active_stop_microwatts: start / 2,
+            reactive_start_microvars: start,
+            reactive_stop_microvars: start / 3,
+        };
+        let extras = Extras { thresholds: Some(thresholds), ..Extras::default() };
+        let config = Config::new(1_000_000_000, Nominal::Hz50, SCALE);
+        let mut metrology = Metrology::with_extras(config, extras, Registers::default()).expect("in range");
+        metrology.push(&frames, &mut |_| ());
+        metrology.finish();
+        let registered = net(&metrology);
+        let all = core::array::from_fn(|n| registered[n] + metrology.unregistered_raw(n));
+        prop_assert_eq!(all, product_sums(&frames));
+        let registers = metrology.registers();
+        let total = |import: u64, export: u64| i128::from(import) - i128::from(export);
+        let phases: i128 = registers
+            .phases
+            .iter()
+            .map(|p| total(p.import_nanowatt_hours, p.export_nanowatt_hours))
+            .sum();
+        prop_assert_eq!(
+            total(registers.total_import_nanowatt_hours, registers.total_export_nanowatt_hours),
+            phases
+        );
     }
 
     #[test]

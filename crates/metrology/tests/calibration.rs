@@ -372,7 +372,7 @@ proptest! {
     ) {
         let mut random = Random(seed);
         let mut record = Calibration::nothing(UNIT);
-        let mut extreme = |limit: i32| if random.next() % 2 == 0 { limit } else { -limit };
+        let mut extreme = |limit: i32| if random.next().is_multiple_of(2) { limit } else { -limit };
         for channel in &mut record.channels {
             let mut polynomial = |constant, linear, quadratic| Quadratic {
                 constant: extreme(constant),
