@@ -5,8 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accuracy;
 pub mod calibration;
 pub mod instrument;
+pub mod points;
 mod random;
 pub mod reference;
 pub mod rig;
