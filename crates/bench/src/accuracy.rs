@@ -177,6 +177,18 @@ fn one_unit(settings: &Settings, rows: &[Row], seed: u64) -> Result<Vec<f32>, Er
                     let at_start = test.error_now(load)?;
                     test.error(load, *celsius)? - at_start
                 }
+                Measure::Creep(load) => {
+                    test.rig.unit.settle(*celsius, load);
+                    let part = points::minimum_creep_seconds() / points::CREEP_SECONDS;
+                    let watt_hours = test.rig.registered(load, points::CREEP_SECONDS)?;
+                    watt_hours * part * points::METER_CONSTANT / 1000.0
+                }
+                Measure::Start(load) => {
+                    test.rig.unit.settle(*celsius, load);
+                    let watt_hours = test.rig.registered(load, points::START_SECONDS)?;
+                    let truth = Truth::of(load).total_watts() * points::START_SECONDS / 3600.0;
+                    (watt_hours / truth - 1.0) * 100.0
+                }
                 Measure::PerKelvin(of) => before
                     .as_ref()
                     .map_or(f64::NAN, |(lower, errors)| (here[*of] - errors[*of]) / (celsius - lower)),
@@ -225,9 +237,14 @@ impl Results {
 
     /// Over the population, of one row at one temperature.
     pub fn statistics(&self, temperature: usize, row: usize) -> Statistics {
+        self.over(temperature..temperature + 1, row)
+    }
+
+    fn over(&self, temperatures: std::ops::Range<usize>, row: usize) -> Statistics {
         let values = || {
-            (0..self.values.len())
-                .map(|unit| self.value(unit, temperature, row))
+            temperatures
+                .clone()
+                .flat_map(|at| (0..self.values.len()).map(move |unit| self.value(unit, at, row)))
                 .filter(|value| !value.is_nan())
         };
         let count = values().count();
@@ -240,6 +257,11 @@ impl Results {
         let (min, max) = values()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         Statistics { count: count as u32, mean, s, min, max }
+    }
+
+    /// Over the population and all temperatures, of one row.
+    pub fn overall(&self, row: usize) -> Statistics {
+        self.over(0..self.settings.temperatures.len(), row)
     }
 
     /// Over all temperatures: the extremes of one row, and where the larger of them is, °C.

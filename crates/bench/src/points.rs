@@ -61,6 +61,10 @@ pub enum Measure {
     },
     /// The change of the error once the load has warmed the unit.
     SelfHeating(LoadPoint),
+    /// Pulses that the meter would give in the standard's minimum creep time, as [`CREEP_SECONDS`] show it.
+    Creep(LoadPoint),
+    /// Registered energy from being switched on, in [`START_SECONDS`], per cent of the true one less 100: −100 does not start.
+    Start(LoadPoint),
     /// The change of a row's error to the next lower temperature, divided by the distance.
     PerKelvin(usize),
 }
@@ -104,6 +108,16 @@ pub const NOT_TESTED: [&str; 5] = [
 pub fn seconds(load: &LoadPoint) -> f64 {
     let watts = crate::reference::Truth::of(load).total_watts().abs();
     (25.0 * 3.6e6 / METER_CONSTANT / watts.max(1e-9)).clamp(30.0, 300.0)
+}
+
+/// How long a unit is watched in creep.
+pub const CREEP_SECONDS: f64 = 1.0;
+/// How long a unit has to start.
+pub const START_SECONDS: f64 = 1.0;
+
+/// The least time of the creep test: 900·10⁶/(k·m·Un·Imax) minutes (IEC 62053-22:2003, class 0.2 S; not verified against the standard's text).
+pub fn minimum_creep_seconds() -> f64 {
+    900e6 / (METER_CONSTANT * 3.0 * UN * IMAX) * 60.0
 }
 
 const LAG_05: f64 = 60.0;
@@ -241,6 +255,14 @@ impl Rows {
         self.push("external induction, 0.5 mT, In".into(), class(0.5), field);
         let warm = Measure::SelfHeating(LoadPoint::balanced(HERTZ, UN, IMAX, 0.0));
         self.push("self-heating, Imax".into(), class(0.1), warm);
+        // One pulse at most.
+        let none = Limits { class: Some([0.0, 1.0]), ..Limits::default() };
+        let creep = LoadPoint::unbalanced(HERTZ, [1.15 * UN; 3], [0.0; 3], 0.0);
+        self.push("creep, 1.15 Un, pulses".into(), none, Measure::Creep(creep));
+        // The standard says "starts and continues to register"; half of the energy in the first second is our reading of it.
+        let starts = Limits { class: both(50.0), ..Limits::default() };
+        let start = LoadPoint::balanced(HERTZ, UN, 0.001 * IN, 0.0);
+        self.push("start, 0.001 In".into(), starts, Measure::Start(start));
     }
 
     fn change(&mut self, name: String, limits: Limits, from: usize, load: LoadPoint) {

@@ -3,9 +3,11 @@
 //! A *block* is one coherent stretch of ten (twelve) cycles without noise, to which the noise of the stated time of measurement is added by
 //! calculation; a *full* measurement runs every frame of that time with noise. `accuracy --full` and `tests/block_and_full.rs` compare the two.
 
+use crate::points;
 use crate::random::Random;
 use meterseal_metrology::{
-    Calibration, Config, ConfigError, Extras, Frame, Metrology, Nominal, Period, Registers, Window,
+    Calibration, Config, ConfigError, Extras, Frame, Metrology, Nominal, Period, Registers, Thresholds,
+    Window,
 };
 use meterseal_world::physics::{FUNDAMENTAL, LoadPoint, SAMPLE_RATE_HZ, Unit};
 
@@ -103,6 +105,35 @@ impl Rig {
             let mean = sums[n] as f64 / count as f64;
             [mean, squares[n] as f64 / count as f64 - mean * mean]
         })
+    }
+
+    /// The active energy, import and export together, that a meter with class 0.2 S start thresholds registers from being switched on, in watt-hours.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block).
+    pub fn registered(&mut self, load: &LoadPoint, seconds: f64) -> Result<f64, ConfigError> {
+        self.unit.set_noise(true);
+        let config = Config::new((SAMPLE_RATE_HZ * 1e6) as u64, nominal(load), Unit::scale());
+        let thresholds = Thresholds::class_0_2_s((points::UN * 1e3) as u32, (points::IN * 1e3) as u32);
+        let extras =
+            Extras { calibration: self.record.map(Ok), thresholds: Some(thresholds), ..Extras::default() };
+        let mut core = Metrology::with_extras(config, extras, Registers::default())?;
+        core.set_temperature(millikelvin(self.unit.thermometer_celsius()))?;
+        let mut signal = self.unit.signal(load, 0.0);
+        let mut left = (seconds * SAMPLE_RATE_HZ) as usize;
+        while left > 0 {
+            let frames = &mut self.frames[..left.min(CHUNK)];
+            signal.fill(frames);
+            left -= frames.len();
+            core.push(frames, &mut |_| ());
+        }
+        core.finish();
+        let registers = core.registers();
+        let nanowatt_hours = registers
+            .phases
+            .iter()
+            .fold(0, |sum: u64, phase| sum + phase.import_nanowatt_hours + phase.export_nanowatt_hours);
+        Ok(nanowatt_hours as f64 * 1e-9)
     }
 
     fn run(
