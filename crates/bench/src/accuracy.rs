@@ -384,6 +384,8 @@ mod tests {
         assert!(failed.is_empty(), "{failed:?}");
         let raw = run(&Settings { calibrated: false, ..settings(4) }, &|_| ()).unwrap();
         assert!(!raw.passes());
+        let shunts = run(&Settings { sensor: Sensor::Shunt, ..settings(4) }, &|_| ()).unwrap();
+        assert!(shunts.passes());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! sees (the unit's readings and thermometer, the instrument's readings) and writes the record that the unit's core then applies.
 //!
 //! At each temperature: inputs shorted (offset, noise), then 10 A at PF 1, where the ratio of the instrument's complex power to the unit's is the
-//! gain and its angle the delay. At 23 °C also no current (cross-talk) and the current from Imax downwards (a transformer's curve).
+//! gain and its angle the delay. At 23 °C also no current (cross-talk), the current from Imax downwards (a transformer's curve), and Imax from cold
+//! to warm (a shunt's heat). The neutral, which has no voltage and bills nothing, gets offset and noise only.
 //! A polynomial of second degree over the thermometer's own readings takes in what the thermometer is wrong by, and the clock.
 
 use crate::instrument::Instrument;
@@ -110,6 +111,12 @@ const CURVE: [(f64, f64); 8] = [
 ];
 const SHORTED_SECONDS: f64 = 1.0;
 const BASE_SECONDS: f64 = 30.0;
+/// Between the cold reading at Imax and one that tells how fast a shunt warms.
+const HALFWAY_SECONDS: f64 = 60.0;
+/// Less than 20 ppm at Imax is no heat but noise.
+const LEAST_HEAT: f64 = 20e-6;
+/// A record's longest time constant.
+const MOST_MILLISECONDS: f64 = 3_600_000.0;
 const NO_LOAD_SECONDS: f64 = 100.0;
 /// The temperature of curve and cross-talk, and the middle of the polynomials.
 const MIDDLE_CELSIUS: f64 = 23.0;
@@ -138,6 +145,8 @@ pub fn calibrate(
     let mut record = Calibration::nothing(id);
     factory.over_temperature(temperatures, &mut record)?;
     factory.over_current(&mut record)?;
+    record.check()?;
+    factory.over_time(&mut record)?;
     record.check()?;
     let checks = checks(unit, record, instrument, temperatures, seed)?;
     Ok(Outcome { record, checks })
@@ -238,6 +247,36 @@ impl Factory<'_> {
         }
         for (transducer, points) in record.transducers.iter_mut().zip(points) {
             transducer.curve = points;
+        }
+        Ok(())
+    }
+
+    /// Imax from cold to settled, with what is known so far applied: what is left is a shunt's own heat. A transformer shows none.
+    fn over_time(&mut self, record: &mut Calibration) -> Result<(), Error> {
+        const AMPERES: f64 = 100.0;
+        let still = LoadPoint::unbalanced(HERTZ, [VOLTS; 3], [0.0; 3], 0.0);
+        let load = LoadPoint::balanced(HERTZ, VOLTS, AMPERES, 0.0);
+        let standard = self.instrument.read(&Truth::of(&load));
+        let mut rig = Rig::new(self.rig.unit.clone(), Some(*record), 0);
+        rig.unit.settle(MIDDLE_CELSIUS, &still);
+        let mut errors = || -> Result<[f64; 3], Error> {
+            let shown = rig.block(&load, BASE_SECONDS)?;
+            let found = std::array::from_fn(|phase| shown.watts[phase] / standard.watts[phase] - 1.0);
+            rig.unit.pass(HALFWAY_SECONDS, MIDDLE_CELSIUS, &load);
+            Ok(found)
+        };
+        let (cold, halfway) = (errors()?, errors()?);
+        rig.unit.settle(MIDDLE_CELSIUS, &load);
+        let shown = rig.block(&load, BASE_SECONDS)?;
+        for (phase, transducer) in record.transducers.iter_mut().take(3).enumerate() {
+            let warmth = shown.watts[phase] / standard.watts[phase] - 1.0 - cold[phase];
+            let part = (halfway[phase] - cold[phase]) / warmth;
+            if warmth.abs() < LEAST_HEAT || !(part > 0.0 && part < 1.0) {
+                continue;
+            }
+            let seconds = -HALFWAY_SECONDS / (1.0 - part).ln();
+            transducer.heating_ppt_per_square_ampere = (-warmth * 1e12 / (AMPERES * AMPERES)).round() as i32;
+            transducer.heating_milliseconds = (seconds * 1e3).min(MOST_MILLISECONDS) as u32;
         }
         Ok(())
     }
@@ -349,6 +388,28 @@ mod tests {
             // The record survives its own encoding.
             assert_eq!(Calibration::decode(&outcome.record.encode(), &ID), Ok(outcome.record));
         }
+    }
+
+    #[test]
+    fn a_shunt_s_heat_and_its_time_are_found() {
+        for seed in 30..34 {
+            let unit = Unit::draw(seed, Sensor::Shunt, &Tolerances::REFERENCE, Effects::ALL);
+            let instrument = Instrument::draw(seed);
+            let outcome = calibrate(&unit, ID, &instrument, &Procedure::default(), seed).unwrap();
+            assert!(outcome.passes(), "{:?}", outcome.checks);
+            // With the heat term 100 A is as good as 5 A, to the instrument.
+            let at_imax = outcome.checks.iter().filter(|check| check.amperes == 100.0);
+            let worst = at_imax.map(|check| check.error_percent.abs()).fold(0.0, f64::max);
+            assert!(worst < 0.02, "{seed}: {worst}");
+            for transducer in &outcome.record.transducers[..3] {
+                // 120 s by the model; the case's 20 minutes are in the thermometer.
+                let time = transducer.heating_milliseconds;
+                assert!(time == 0 || (90_000..160_000).contains(&time), "{transducer:?}");
+            }
+        }
+        let transformer = Unit::draw(30, Sensor::Transformer, &Tolerances::REFERENCE, Effects::ALL);
+        let outcome = calibrate(&transformer, ID, &Instrument::draw(30), &Procedure::default(), 30).unwrap();
+        assert!(outcome.record.transducers.iter().all(|all| all.heating_ppt_per_square_ampere == 0));
     }
 
     #[test]

@@ -81,3 +81,51 @@ fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     std::fs::write(&path, text)
         .with_context(|| format!("cannot write {}; choose another folder with --out", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Args,
+    }
+
+    fn arguments(line: &[&str]) -> Args {
+        let all = ["accuracy", "--units", "2", "--temperatures", "-40,85"].iter().chain(line);
+        let Line { arguments } = clap::Parser::try_parse_from(all).unwrap();
+        arguments
+    }
+
+    #[test]
+    fn calibrated_units_hold_the_limits_and_leave_a_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("report");
+        let mut out = Vec::new();
+        assert!(run(&arguments(&["--json", "--out", place.to_str().unwrap()]), &mut out).unwrap());
+        let shown: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(shown["limits_hold"], true);
+        assert_eq!(shown["rows"][0]["by_temperature"].as_array().unwrap().len(), 2);
+        assert_eq!(std::fs::read(place.join("accuracy.json")).unwrap(), out);
+        for name in ["error-against-current.svg", "error-against-temperature.svg", "population.svg"] {
+            let drawing = std::fs::read_to_string(place.join(name)).unwrap();
+            assert!(drawing.starts_with("<svg") && drawing.ends_with("</svg>\n"), "{name}");
+            assert!(!drawing.contains("NaN") && !drawing.contains("inf"), "{name}");
+        }
+    }
+
+    #[test]
+    fn uncalibrated_units_do_not_and_the_table_says_so() {
+        let mut out = Vec::new();
+        assert!(!run(&arguments(&["--uncalibrated"]), &mut out).unwrap());
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("EXCEEDED") && text.ends_with("LIMITS EXCEEDED\n"), "{text}");
+    }
+
+    #[test]
+    fn bad_settings_are_errors() {
+        let Line { arguments } = clap::Parser::try_parse_from(["accuracy", "--units", "0"]).unwrap();
+        assert!(run(&arguments, &mut Vec::new()).unwrap_err().to_string().contains("0 units"));
+    }
+}
