@@ -1,6 +1,10 @@
 //! Meterseal's command line: each command is a thin layer over a crate.
 
+mod accuracy;
+mod calibrate;
 mod measure;
+mod progress;
+mod soak;
 mod up;
 
 use std::process::ExitCode;
@@ -20,19 +24,28 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Accuracy(accuracy::Args),
+    Calibrate(calibrate::Args),
     Measure(measure::Args),
+    Soak(soak::Args),
     Up(up::Args),
 }
 
 fn main() -> ExitCode {
+    let out = &mut std::io::stdout();
+    // Whether what was tested holds its limits.
     let result = match Arguments::parse().command {
+        Command::Accuracy(arguments) => accuracy::run(&arguments, out),
+        Command::Calibrate(arguments) => calibrate::run(&arguments, out),
         Command::Measure(arguments) => {
-            measure::run(&arguments, &mut std::io::stdout().lock()).map_err(anyhow::Error::from)
+            measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }
-        Command::Up(arguments) => up::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments, out),
+        Command::Up(arguments) => up::run(&arguments).map(|()| true),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
         Err(error) => {
             eprintln!("meterseal: {}", one_line(&error));
             ExitCode::from(2)

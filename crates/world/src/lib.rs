@@ -9,6 +9,7 @@
 mod complex;
 pub mod comtrade;
 pub mod mapping;
+pub mod physics;
 mod random;
 pub mod scaling;
 pub mod site;
