@@ -175,7 +175,7 @@ pub enum FlashFileError {
         source: io::Error,
     },
     /// Another chip, or a file that was cut.
-    #[error("the meter's flash {path} has {found} bytes where {expected} belong; restore it from a copy, or move it away to start a new log", path = path.display())]
+    #[error("the meter's flash {path} has {found} bytes where {expected} belong; restore its newest copy; a meter with new flash must be enrolled anew with new keys", path = path.display())]
     Size {
         /// The flash file.
         path: PathBuf,
