@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use meterseal_link::accept::{self, AcceptLimits, Accepted};
+use meterseal_link::sparing::Sparing;
 use meterseal_model::MeterId;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +25,9 @@ use crate::{clock, stopped};
 /// program is stuck; then callers are turned away rather than collected.
 const WAITING: usize = 1024;
 
+/// How long a meter may take to read that its connection ends.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
 /// The gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -29,6 +35,10 @@ pub(crate) struct Gateway {
     acquisition: Acquisition,
     meters: HashMap<MeterId, MeterEntry>,
     connections: Mutex<Connections>,
+    /// Meters that broke the protocol.
+    breaches: Sparing<MeterId>,
+    /// Meters whose connection was replaced.
+    replacements: Sparing<MeterId>,
 }
 
 /// The newest connection of each meter.
@@ -41,6 +51,7 @@ struct Connections {
 #[derive(Debug)]
 struct Connection {
     number: u64,
+    from: SocketAddr,
     /// Set or dropped: the connection ends.
     stop: watch::Sender<bool>,
 }
@@ -52,7 +63,14 @@ impl Gateway {
         meters: Vec<MeterEntry>,
     ) -> Arc<Self> {
         let meters = meters.into_iter().map(|entry| (entry.id, entry)).collect();
-        Arc::new(Self { tls, acquisition, meters, connections: Mutex::default() })
+        Arc::new(Self {
+            tls,
+            acquisition,
+            meters,
+            connections: Mutex::default(),
+            breaches: Sparing::new(),
+            replacements: Sparing::new(),
+        })
     }
 
     /// Takes calls until the head-end stops, then waits for every connection to end.
@@ -85,40 +103,53 @@ impl Gateway {
     }
 
     async fn connected(self: Arc<Self>, accepted: Accepted, mut stopping: watch::Receiver<bool>) {
-        let Accepted { meter, address: from, stream } = accepted;
-        let Some(entry) = self.meters.get(&meter) else {
-            tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
-            return;
-        };
-        let (number, mut replaced) = self.replace(meter);
-        let error = tokio::select! {
-            outcome = self.acquisition.run(entry, stream) => match outcome {
-                Err(error) => Some(error),
-                Ok(never) => match never {},
-            },
-            () = stopped(&mut replaced) => {
-                tracing::info!(%from, %meter, "the meter has called again; its older connection is closed");
-                return;
+        let Accepted { meter, address: from, mut stream } = accepted;
+        match self.meters.get(&meter) {
+            None => {
+                tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
             }
-            () = stopped(&mut stopping) => None,
-        };
-        self.ended(meter, number, from, error).await;
+            Some(entry) => {
+                let (number, mut replaced) = self.replace(meter, from);
+                tokio::select! {
+                    outcome = self.acquisition.run(entry, &mut stream) => match outcome {
+                        Err(error) => self.ended(meter, number, from, Some(error)).await,
+                        Ok(never) => match never {},
+                    },
+                    () = stopped(&mut replaced) => {}
+                    () = stopped(&mut stopping) => self.ended(meter, number, from, None).await,
+                }
+            }
+        }
+        // TLS's own end (RFC 8446, 6.1), so that the meter can tell it from a cut line. Whether it hears it changes
+        // nothing.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, stream.shutdown()).await;
     }
 
     /// Makes this the meter's connection and ends the one before.
-    fn replace(&self, meter: MeterId) -> (u64, watch::Receiver<bool>) {
+    fn replace(&self, meter: MeterId, from: SocketAddr) -> (u64, watch::Receiver<bool>) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.next += 1;
         let number = connections.next;
         let (stop, replaced) = watch::channel(false);
-        if let Some(older) = connections.current.insert(meter, Connection { number, stop }) {
+        if let Some(older) = connections.current.insert(meter, Connection { number, from, stop }) {
             older.stop.send_replace(true);
+            if let Some(left_out) = self.replacements.say(meter) {
+                tracing::warn!(
+                    %from, %meter, older = %older.from, left_out,
+                    "the meter called again while its older connection was open, and that one is closed; if the line was not cut, two devices share one certificate"
+                );
+            }
         }
         (number, replaced)
     }
 
     /// Shows why a connection ended, unless a newer one has taken its place.
     async fn ended(&self, meter: MeterId, number: u64, from: SocketAddr, error: Option<AcquisitionError>) {
+        if let Some(error) = error.as_ref().filter(|error| error.is_breach())
+            && let Some(left_out) = self.breaches.say(meter)
+        {
+            tracing::warn!(%from, %meter, left_out, "disconnected, because the meter does not keep to the protocol: {error}");
+        }
         let fleet = &self.acquisition.fleet;
         let (state, reason) = match &error {
             None => (ConnectionState::Offline, "The head-end was stopped.".to_owned()),

@@ -3,7 +3,8 @@
 //!
 //! Read in this order: [`config`] says what a head-end needs; `gateway` takes calls and gives each meter a task;
 //! `acquisition` is that task; [`store`] keeps what must not be lost; `fleet` is the present, announced as it
-//! changes; [`api`] and `web` are what a browser sees, behind `auth` and `guard`.
+//! changes; [`api`] and `web` are what a browser sees, behind `page_server`,
+//! `auth` and `guard`.
 //!
 //! The way of an alarm: push → commit in the store → server-sent event to the pages → acknowledgement to the meter.
 
@@ -17,6 +18,7 @@ pub mod config;
 mod fleet;
 mod gateway;
 mod guard;
+mod page_server;
 pub mod store;
 pub mod virtual_sites;
 mod web;
@@ -44,6 +46,7 @@ use auth::{Gatekeeper, Secret};
 use fleet::Fleet;
 use gateway::Gateway;
 use guard::Guard;
+use page_server::PageLimits;
 use store::{MeterRecord, Store};
 
 /// How long a shutdown waits for pages that are being served.
@@ -100,7 +103,8 @@ impl Headend {
         };
         let gateway =
             tokio::spawn(Gateway::new(tls, acquisition, config.meters).serve(gateway, stopping.clone()));
-        let page = tokio::spawn(serve_page(page, router(api, Guard::new(keeper, page_addr)), stopping));
+        let router = router(api, Guard::new(keeper, page_addr));
+        let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
         Ok(Self { gateway_addr, page_addr, token, store, stop, tasks: vec![gateway, page] })
     }
 
@@ -152,13 +156,6 @@ fn router(api: Api, guard: Guard) -> Router {
         .merge(api)
         .fallback_service(page)
         .layer(from_fn_with_state(guard, guard::outer))
-}
-
-async fn serve_page(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
-    let stop = async move { stopped(&mut stopping).await };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-        tracing::error!(%error, "the page's server failed");
-    }
 }
 
 /// Waits until something is to stop; its owner gone means the same.

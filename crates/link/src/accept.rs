@@ -1,7 +1,8 @@
 //! The gateway's side of a connection: accept, handshake, find out who it is, hand over.
 //!
 //! Before the handshake a peer is its address, and each address may have only so many connections under way; after
-//! it the peer is its certificate. Each refusal is one line in the log (target `meterseal::accept`).
+//! it the peer is its certificate. Each refused handshake is one line in the log (target `meterseal::accept`);
+//! connections that are not even looked at are one line a minute and address.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::sparing::Sparing;
 use crate::tls::{self, Peer, PeerError};
 
 /// What bounds connections whose peer is not known yet.
@@ -66,6 +68,7 @@ where
     let places = Arc::new(Semaphore::new(limits.concurrent.max(1)));
     let addresses = Arc::new(Addresses::default());
     let hand_over = Arc::new(hand_over);
+    let crowds = Sparing::new();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
         let (stream, address) = match listener.accept().await {
@@ -78,7 +81,12 @@ where
             Err(error) => return Err(error),
         };
         let Some(guard) = Addresses::enter(&addresses, address.ip(), limits.per_address) else {
-            tracing::warn!(target: LOG, %address, "refused: too many connections without a certificate from there");
+            if let Some(left_out) = crowds.say(address.ip()) {
+                tracing::warn!(
+                    target: LOG, %address, left_out,
+                    "refused: too many connections without a certificate from there"
+                );
+            }
             continue;
         };
         let (acceptor, hand_over) = (acceptor.clone(), Arc::clone(&hand_over));

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`pki`] makes identities, [`tls`] says which peers are accepted, [`dial`] is the meter's side
 //! of the connection and [`accept`] the gateway's. On the stream that both hand over, [`wrapper`] frames messages
-//! and [`client`] is the head-end's DLMS session. The DLMS library stays behind these types.
+//! and [`client`] is the head-end's DLMS session; [`sparing`] keeps logs short. The DLMS library
+//! stays behind these types.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ pub mod accept;
 pub mod client;
 pub mod dial;
 pub mod pki;
+pub mod sparing;
 pub mod tls;
 pub mod wrapper;
 

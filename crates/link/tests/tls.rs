@@ -184,7 +184,7 @@ async fn what_a_trusted_authority_signs_wrongly_is_refused_all_the_same() {
             "malformed name urn:meterseal:meter:MSL1",
         ),
         (Forged { server_purpose: true, ..Forged::meter() }, "for another purpose"),
-        (Forged { authority: true, ..Forged::meter() }, "its certificate"),
+        (Forged { authority: true, ..Forged::meter() }, "self-signed or an authority's own"),
     ] {
         let identity = forged.sign(&dir.path().join("pki"), "manufacturer").identity();
         let (_, accepted) = meet(gateway(&pki), meter_side(&identity, &pki.trust()), "north").await;

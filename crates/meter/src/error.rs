@@ -70,10 +70,14 @@ pub enum OpenError<E: Debug> {
         expected: Layout,
     },
     /// Neither blank nor a meter's.
-    #[error("flash is neither blank nor a meter's; erase it if nothing in it is needed")]
+    #[error(
+        "flash is neither blank nor a meter's; restore the meter's newest flash file, or erase the flash and enrol the meter anew with new keys: under its old keys head-ends refuse a meter that has forgotten its counters"
+    )]
     NotAMeter,
     /// Counters and acknowledgements are gone while other records are there.
-    #[error("flash has lost the record of used invocation counters; give the meter new keys and a new flash")]
+    #[error(
+        "flash has lost the record of used invocation counters; restore its newest flash file, or enrol the meter anew with new keys and a new flash"
+    )]
     StateLost,
     /// A record of another version.
     #[error(

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meterseal_link::client::{AccessError, Limits, PushError};
+use meterseal_link::wrapper::FrameError;
 use meterseal_link::{Association, ClientError, DlmsClient, EventPush, Notification, Value};
 use meterseal_model::objects::Class;
 use meterseal_model::{MeterId, Obis, Role, SystemTitle};
@@ -68,7 +69,14 @@ pub(crate) struct Acquisition {
 pub(crate) enum AcquisitionError {
     /// The DLMS session.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Client(ClientError),
+    /// A message under an invocation counter that the meter had used before. Its text has no numbers, so that a
+    /// meter that keeps calling stays in one state for one reason.
+    #[error(
+        "The meter uses invocation counters again that it had used before: its memory was put back or replaced, so \
+         it cannot be trusted under its old keys. Restore its newest flash file, or enrol it anew with new keys"
+    )]
+    CounterUsed,
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -135,9 +143,22 @@ impl AcquisitionError {
             self,
             Self::NotAdmitted(_)
                 | Self::OtherMeter { .. }
+                | Self::CounterUsed
                 | Self::RolledBack { .. }
                 | Self::Contradiction { .. }
         )
+    }
+
+    /// Whether the peer did something else than was agreed, or nothing at all; not so a connection that just ended.
+    pub(crate) fn is_breach(&self) -> bool {
+        match self {
+            Self::Client(ClientError::Frame(error)) => {
+                matches!(error, FrameError::Version { .. } | FrameError::TooLong { .. })
+            }
+            Self::Client(error) => error.is_fatal(),
+            Self::Register { .. } | Self::Malformed { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether the connection can go on.
@@ -146,6 +167,18 @@ impl AcquisitionError {
             Self::Client(error) => error.is_fatal(),
             Self::Register { .. } | Self::Malformed { .. } => false,
             _ => true,
+        }
+    }
+}
+
+impl From<ClientError> for AcquisitionError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Replay { kind, counter, highest } => {
+                tracing::debug!(kind, counter, highest, "an invocation counter was used again");
+                Self::CounterUsed
+            }
+            other => Self::Client(other),
         }
     }
 }

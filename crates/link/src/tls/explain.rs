@@ -65,10 +65,17 @@ fn certificate(error: &CertificateError) -> String {
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "its certificate does not use ECDSA with P-384 and SHA-384".to_owned()
         }
-        CertificateError::Other(inner) => match inner.0.downcast_ref::<PeerError>() {
-            Some(error) => error.to_string(),
-            None => format!("its certificate is refused: {}", inner.0),
-        },
+        CertificateError::Other(inner) => {
+            if let Some(error) = inner.0.downcast_ref::<PeerError>() {
+                return error.to_string();
+            }
+            // rustls has no word of its own for this one.
+            if let Some(webpki::Error::CaUsedAsEndEntity) = inner.0.downcast_ref() {
+                return "its certificate is self-signed or an authority's own, not one that an authority issued to it"
+                    .to_owned();
+            }
+            format!("its certificate is refused: {}", inner.0)
+        }
         other => format!("its certificate is refused: {other}"),
     }
 }

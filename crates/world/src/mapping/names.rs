@@ -97,18 +97,41 @@ pub(super) fn place(channel: &AnalogChannel, kind: Kind, lettering: Lettering) -
         _ => None,
     };
     let words = |text: &str| by_words(text, kind, lettering);
-    windings.or_else(|| words(&field)).or_else(|| words(&channel.name.to_uppercase()))
+    // `U1(t)` is a function of time and `IB (A)` is in amperes: neither ends in a phase, if another is there.
+    let name = channel.name.trim();
+    let mut endings = vec!["(t)"];
+    if kind == Kind::Current {
+        endings.extend(["(A)", "[A]"]);
+    }
+    let bare = endings.iter().find_map(|ending| name.strip_suffix(ending));
+    windings
+        .or_else(|| words(&field))
+        .or_else(|| words(&bare?.to_uppercase()))
+        .or_else(|| words(&name.to_uppercase()))
 }
 
 fn by_words(text: &str, kind: Kind, lettering: Lettering) -> Option<Place> {
-    let joined: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
     // Nouns tell no phase, and the last letter of VOLTS is not phase S.
     const NOUNS: [&str; 7] = ["VOLTAGE", "VOLT", "VOLTS", "CURRENT", "AMP", "AMPS", ""];
-    let words: Vec<&str> =
+    // Transformers and sources, but only before a phase: alone, VS and VT are the phases S and T.
+    const INSTRUMENTS: [&str; 4] = ["VT", "PT", "CT", "VS"];
+    let is_bare = |word: &str| {
+        let end = word.strip_prefix('L').unwrap_or(word);
+        let end = end.strip_suffix('N').unwrap_or(end);
+        end.len() == 1 && matches!(by_letters(end, lettering), Some(Place::Phase(_)))
+    };
+    let mut words: Vec<&str> =
         text.split(|c: char| !c.is_alphanumeric()).filter(|word| !NOUNS.contains(word)).collect();
+    if let [first, second, ..] = words[..]
+        && INSTRUMENTS.contains(&first)
+        && is_bare(second)
+    {
+        words.remove(0);
+    }
+    let joined = words.concat();
     let letters: &[&str] = match kind {
-        Kind::Voltage => &["VOLTAGE", "VOLT", "U", "V", "E"],
-        Kind::Current => &["CURRENT", "AMP", "I"],
+        Kind::Voltage => &["VOLTAGE", "VOLTS", "VOLT", "U", "V", "E", "VT", "PT", "VS"],
+        Kind::Current => &["CURRENT", "AMPS", "AMP", "I", "CT"],
     };
     let behind = |word: &str| {
         letters.iter().find_map(|letter| {
@@ -130,9 +153,20 @@ fn by_words(text: &str, kind: Kind, lettering: Lettering) -> Option<Place> {
             _ => None,
         }
     };
-    // The whole first (`V-A`, `UL1-L2`), then two words with the quantity's letter (`V1-V2`), then one, then a bare
+    // One bare phase that no other word contradicts; behind two digits of a bay (`U12 L1`) it is the phase as well.
+    let alone = || {
+        let mut bare = words.iter().filter(|word| is_bare(word));
+        let (only, None) = (bare.next()?, bare.next()) else { return None };
+        let contradicts = |word: &&str| match behind(word) {
+            Some(Place::Between(..)) => !only.starts_with('L'),
+            found => found.is_some(),
+        };
+        if words.iter().any(contradicts) { None } else { by_letters(only, lettering) }
+    };
+    // Then the whole (`V-A`, `UL1-L2`), then two words with the quantity's letter (`V1-V2`), then one, then a bare
     // phase.
-    behind(&joined)
+    alone()
+        .or_else(|| behind(&joined))
         .or_else(|| plain(&joined))
         .or_else(pair)
         .or_else(|| words.iter().find_map(|word| behind(word)))
@@ -143,9 +177,17 @@ fn by_words(text: &str, kind: Kind, lettering: Lettering) -> Option<Place> {
 /// One end of a measurement.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
-    Letter(usize),
+    /// The phase, and which alphabet it is from: no voltage is between T and A.
+    Letter(usize, Alphabet),
     Digit(usize),
     Neutral,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Alphabet {
+    Abc,
+    Rst,
+    Colours,
 }
 
 /// `A`, `L1`, `1`, `R`, `AN`, `L1N`, `AB`, `L1L2`, `N`, `4`; `A1` and `1A` are phase A of a first set.
@@ -153,18 +195,19 @@ fn by_letters(text: &str, lettering: Lettering) -> Option<Place> {
     let (first, rest) = end(text, lettering)?;
     if rest.is_empty() {
         return Some(match first {
-            End::Letter(phase) | End::Digit(phase) => Place::Phase(phase),
+            End::Letter(phase, _) | End::Digit(phase) => Place::Phase(phase),
             End::Neutral => Place::Neutral,
         });
     }
     let (second, rest) = end(rest, lettering)?;
     match (first, second) {
         _ if !rest.is_empty() => None,
-        (End::Letter(phase) | End::Digit(phase), End::Neutral) => Some(Place::Phase(phase)),
-        (End::Letter(from), End::Letter(to)) | (End::Digit(from), End::Digit(to)) if from != to => {
+        (End::Letter(phase, _) | End::Digit(phase), End::Neutral) => Some(Place::Phase(phase)),
+        (End::Letter(from, one), End::Letter(to, other)) if from != to && one == other => {
             Some(Place::Between(from, to))
         }
-        (End::Letter(phase), End::Digit(_)) | (End::Digit(_), End::Letter(phase)) => {
+        (End::Digit(from), End::Digit(to)) if from != to => Some(Place::Between(from, to)),
+        (End::Letter(phase, _), End::Digit(_)) | (End::Digit(_), End::Letter(phase, _)) => {
             Some(Place::Phase(phase))
         }
         _ => None,
@@ -175,12 +218,15 @@ fn end(text: &str, lettering: Lettering) -> Option<(End, &str)> {
     let body = text.strip_prefix('L').unwrap_or(text);
     let letter = body.chars().next()?;
     let end = match (letter, lettering) {
-        ('R', _) => End::Letter(0),
-        ('Y', Lettering::Colours) => End::Letter(1),
-        ('B', Lettering::Colours) => End::Letter(2),
-        ('A', _) => End::Letter(0),
-        ('B' | 'S', _) => End::Letter(1),
-        ('C' | 'T', _) => End::Letter(2),
+        ('R', Lettering::Colours) => End::Letter(0, Alphabet::Colours),
+        ('Y', Lettering::Colours) => End::Letter(1, Alphabet::Colours),
+        ('B', Lettering::Colours) => End::Letter(2, Alphabet::Colours),
+        ('A', _) => End::Letter(0, Alphabet::Abc),
+        ('B', _) => End::Letter(1, Alphabet::Abc),
+        ('C', _) => End::Letter(2, Alphabet::Abc),
+        ('R', _) => End::Letter(0, Alphabet::Rst),
+        ('S', _) => End::Letter(1, Alphabet::Rst),
+        ('T', _) => End::Letter(2, Alphabet::Rst),
         ('1', _) => End::Digit(0),
         ('2', _) => End::Digit(1),
         ('3', _) => End::Digit(2),
@@ -269,6 +315,44 @@ mod tests {
             ("Frequency", "A", "Hz", None),
         ] {
             assert_eq!(placed(name, phase, unit), expected, "{name} {phase}");
+        }
+    }
+
+    #[test]
+    fn words_before_a_phase_are_no_phase() {
+        for set in ["A B C", "1 2 3", "R S T", "L1 L2 L3"] {
+            for (k, phase) in set.split(' ').enumerate() {
+                for before in ["Volts ", "Volts_", "VS ", "VT ", "PT ", "Voltage ", "Volts"] {
+                    let name = format!("{before}{phase}");
+                    assert_eq!(placed(&name, "", "V"), Some((Kind::Voltage, Place::Phase(k))), "{name}");
+                }
+                for before in ["Amps ", "Amps_", "CT ", "Current "] {
+                    let name = format!("{before}{phase}");
+                    assert_eq!(placed(&name, "", "A"), Some((Kind::Current, Place::Phase(k))), "{name}");
+                }
+            }
+        }
+        for (k, phase) in ["A", "B", "C"].into_iter().enumerate() {
+            for name in ["Volts_L", "VT", "VS", "PT"].map(|before| format!("{before}{phase}")) {
+                assert_eq!(placed(&name, "", "V"), Some((Kind::Voltage, Place::Phase(k))), "{name}");
+            }
+            for name in [format!("CT{phase}"), format!("I{phase} (A)")] {
+                assert_eq!(placed(&name, "", "A"), Some((Kind::Current, Place::Phase(k))), "{name}");
+            }
+        }
+        for (k, digit) in ["1", "2", "3"].into_iter().enumerate() {
+            for name in [format!("U12 L{digit}"), format!("U{digit}(t)")] {
+                assert_eq!(placed(&name, "", "V"), Some((Kind::Voltage, Place::Phase(k))), "{name}");
+            }
+        }
+        for (name, place) in [
+            ("VS", Place::Phase(1)),
+            ("VT", Place::Phase(2)),
+            ("VTR", Place::Between(2, 0)),
+            ("V A-B", Place::Between(0, 1)),
+            ("U(T)", Place::Phase(2)),
+        ] {
+            assert_eq!(placed(name, "", "V"), Some((Kind::Voltage, place)), "{name}");
         }
     }
 
