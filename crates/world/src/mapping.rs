@@ -50,6 +50,16 @@ pub enum Error {
         /// The channels.
         candidates: String,
     },
+    /// Some phases were found, but not what belongs to them.
+    #[error("{path}: {what}; there are {found}; say which is which with --map V1=NAME,I1=#NUMBER…")]
+    Incomplete {
+        /// The configuration.
+        path: String,
+        /// What is missing.
+        what: String,
+        /// All channels.
+        found: String,
+    },
     /// A name that no channel has.
     #[error("{path}: there is no channel {wanted:?} for {quantity}; there are {found}")]
     UnknownChannel {
@@ -94,7 +104,7 @@ pub fn find(recording: &Recording, overrides: Option<&str>, side: Option<Side>) 
     let mut slots = Slots::default();
     let told = finder.told(overrides.unwrap_or_default(), &mut slots)?;
     finder.guess(&told, &mut slots)?;
-    finder.finish(slots)
+    finder.finish(slots, told.quantities.contains(&true))
 }
 
 /// The quantities in the order of a frame: V1–V3, I1–I3, neutral current.
@@ -111,6 +121,8 @@ struct Slots {
     /// V12, V23, V31.
     between: [Option<Signal>; 3],
     notes: Vec<String>,
+    /// Channels in volts, and in amperes, whose names tell no place.
+    nowhere: [Vec<usize>; 2],
 }
 
 /// What a person said: which quantities, and which channels they used.
@@ -141,6 +153,10 @@ impl Finder<'_> {
             if let Some(channel) = self.named(QUANTITIES[quantity], name.trim())? {
                 let kind = if quantity < 3 { Kind::Voltage } else { Kind::Current };
                 slots.direct[quantity] = Some(self.signal(channel, kind)?);
+                if told.channels.contains(&channel) {
+                    let name = &self.channels()[channel].name;
+                    slots.notes.push(format!("channel {name:?} is mapped more than once"));
+                }
                 told.channels.push(channel);
                 let it = &self.channels()[channel];
                 if names::unit(&it.unit).is_none_or(|(its_kind, _)| its_kind != kind) {
@@ -198,6 +214,8 @@ impl Finder<'_> {
                     Some(Place::Phase(phase)) => candidates[range.start + phase].push(k),
                     Some(Place::Neutral) if kind == Kind::Current => candidates[6].push(k),
                     Some(Place::Neutral) => {}
+                    // No current flows between phases in a frame.
+                    Some(Place::Between(..)) if kind == Kind::Current => nowhere.push(k),
                     Some(Place::Between(from, to)) => {
                         // V12, V23, V31 run in a circle; the other way round they are negative.
                         let forward = (from + 1) % 3 == to;
@@ -209,6 +227,11 @@ impl Finder<'_> {
             let told_some = range.clone().any(|quantity| told.quantities[quantity]);
             if candidates.iter().all(Vec::is_empty) && between.iter().all(Vec::is_empty) && !told_some {
                 self.in_order(kind, &nowhere, &mut candidates, &mut slots.notes)?;
+            }
+            if !told_some {
+                // What was taken in order has a place.
+                nowhere.retain(|k| !candidates.iter().any(|found| found.contains(k)));
+                slots.nowhere[usize::from(kind == Kind::Current)] = nowhere;
             }
             for quantity in range {
                 match candidates[quantity][..] {
@@ -268,8 +291,8 @@ impl Finder<'_> {
         Ok(())
     }
 
-    fn finish(&self, slots: Slots) -> Result<Mapping, Error> {
-        let Slots { direct: [v1, v2, v3, i1, i2, i3, neutral], between, mut notes } = slots;
+    fn finish(&self, slots: Slots, told: bool) -> Result<Mapping, Error> {
+        let Slots { direct: [v1, v2, v3, i1, i2, i3, neutral], between, mut notes, nowhere } = slots;
         let mut voltages = [v1, v2, v3];
         let mut currents = [i1, i2, i3];
         if voltages.iter().all(Option::is_none) {
@@ -288,8 +311,40 @@ impl Finder<'_> {
         if currents.iter().all(Option::is_none) {
             notes.push("no current channel was found: powers are zero".to_owned());
         }
-        let mapping = Mapping { voltages, currents, neutral_current: neutral, notes };
+        let mut mapping = Mapping { voltages, currents, neutral_current: neutral, notes };
+        if let Some(what) = self.incomplete(&mapping, &nowhere) {
+            if !told {
+                return Err(Error::Incomplete {
+                    path: self.path(),
+                    what,
+                    found: self.list(0..self.channels().len()),
+                });
+            }
+            mapping.notes.push(what);
+        }
         Ok(self.with_notes_on_sides(mapping))
+    }
+
+    /// A zero in place of a quantity that the recording has would look like a measurement.
+    fn incomplete(&self, mapping: &Mapping, nowhere: &[Vec<usize>; 2]) -> Option<String> {
+        let without: Vec<&str> = (0..3)
+            .filter(|k| mapping.currents[*k].is_some() && mapping.voltages[*k].is_none())
+            .map(|k| ["L1", "L2", "L3"][k])
+            .collect();
+        if !without.is_empty() {
+            return Some(format!("{} has a current but no voltage", without.join(", ")));
+        }
+        // Beside three phases that were recorded (not derived), a battery or a residual current is nobody's phase.
+        let found = [&mapping.voltages, &mapping.currents];
+        let left: Vec<usize> = found
+            .iter()
+            .zip(nowhere)
+            .filter(|(found, _)| {
+                found.iter().any(|signal| signal.as_ref().and_then(Signal::direct).is_none())
+            })
+            .flat_map(|(_, nowhere)| nowhere.iter().copied())
+            .collect();
+        (!left.is_empty()).then(|| format!("no phase can be told for {}", self.list(left.into_iter())))
     }
 
     /// Mixed sides and skews change powers: a person should know.

@@ -261,3 +261,25 @@ fn a_replayed_recording_measures_what_the_recording_holds() {
     close(window.phases[0].active_power_microwatts as f64 * 1e-6, 4600.0 * 0.5f64.cos(), 6e-4);
     assert!(window.phases[1].voltage_rms_microvolts < 50_000, "only noise where nothing was recorded");
 }
+
+#[test]
+fn a_phase_is_not_left_out_in_silence() {
+    let files = Files::new();
+    let three = ["VAA,,V", "VAB,,V", "VAC,,V", "IA,,A", "IB,,A", "IC,,A"];
+    let half = ["VA,,V", "mystery,,V", "IA,,A"];
+    for channels in [&three[..], &half[..]] {
+        let row = vec!["1"; channels.len()].join(",");
+        let it = recording(&files, channels, &[&row]);
+        let error = mapping::find(&it, None, None).unwrap_err();
+        assert!(matches!(error, Error::Incomplete { .. } | Error::Ambiguous { .. }), "{error}");
+        assert!(error.to_string().contains("--map"), "{error}");
+    }
+    let it = recording(&files, &three, &["1,2,3,4,5,6"]);
+    let mapping = mapping::find(&it, Some("V1=VAA,V2=VAA"), None).unwrap();
+    assert!(mapping.notes.iter().any(|note| note.contains("more than once")), "{:?}", mapping.notes);
+    assert!(mapping.notes.iter().any(|note| note.contains("L3 has a current")), "{:?}", mapping.notes);
+    for whole in [&["V1,,V", "I1,,A"][..], &["VA,,V", "VB,,V", "IA,,A", "IB,,A"], &["U,,V", "I,,A"]] {
+        let row = vec!["1"; whole.len()].join(",");
+        assert!(mapping::find(&recording(&files, whole, &[&row]), None, None).is_ok(), "{whole:?}");
+    }
+}

@@ -60,6 +60,10 @@ pub(crate) fn run(arguments: &Args, out: &mut dyn Write) -> Result<(), Error> {
     } else {
         report::table(&recording, &measurement, side)
     };
+    // Here in both modes: a program that reads the JSON shows its person what came on stderr.
+    for warning in &measurement.warnings {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
 }
 

@@ -22,19 +22,19 @@ struct JsonPhase {
     v_rms: f64,
     i_rms: f64,
     p_w: f64,
-    q_var: f64,
+    q_var: Option<f64>,
     s_va: f64,
     pf: f64,
-    v_angle_deg: f64,
-    i_angle_deg: f64,
-    v_thd: f64,
-    i_thd: f64,
+    v_angle_deg: Option<f64>,
+    i_angle_deg: Option<f64>,
+    v_thd: Option<f64>,
+    i_thd: Option<f64>,
 }
 
 #[derive(Serialize)]
 struct JsonTotal {
     p_w: f64,
-    q_var: f64,
+    q_var: Option<f64>,
     s_va: f64,
     pf: f64,
 }
@@ -53,6 +53,8 @@ pub(super) const NAMES: [&str; 3] = ["L1", "L2", "L3"];
 /// One JSON document and a line end. THD is a ratio, not a percentage.
 pub(super) fn json(measurement: &Measurement) -> String {
     let total = measurement.summary.total();
+    // Less than one cycle has no fundamental, and 0 would look measured.
+    let fundamental = |value: f64| measurement.summary.has_whole_cycle().then(|| tidy(value));
     let document = Json {
         frequency_hz: measurement.frequency_hz.map(tidy),
         nominal_hz: measurement.nominal_hz,
@@ -63,18 +65,18 @@ pub(super) fn json(measurement: &Measurement) -> String {
                 v_rms: tidy(phase.volts),
                 i_rms: tidy(phase.amperes),
                 p_w: tidy(phase.watts),
-                q_var: tidy(phase.vars),
+                q_var: fundamental(phase.vars),
                 s_va: tidy(phase.volt_amperes),
                 pf: tidy(phase.power_factor),
-                v_angle_deg: tidy(phase.volts_degrees),
-                i_angle_deg: tidy(phase.amperes_degrees),
-                v_thd: tidy(phase.volts_thd),
-                i_thd: tidy(phase.amperes_thd),
+                v_angle_deg: fundamental(phase.volts_degrees),
+                i_angle_deg: fundamental(phase.amperes_degrees),
+                v_thd: fundamental(phase.volts_thd),
+                i_thd: fundamental(phase.amperes_thd),
             })
             .collect(),
         total: JsonTotal {
             p_w: tidy(total.watts),
-            q_var: tidy(total.vars),
+            q_var: fundamental(total.vars),
             s_va: tidy(total.volt_amperes),
             pf: tidy(total.power_factor),
         },

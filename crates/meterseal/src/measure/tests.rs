@@ -507,3 +507,16 @@ fn damaged_recordings_never_panic() {
     }
     assert!(measured_some > 100 && refused > 100, "{measured_some} measured, {refused} refused");
 }
+
+#[test]
+fn below_one_cycle_what_needs_a_fundamental_is_null() {
+    let folder = Folder::new();
+    let truth = Truth::new(50.0, 0.5, 4_000.0);
+    for (rows, known) in [(40, false), (1_000, true)] {
+        let got = json(&arguments(&truth.write(&folder, DataFormat::Float32, 4_000.0, rows)));
+        for key in ["q_var", "v_angle_deg", "i_angle_deg", "v_thd", "i_thd"] {
+            assert_eq!(got["phases"][0][key].is_number(), known, "{key} {rows}");
+        }
+        assert_eq!(got["total"]["q_var"].is_null(), !known);
+    }
+}
