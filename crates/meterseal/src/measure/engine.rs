@@ -268,7 +268,8 @@ fn warnings(
     }
     if !summary.has_whole_cycle() {
         warnings.push(
-            "less than one whole cycle of a supply: no fundamental, so Q, angles and THD are 0".to_owned(),
+            "less than one whole cycle of a supply: no fundamental, so Q, angles and THD cannot be told"
+                .to_owned(),
         );
     } else if frequency_hz.is_none() {
         warnings.push("the supply frequency cannot be told; the nominal cycle was used".to_owned());

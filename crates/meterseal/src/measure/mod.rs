@@ -60,8 +60,8 @@ pub(crate) fn run(arguments: &Args, out: &mut dyn Write) -> Result<(), Error> {
     } else {
         report::table(&recording, &measurement, side)
     };
-    // Here in both modes: a program that reads the JSON shows its person what came on stderr.
-    for warning in &measurement.warnings {
+    // The table holds them itself; a program that reads the JSON shows its person what came on stderr.
+    for warning in measurement.warnings.iter().filter(|_| arguments.json) {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
