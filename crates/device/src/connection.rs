@@ -106,7 +106,9 @@ impl fmt::Display for End {
             Self::ByMeter => f.write_str("the meter closed the connection"),
             Self::Silence => write!(f, "nothing came through for {SILENCE:?}"),
             Self::Stopped => f.write_str("the meter has stopped"),
-            Self::Broken(error) => write!(f, "the connection broke: {}", meterseal_link::tls::explain_io(error)),
+            Self::Broken(error) => {
+                write!(f, "the connection broke: {}", meterseal_link::tls::explain_io(error))
+            }
         }
     }
 }
