@@ -17,7 +17,6 @@ use serde_json::Value;
 pub(crate) struct Up {
     child: Child,
     pub(crate) page: String,
-    pub(crate) link: String,
     pub(crate) gateway: String,
     cookie: String,
 }
@@ -43,7 +42,7 @@ impl Up {
         let gateway = value("gateway").split(' ').next().unwrap().to_owned();
         let (page, path) = link.split_once('/').unwrap();
         let (page, path) = (page.to_owned(), format!("/{path}"));
-        let mut up = Self { child, page, link: path.clone(), gateway, cookie: String::new() };
+        let mut up = Self { child, page, gateway, cookie: String::new() };
         let answer = up.request("GET", &path, "");
         let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a session");
         up.cookie = cookie.split(';').next().unwrap().to_owned();
