@@ -1,6 +1,6 @@
 //! A meter that runs on Linux.
 //!
-//! [`Device::start`] gives the sans-I/O meter what it lacks: a site to sample ([`meterseal_world`]), flash in a file
+//! [`Opened`] gives the sans-I/O meter what it lacks: a site to sample ([`meterseal_world`]), flash in a file
 //! ([`flash`]), a clock, random numbers, and a connection that it dials out (`connection`). Each device samples in
 //! a thread of its own (`runner`), so that nothing on the network can hold up a measurement; bytes travel between
 //! the two over bounded channels.
@@ -63,6 +63,22 @@ pub enum Place {
     Recording(Box<Recording>),
 }
 
+/// A meter whose flash is open and whose site is made, ready to start. Where several start together, each is opened
+/// first: what one of them refuses then stops all before any has sampled or dialled.
+pub struct Opened {
+    id: MeterId,
+    inputs: SyncSender<Input>,
+    runner: Runner,
+    headend: Target,
+    tls: Arc<ClientConfig>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Opened").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// A running meter. It stops, with its registers saved, when this is dropped or told to.
 #[derive(Debug)]
 pub struct Device {
@@ -72,12 +88,12 @@ pub struct Device {
     connecting: tokio::task::JoinHandle<()>,
 }
 
-impl Device {
-    /// Opens the meter's flash and starts to sample and to dial.
+impl Opened {
+    /// Opens the meter's flash.
     ///
     /// # Errors
-    /// [`StartError`]: nothing runs then.
-    pub fn start(settings: Settings, runtime: &Handle) -> Result<Self, StartError> {
+    /// [`StartError`]: the settings, the flash or the recording cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, StartError> {
         let Settings {
             identity,
             keys,
@@ -139,14 +155,25 @@ impl Device {
             troubles: Troubles::default(),
             disk_troubles: Troubles::default(),
         };
+        Ok(Self { id, inputs, runner, headend, tls })
+    }
+
+    /// Starts to sample and to dial.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`]: nothing runs then.
+    pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
+        let Self { id, inputs, runner, headend, tls } = self;
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
             .spawn(move || runner.run())
             .map_err(StartError::Thread)?;
         let connecting = runtime.spawn(connection::keep(headend, tls, inputs.clone()));
-        Ok(Self { id, inputs, sampling: Some(sampling), connecting })
+        Ok(Device { id, inputs, sampling: Some(sampling), connecting })
     }
+}
 
+impl Device {
     /// The meter's identifier.
     pub fn id(&self) -> MeterId {
         self.id

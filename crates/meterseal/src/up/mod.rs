@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use meterseal_device::{Device, MAX_SPEED, Place, Settings};
+use meterseal_device::{MAX_SPEED, Opened, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry};
 use meterseal_link::dial::Target;
 use meterseal_link::tls;
@@ -91,6 +91,7 @@ async fn serve(arguments: &Args) -> Result<()> {
     .await?;
 
     let mut recording = recording;
+    let mut devices = Vec::new();
     for (plan, files) in meters {
         let place = match recording.take_if(|_| plan.kind == SiteKind::Factory) {
             Some(recording) => Place::Recording(Box::new(recording)),
@@ -98,7 +99,10 @@ async fn serve(arguments: &Args) -> Result<()> {
         };
         let settings =
             settings(plan, files, place, firmware, &installation, &headend, speed(plan, arguments))?;
-        sites.add(Device::start(settings, &tokio::runtime::Handle::current())?);
+        devices.push(Opened::new(settings)?);
+    }
+    for device in devices {
+        sites.add(device.start(&tokio::runtime::Handle::current())?);
     }
 
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
