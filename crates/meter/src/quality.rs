@@ -68,6 +68,8 @@ pub(crate) struct Quality {
     waiting: VecDeque<QualityRow>,
     /// Rows that may be written now.
     allowance: u32,
+    /// All were used up, and not enough have come since.
+    exhausted: bool,
     /// Uptime up to which the allowance has grown.
     grown_ms: u64,
     /// Rows that were not written since the last that says so.
@@ -76,7 +78,7 @@ pub(crate) struct Quality {
 
 impl Default for Quality {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), allowance: BURST, grown_ms: 0, dropped: 0 }
+        Self { waiting: VecDeque::new(), allowance: BURST, exhausted: false, grown_ms: 0, dropped: 0 }
     }
 }
 
@@ -110,33 +112,35 @@ impl<F: NorFlash> Inner<F> {
         quality.grown_ms += grown * REFILL_MS;
         quality.allowance =
             u32::try_from(grown).map_or(BURST, |n| quality.allowance.saturating_add(n).min(BURST));
+        quality.exhausted &= quality.allowance < RESUME;
+        if !quality.exhausted && quality.dropped > 0 {
+            let row = QualityRow {
+                sequence: 0,
+                event: PowerEvent::NotRecorded,
+                phase: 0,
+                time: self.clock(),
+                duration_ms: 0,
+                extreme: i64::try_from(self.quality.dropped).unwrap_or(i64::MAX),
+                uptime_ms,
+            };
+            self.append_quality(row)?;
+            self.quality.dropped = 0;
+        }
         while let Some(&row) = self.quality.waiting.front() {
-            if self.quality.allowance == 0 {
+            if self.quality.exhausted {
                 self.quality.dropped += 1;
             } else {
                 self.append_quality(row)?;
             }
             self.quality.waiting.pop_front();
         }
-        if self.quality.dropped > 0 && self.quality.allowance > 0 {
-            let told = self.quality.dropped;
-            self.append_quality(QualityRow {
-                sequence: 0,
-                event: PowerEvent::NotRecorded,
-                phase: 0,
-                time: self.clock(),
-                duration_ms: 0,
-                extreme: i64::try_from(told).unwrap_or(i64::MAX),
-                uptime_ms,
-            })?;
-            self.quality.dropped = 0;
-        }
         Ok(())
     }
 
     fn append_quality(&mut self, row: QualityRow) -> Result<(), StorageError<F::Error>> {
         let sequence = self.storage.get_mut().append_quality(&row)?;
-        self.quality.allowance -= 1;
+        self.quality.allowance = self.quality.allowance.saturating_sub(1);
+        self.quality.exhausted |= self.quality.allowance == 0;
         self.newest_quality = Some(QualityRow { sequence: sequence.into(), ..row });
         Ok(())
     }
@@ -159,5 +163,7 @@ const fn kind(kind: EventKind) -> PowerEvent {
 /// 58 000 erases of each sector at 64 rows a sector and 17 sectors, of the 100 000 that a chip is rated for.
 const BURST: u32 = 64;
 const REFILL_MS: u64 = 10_000;
+/// Once all are used up, so many come together before the log goes on.
+const RESUME: u32 = 8;
 /// Rows that may wait between two ticks.
 const WAITING_MAX: usize = 64;
