@@ -29,8 +29,7 @@ fn document() -> String {
     for role in Role::ALL {
         let (mechanism, policy) = match role {
             Role::Public => ("none", "none"),
-            Role::Reader => ("5 (HLS-GMAC)", "suite 2, authenticated and encrypted, the reader's keys"),
-            Role::Utility => ("5 (HLS-GMAC)", "suite 2, authenticated and encrypted, the utility's keys"),
+            _ => ("5 (HLS-GMAC)", "suite 2, authenticated and encrypted, the role's own keys"),
         };
         let address = role.client_address();
         line(&mut text, format_args!("| {role} | {address:#04x} | {mechanism} | {policy} |"));
@@ -60,7 +59,7 @@ fn rows(text: &mut String, object: &Object) {
     line(
         text,
         format_args!(
-            "| `{}` | {class}, {version} | **{}** | {} | | | |",
+            "| `{}` | {class}, {version} | **{}** | {} | | | | | | |",
             object.obis,
             object.name,
             object.class.name()
@@ -79,8 +78,7 @@ fn rows(text: &mut String, object: &Object) {
         );
     }
     for method in object.methods {
-        let rights =
-            Role::ALL.map(|role| if method.rights.of(role).to_string() == "get" { "action" } else { "–" });
+        let rights = Role::ALL.map(|role| if method.roles.contains(role) { "action" } else { "–" });
         line(
             text,
             format_args!("| | method {} | {} | | {} |", method.index, method.name, rights.join(" | ")),
@@ -115,7 +113,7 @@ const INTRODUCTION: &str = "\
 # The object model
 
 What a Meterseal meter shows over DLMS/COSEM (IEC 62056-5-3, 62056-6-1, 62056-6-2): every object, its class and version,
-the types of its attributes, and what each role may do. This file is written from `crates/model/src/objects.rs`, the
+the types of its attributes, and what each role may do. This file is written from `crates/model/src/objects/`, the
 table that the meter takes its rights and its object list from; `cargo test -p meterseal-meter` fails when it is out of
 date, and `UPDATE_DOCS=1` in front of that writes it.
 
@@ -138,8 +136,8 @@ sets back; the same is demanded of the client. A reply comes in the form of its 
 An object is in a role's object list when the role may do anything with it. Attribute 1, the logical name, is readable by
 whoever may read the object at all, and left out here. `get` and `set` also mean their forms with list and in blocks.
 
-| object | class, version / attribute | name | type | public | reader | utility |
-|---|---|---|---|---|---|---|
+| object | class, version / attribute | name | type | public | reader | utility | firmware | installer | bench |
+|---|---|---|---|---|---|---|---|---|---|
 ";
 
 const LOG_HEAD: &str = "

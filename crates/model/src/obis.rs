@@ -3,6 +3,8 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::Role;
+
 /// A logical name: six value groups A-B:C.D.E*F.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Obis(pub [u8; 6]);
@@ -23,6 +25,23 @@ impl Obis {
         Self([0, 128, c, d, e, 255])
     }
 
+    /// Invocation counter of a role's global unicast key (0.b.43.1.e): the highest that the meter has accepted. The
+    /// utility's is e = 0, the others follow in order of client address; the public has no key (255, no object).
+    pub const fn invocation_counter(role: Role) -> Self {
+        Self::general(
+            43,
+            1,
+            match role {
+                Role::Utility => 0,
+                Role::Reader => 1,
+                Role::Firmware => 2,
+                Role::Installer => 3,
+                Role::Bench => 4,
+                Role::Public => 255,
+            },
+        )
+    }
+
     /// Logical device name.
     pub const LOGICAL_DEVICE_NAME: Self = Self::general(42, 0, 0);
     /// Device ID 1: the meter's identifier.
@@ -39,10 +58,8 @@ impl Obis {
     pub const ASSOCIATION: Self = Self::general(40, 0, 0);
     /// Security setup.
     pub const SECURITY_SETUP: Self = Self::general(43, 0, 0);
-    /// Invocation counter of the global unicast key.
-    pub const INVOCATION_COUNTER: Self = Self::general(43, 1, 0);
-    /// Invocation counter of the reader's key: the highest that the meter has accepted from a reader.
-    pub const READER_INVOCATION_COUNTER: Self = Self::general(43, 1, 1);
+    /// Invocation counter of the utility's global unicast key.
+    pub const INVOCATION_COUNTER: Self = Self::invocation_counter(Role::Utility);
     /// Alarm register 1.
     pub const ALARM_REGISTER: Self = Self::general(97, 98, 0);
     /// Push setup for alarms.

@@ -9,7 +9,7 @@ use dlms_cosem_rs::xdlms::DataAccessResult;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{PhaseQuantities, Registers, Window};
 use meterseal_model::objects::{Class, Object, PUSH_COLUMNS};
-use meterseal_model::{Obis, TimeBase};
+use meterseal_model::{Obis, Role, Roles, TimeBase};
 
 use super::{profile, put, put_array, put_structure};
 use crate::inner::{Inner, milli};
@@ -55,7 +55,12 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         Obis::TIME_BASE => put(w, Data::Unsigned(u8::from(inner.time_base == TimeBase::Simulated))),
         Obis::UPTIME => put(w, Data::Long64Unsigned(inner.uptime_ms())),
         Obis::INVOCATION_COUNTER => put(w, Data::DoubleLongUnsigned(inner.state.peers[0].highest)),
-        Obis::READER_INVOCATION_COUNTER => put(w, Data::DoubleLongUnsigned(inner.state.peers[1].highest)),
+        _ if obis == Obis::invocation_counter(Role::Reader) => {
+            put(w, Data::DoubleLongUnsigned(inner.state.peers[1].highest))
+        }
+        _ if Roles::AUTHENTICATED.iter().any(|role| obis == Obis::invocation_counter(role)) => {
+            put(w, Data::DoubleLongUnsigned(0))
+        }
         Obis::PROFILE_STATUS => put(w, Data::Unsigned(inner.newest_row.map_or(0, |row| row.status))),
         Obis::COMMITTED_LOAD_PROFILE => put(w, Data::Long64Unsigned(inner.state.committed_profile.into())),
         Obis::COMMITTED_SECURITY_LOG => put(w, Data::Long64Unsigned(inner.state.committed_log.into())),
