@@ -12,7 +12,6 @@ use crate::{
     continuity::Numbering,
     energy::{Account, Raw},
     events::Detector,
-    frame::any_clipped,
     kernel::{Kernel, QUANTITIES, VI, phase},
     pulses::Pulses,
     slot::{EDGE, Halves, Slot},
@@ -125,7 +124,7 @@ impl Metrology {
     /// it; frames with a count at or beyond full scale are counted and mark their window.
     pub fn push(&mut self, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) {
         for block in frames.chunks(LOOKED_OVER) {
-            let whole = !any_clipped(block);
+            let whole = !(self.kernel.any_clipped)(block);
             if self.correction.is_some() {
                 self.correct(block, whole, on_window);
             } else if whole {
