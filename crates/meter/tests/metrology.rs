@@ -1,5 +1,7 @@
 //! The whole core inside the meter: frames in, DLMS values out. Calibration, gaps, power quality, pulses.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use meterseal_meter::{CalibrationStatus, Config, Meter, ProfileRow, unit_id, write_calibration};
