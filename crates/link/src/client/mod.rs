@@ -116,6 +116,8 @@ pub enum AccessError {
     TemporaryFailure,
     #[error("the role's rights forbid it")]
     Denied,
+    #[error("the meter cannot answer this selection; ask for less at once, or select otherwise")]
+    Selection,
     #[error("the meter has no such object")]
     NoSuchObject,
     #[error("the object has another class")]
@@ -133,7 +135,8 @@ impl From<DataAccessResult> for AccessError {
         match result {
             DataAccessResult::HardwareFault => Self::HardwareFault,
             DataAccessResult::TemporaryFailure => Self::TemporaryFailure,
-            DataAccessResult::ReadWriteDenied | DataAccessResult::ScopeOfAccessViolated => Self::Denied,
+            DataAccessResult::ReadWriteDenied => Self::Denied,
+            DataAccessResult::ScopeOfAccessViolated => Self::Selection,
             DataAccessResult::ObjectUndefined => Self::NoSuchObject,
             DataAccessResult::ObjectClassInconsistent => Self::WrongClass,
             DataAccessResult::ObjectUnavailable => Self::Unavailable,

@@ -163,9 +163,11 @@ async fn by_entry(session: &mut Session, profile: Obis, first: u32, last: u32) -
     Ok(rows)
 }
 
-/// Whether less at once may work. A meter that cannot build so long an answer may also just say "other reason" (250).
+/// Whether less at once may work. A meter that cannot build so long an answer says "scope of access violated", or just
+/// "other reason" (250).
 fn is_too_long(error: &ClientError) -> bool {
-    matches!(error, ClientError::AnswerTooLong | ClientError::Access(AccessError::Other(250)))
+    use AccessError::{Other, Selection};
+    matches!(error, ClientError::AnswerTooLong | ClientError::Access(Selection | Other(250)))
 }
 
 fn print_table(out: &mut impl Write, columns: &[Column], rows: &[Vec<Value>]) -> Result<()> {
