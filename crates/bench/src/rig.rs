@@ -115,8 +115,7 @@ impl Rig {
         self.unit.set_noise(true);
         let config = Config::new((SAMPLE_RATE_HZ * 1e6) as u64, nominal(load), Unit::scale());
         let thresholds = Thresholds::class_0_2_s((points::UN * 1e3) as u32, (points::IN * 1e3) as u32);
-        let extras =
-            Extras { calibration: self.record.map(Ok), thresholds: Some(thresholds), ..Extras::default() };
+        let extras = Extras { thresholds: Some(thresholds), ..self.extras() };
         let mut core = Metrology::with_extras(config, extras, Registers::default())?;
         core.set_temperature(millikelvin(self.unit.thermometer_celsius()))?;
         let mut signal = self.unit.signal(load, 0.0);
@@ -136,6 +135,12 @@ impl Rig {
         Ok(nanowatt_hours as f64 * 1e-9)
     }
 
+    /// The unit's record, and the fastest sums, which are the same to the bit.
+    fn extras(&self) -> Extras {
+        let kernel = meterseal_metrology_simd::fastest();
+        Extras { calibration: self.record.map(Ok), kernel, ..Extras::default() }
+    }
+
     fn run(
         &mut self,
         load: &LoadPoint,
@@ -151,8 +156,7 @@ impl Rig {
             config.sample_rate_microhertz,
             (load.frequency_hz * 1e6).round() as u64,
         ));
-        let extras = Extras { calibration: self.record.map(Ok), ..Extras::default() };
-        let mut core = Metrology::with_extras(config, extras, Registers::default())?;
+        let mut core = Metrology::with_extras(config, self.extras(), Registers::default())?;
         core.set_temperature(millikelvin(self.unit.thermometer_celsius()))?;
         let mut signal = self.unit.signal(load, 0.0);
         let mut mean = Mean { skip, take, ..Mean::default() };

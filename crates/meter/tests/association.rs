@@ -4,7 +4,7 @@ mod support;
 
 use dlms_cosem_rs::axdr::{Data, DateTime};
 use dlms_cosem_rs::xdlms::DataAccessResult;
-use meterseal_model::objects::{self, Access, Class};
+use meterseal_model::objects::{self, Class};
 use meterseal_model::{EventCode, Obis, Role};
 use support::client::{Client, Value, by_clock, by_sequence, counter, everything, frame};
 use support::{OPEN, QUIET, at, blank, open, reader_keys, run, utility_keys};
@@ -94,7 +94,8 @@ fn every_attribute_has_its_declared_type_for_whom_it_is_readable() {
         for (object, attribute) in everything() {
             let name = format!("{role} {} attribute {}", object.obis, attribute.index);
             let answer = client.try_get(&mut meter, object.class.id(), object.obis, attribute.index, None);
-            if attribute.rights.of(role) == Access::None {
+            let access = object.access(role, attribute.index);
+            if !access.reads() {
                 assert_eq!(answer, Err(DataAccessResult::ReadWriteDenied), "{name}");
             } else {
                 let is_list = matches!(answer.as_ref().expect(&name), Value::List(_));
@@ -107,7 +108,7 @@ fn every_attribute_has_its_declared_type_for_whom_it_is_readable() {
                 );
                 assert_eq!(is_bytes, kind == objects::Kind::OctetString, "{name}");
             }
-            if attribute.rights.of(role) != Access::ReadWrite {
+            if !access.writes() {
                 let mut request = [0; 256];
                 let descriptor = dlms_cosem_rs::xdlms::AttributeDescriptor::new(
                     object.class.id(),
@@ -135,18 +136,16 @@ fn the_object_list_is_the_table() {
     let mut client = Client::new(Role::Reader, &reader_keys(), 0, 256);
     client.associate(&mut meter).unwrap();
     let list = client.get(&mut meter, 15, Obis::ASSOCIATION, 2);
-    assert_eq!(list.list().len(), objects::OBJECTS.len());
-    for (entry, object) in list.list().iter().zip(objects::OBJECTS) {
+    let visible: Vec<_> =
+        objects::OBJECTS.iter().filter(|object| object.is_visible_to(Role::Reader)).collect();
+    assert_eq!(list.list().len(), visible.len());
+    for (entry, object) in list.list().iter().zip(visible) {
         let entry = entry.list();
         assert_eq!(entry[0].number(), i64::from(object.class.id()));
         assert_eq!(entry[1].number(), i64::from(object.class.version()));
         assert_eq!(entry[2], Value::Bytes(object.obis.0.to_vec()));
         for (right, attribute) in entry[3].list()[0].list().iter().zip(object.attributes) {
-            let expected = match attribute.rights.reader {
-                Access::None => 0,
-                Access::Read => 1,
-                Access::ReadWrite => 3,
-            };
+            let expected = object.access(Role::Reader, attribute.index).mode().into();
             assert_eq!(
                 [right.list()[0].number(), right.list()[1].number()],
                 [attribute.index.into(), expected]

@@ -76,9 +76,7 @@ impl Conditioner {
         let mut line = [Frame::default(); HISTORY + PIECE];
         line[..HISTORY].copy_from_slice(&self.history);
         line[HISTORY..HISTORY + frames.len()].copy_from_slice(frames);
-        for (n, out) in out[..frames.len()].iter_mut().enumerate() {
-            *out = self.corrected(&line[n..=n + HISTORY]);
-        }
+        self.correct(&line, &mut out[..frames.len()]);
         self.history.copy_from_slice(&line[frames.len()..frames.len() + HISTORY]);
         self.held += early.min(frames.len());
         &out[early.min(frames.len())..frames.len()]
@@ -96,21 +94,30 @@ impl Conditioner {
         ready
     }
 
-    /// The frame [`LATENCY`] before the last one of a line of [`HISTORY`] + 1 frames.
-    fn corrected(&self, line: &[Frame]) -> Frame {
-        let centre = HISTORY - LATENCY;
-        let voltage = core::array::from_fn(|number| {
-            let count = i64::from(line[centre].voltage[number]) << 30;
-            ((count - self.offsets[number] + ONE / 2) >> 30) as i32
-        });
-        let current = core::array::from_fn(|number| {
-            let Taps { whole, weights } = &self.taps[number];
-            let newest = (centre as i64 + 2 - whole) as usize;
-            // Below 2²³ · 2³¹ and an offset below 2⁵¹.
-            let sum: i64 = (0..TAPS).map(|k| i64::from(line[newest - k].current[number]) * weights[k]).sum();
-            ((sum - self.offsets[VOLTAGES + number] + ONE / 2) >> 30) as i32
-        });
-        Frame { voltage, current }
+    /// The frames that are [`LATENCY`] before the last of each [`HISTORY`] + 1 frames of a line. A channel at a time: its counts side by side, its
+    /// weights in registers, no index to check.
+    fn correct(&self, line: &[Frame; HISTORY + PIECE], out: &mut [Frame]) {
+        const CENTRE: usize = HISTORY - LATENCY;
+        for (out, frame) in out.iter_mut().zip(&line[CENTRE..]) {
+            for (number, count) in out.voltage.iter_mut().enumerate() {
+                let exact = i64::from(frame.voltage[number]) << 30;
+                *count = ((exact - self.offsets[number] + ONE / 2) >> 30) as i32;
+            }
+        }
+        for (number, Taps { whole, weights }) in self.taps.iter().enumerate() {
+            let counts: [i32; HISTORY + PIECE] = core::array::from_fn(|n| line[n].current[number]);
+            let newest = (CENTRE as i64 + 2 - whole) as usize;
+            let [a, b, c, d, e, f] = *weights;
+            let bias = ONE / 2 - self.offsets[VOLTAGES + number];
+            for (out, six) in out.iter_mut().zip(counts[newest + 1 - TAPS..].windows(TAPS)) {
+                let &[sixth, fifth, fourth, third, second, first] = six else { continue };
+                let [first, second, third] = [first, second, third].map(i64::from);
+                let [fourth, fifth, sixth] = [fourth, fifth, sixth].map(i64::from);
+                // Below 2²³ · 2³¹ and an offset below 2⁵¹.
+                let sum = a * first + b * second + c * third + d * fourth + e * fifth + f * sixth;
+                out.current[number] = ((sum + bias) >> 30) as i32;
+            }
+        }
     }
 }
 

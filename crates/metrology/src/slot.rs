@@ -12,7 +12,7 @@ use crate::{
     Frame, VOLTAGES,
     boundary::CHANNELS,
     kernel::{BLOCK, II, Kernel, NEUTRAL, QUANTITIES, Sums, VV, phase},
-    oscillator::Oscillator,
+    oscillator::{Oscillator, step_of},
 };
 
 /// Fractional bits of positions in samples.
@@ -99,7 +99,7 @@ impl Slot {
             exit: end % SAMPLE,
             whole_cells: (end / SAMPLE - 1) as u32,
             seen: Seen::Nothing,
-            oscillator: Oscillator::new(cycle, before),
+            oscillator: Oscillator::of_slot(step_of(cycle), before),
             first: [0; QUANTITIES],
             total: [0; QUANTITIES],
             ramp: [0; QUANTITIES],
@@ -204,10 +204,7 @@ impl Slot {
     }
 
     fn add(&mut self, block: &[Frame]) {
-        let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
-        let (cos, sin) = (&mut cos[..block.len()], &mut sin[..block.len()]);
-        self.oscillator.fill(cos, sin);
-        let Sums { total, ramp } = (self.kernel.accumulate)(block, cos, sin);
+        let Sums { total, ramp } = self.kernel.sums(block, &mut self.oscillator);
         let frames = block.len() as i128;
         for n in 0..QUANTITIES {
             self.ramp[n] += i128::from(self.total[n]) * frames + i128::from(ramp[n]);

@@ -20,7 +20,7 @@ pub mod unit;
 pub use event::EventCode;
 pub use id::{Digest384, MeterId, SystemTitle};
 pub use obis::Obis;
-pub use role::Role;
+pub use role::{Role, Roles};
 pub use sensor::SensorReadings;
 pub use stimulus::Stimulus;
 pub use time::{TimeBase, UnixMillis};

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::Role;
+
 /// A logical name: six value groups A-B:C.D.E*F.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Obis(pub [u8; 6]);
@@ -23,6 +25,23 @@ impl Obis {
         Self([0, 128, c, d, e, 255])
     }
 
+    /// Invocation counter of a role's global unicast key (0.b.43.1.e): the highest that the meter has accepted. The
+    /// utility's is e = 0, the others follow in order of client address; the public has no key (255, no object).
+    pub const fn invocation_counter(role: Role) -> Self {
+        Self::general(
+            43,
+            1,
+            match role {
+                Role::Utility => 0,
+                Role::Reader => 1,
+                Role::Firmware => 2,
+                Role::Installer => 3,
+                Role::Bench => 4,
+                Role::Public => 255,
+            },
+        )
+    }
+
     /// Logical device name.
     pub const LOGICAL_DEVICE_NAME: Self = Self::general(42, 0, 0);
     /// Device ID 1: the meter's identifier.
@@ -39,10 +58,8 @@ impl Obis {
     pub const ASSOCIATION: Self = Self::general(40, 0, 0);
     /// Security setup.
     pub const SECURITY_SETUP: Self = Self::general(43, 0, 0);
-    /// Invocation counter of the global unicast key.
-    pub const INVOCATION_COUNTER: Self = Self::general(43, 1, 0);
-    /// Invocation counter of the reader's key: the highest that the meter has accepted from a reader.
-    pub const READER_INVOCATION_COUNTER: Self = Self::general(43, 1, 1);
+    /// Invocation counter of the utility's global unicast key.
+    pub const INVOCATION_COUNTER: Self = Self::invocation_counter(Role::Utility);
     /// Alarm register 1.
     pub const ALARM_REGISTER: Self = Self::general(97, 98, 0);
     /// Push setup for alarms.
@@ -66,6 +83,16 @@ impl Obis {
     pub const UPTIME: Self = Self::manufacturer(96, 2, 2);
     /// Which clock the meter's timestamps follow: 0 the wall's, 1 a simulated run's.
     pub const TIME_BASE: Self = Self::manufacturer(96, 3, 0);
+    /// Whether the meter is calibrated: 0 valid, 1 no record, 2 refused, 3 beyond the record's temperatures.
+    pub const CALIBRATION_STATUS: Self = Self::manufacturer(96, 3, 1);
+    /// Power-quality log.
+    pub const POWER_QUALITY_LOG: Self = Self::general(99, 98, 5);
+    /// Event code of the power-quality log ([`crate::event::PowerEvent`]).
+    pub const POWER_QUALITY_EVENT: Self = Self::general(96, 11, 5);
+    /// Phase of a power-quality event: 1 to 3, 0 for all.
+    pub const POWER_QUALITY_PHASE: Self = Self::manufacturer(96, 2, 3);
+    /// Duration of a power-quality event, milliseconds; 0 in the row of its beginning.
+    pub const POWER_QUALITY_DURATION: Self = Self::manufacturer(96, 2, 4);
     /// Status of the load profile's interval.
     pub const PROFILE_STATUS: Self = Self::general(96, 10, 1);
 
@@ -104,6 +131,20 @@ impl Obis {
     pub const FREQUENCY: Self = Self::electricity(14, 7, 0);
     /// Power factor, total (signed as active power).
     pub const POWER_FACTOR: Self = Self::electricity(13, 7, 0);
+    /// Total harmonic distortion of the voltages L1, L2, L3 (E = 124) [not verified against the standard's text].
+    pub const VOLTAGE_THD: [Self; 3] =
+        [Self::electricity(32, 7, 124), Self::electricity(52, 7, 124), Self::electricity(72, 7, 124)];
+    /// Total harmonic distortion of the currents L1, L2, L3 (E = 124) [not verified against the standard's text].
+    pub const CURRENT_THD: [Self; 3] =
+        [Self::electricity(31, 7, 124), Self::electricity(51, 7, 124), Self::electricity(71, 7, 124)];
+    /// Zero, positive and negative sequence of the voltages. C from 128 to 199 is for makers.
+    pub const VOLTAGE_SEQUENCE: [Self; 3] =
+        [Self::electricity(128, 7, 0), Self::electricity(128, 7, 1), Self::electricity(128, 7, 2)];
+    /// Zero, positive and negative sequence of the currents.
+    pub const CURRENT_SEQUENCE: [Self; 3] =
+        [Self::electricity(129, 7, 0), Self::electricity(129, 7, 1), Self::electricity(129, 7, 2)];
+    /// Negative over positive sequence of the voltages.
+    pub const VOLTAGE_UNBALANCE: Self = Self::electricity(130, 7, 0);
     /// Current of the neutral.
     pub const NEUTRAL_CURRENT: Self = Self::electricity(91, 7, 0);
     /// RMS voltage of L1, L2, L3.

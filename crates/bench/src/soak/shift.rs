@@ -36,7 +36,8 @@ pub(super) fn run(
     }
     let config = Config::new((SAMPLE_RATE_HZ * 1e6) as u64, Nominal::Hz50, Unit::scale());
     let registers = shift.registers()?;
-    let extras = Extras { calibration: Some(Ok(record)), ..Extras::default() };
+    let kernel = meterseal_metrology_simd::fastest();
+    let extras = Extras { calibration: Some(Ok(record)), kernel, ..Extras::default() };
     let mut core = Metrology::with_extras(config, extras, registers)?;
     let mut frames = vec![Frame::default(); CHUNK];
     let mut turns = warm_up(&mut unit, &mut core, &mut shift, &mut frames);

@@ -5,7 +5,7 @@ use dlms_cosem_rs::codec::Writer;
 use dlms_cosem_rs::server::StoreResult;
 use dlms_cosem_rs::xdlms::{Conformance, DLMS_VERSION, DataAccessResult};
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_model::objects::{Access, Class, OBJECTS, Object};
+use meterseal_model::objects::{Class, OBJECTS, Object};
 use meterseal_model::{Obis, Role};
 
 use super::{put, put_array, put_structure};
@@ -65,15 +65,7 @@ fn entry(object: &Object, role: Role, w: &mut dyn Writer) -> StoreResult<()> {
     for attribute in object.attributes {
         put_structure(w, 3)?;
         put(w, Data::Integer(attribute.index))?;
-        // Class 15, version 1: 0 no access, 1 read only, 3 read and write.
-        put(
-            w,
-            Data::Enum(match attribute.rights.of(role) {
-                Access::None => 0,
-                Access::Read => 1,
-                Access::ReadWrite => 3,
-            }),
-        )?;
+        put(w, Data::Enum(object.access(role, attribute.index).mode()))?;
         if object.class == Class::ProfileGeneric && attribute.index == 2 {
             put_array(w, 2)?;
             put(w, Data::Integer(1))?;
@@ -86,7 +78,7 @@ fn entry(object: &Object, role: Role, w: &mut dyn Writer) -> StoreResult<()> {
     for method in object.methods {
         put_structure(w, 2)?;
         put(w, Data::Integer(method.index))?;
-        put(w, Data::Enum(u8::from(method.rights.of(role) != Access::None)))?;
+        put(w, Data::Enum(u8::from(method.roles.contains(role))))?;
     }
     Ok(())
 }

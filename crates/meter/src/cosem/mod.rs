@@ -95,10 +95,11 @@ impl<F: NorFlash> ObjectStore for Store<F> {
             // Let through to be answered with "object undefined".
             return AttributeAccess::READ | AttributeAccess::WRITE;
         };
-        match object.attribute(attribute_id).map(|attribute| attribute.rights.of(self.role)) {
-            Some(Access::Read) => AttributeAccess::READ,
-            Some(Access::ReadWrite) => AttributeAccess::READ | AttributeAccess::WRITE,
-            Some(Access::None) | None => AttributeAccess::empty(),
+        match object.access(self.role, attribute_id) {
+            Access::None => AttributeAccess::empty(),
+            Access::Read => AttributeAccess::READ,
+            Access::Write => AttributeAccess::WRITE,
+            Access::ReadWrite => AttributeAccess::READ | AttributeAccess::WRITE,
         }
     }
 
@@ -109,11 +110,9 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         method_id: i8,
     ) -> MethodAccess {
         // The one method there is, the answer to the challenge, is the engine's own and only during association.
-        let method =
-            objects::find(class_id, Obis(logical_name.0)).and_then(|object| object.method(method_id));
-        match method.map(|method| method.rights.of(self.role)) {
-            Some(Access::Read | Access::ReadWrite) => MethodAccess::ACCESS,
-            Some(Access::None) | None => MethodAccess::empty(),
+        match objects::find(class_id, Obis(logical_name.0)) {
+            Some(object) if object.may_invoke(self.role, method_id) => MethodAccess::ACCESS,
+            _ => MethodAccess::empty(),
         }
     }
 

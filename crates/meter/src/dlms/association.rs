@@ -247,6 +247,6 @@ pub(crate) const fn key_index(role: Role) -> Option<usize> {
     match role {
         Role::Utility => Some(0),
         Role::Reader => Some(1),
-        Role::Public => None,
+        Role::Public | Role::Firmware | Role::Installer | Role::Bench => None,
     }
 }

@@ -86,7 +86,7 @@ impl<F: NorFlash> Link<F> {
         if let Some(frame) = self.outgoing.pop_front() {
             return Some(frame);
         }
-        let utility = self.associations[index(Role::Utility)].as_mut()?;
+        let utility = self.associations[Role::Utility.index()].as_mut()?;
         let apdu = self.pushes.next(inner, utility, &keys.utility)?;
         Some(frame(LOGICAL_DEVICE, Role::Utility.client_address(), &apdu))
     }
@@ -135,12 +135,13 @@ impl<F: NorFlash> Link<F> {
             Role::Public => Some(None),
             Role::Reader => keys.reader.as_ref().map(Some),
             Role::Utility => Some(Some(&keys.utility)),
+            Role::Firmware | Role::Installer | Role::Bench => None,
         });
         let (Some(role), Some(role_keys)) = (role, role_keys) else {
             self.outgoing.push_back(frame(logical_device, client, &form::REFUSAL));
             return (inner, Ok(()));
         };
-        let slot = &mut self.associations[index(role)];
+        let slot = &mut self.associations[role.index()];
         if apdu.first() == Some(&form::TAG_AARQ) {
             let mut challenge = [0; provider::CHALLENGE_BYTES];
             random.fill(&mut challenge);
@@ -166,14 +167,6 @@ impl<F: NorFlash> Link<F> {
             self.outgoing.push_back(frame(logical_device, client, &answer));
         }
         (inner, Ok(()))
-    }
-}
-
-const fn index(role: Role) -> usize {
-    match role {
-        Role::Public => 0,
-        Role::Reader => 1,
-        Role::Utility => 2,
     }
 }
 

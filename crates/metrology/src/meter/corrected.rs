@@ -4,7 +4,6 @@ use super::Metrology;
 use crate::{
     Calibration, CalibrationState, ConfigError, Frame, Harmonics, Window,
     delay::{HISTORY, PIECE},
-    frame::any_clipped,
     harmonics::Outlet,
 };
 
@@ -54,7 +53,7 @@ impl Metrology {
     }
 
     fn run_corrected(&mut self, frames: &[Frame], clipped: bool, outlet: &mut Outlet<'_>) {
-        if !any_clipped(frames) {
+        if !(self.kernel.any_clipped)(frames) {
             return self.run(frames, clipped, outlet);
         }
         for frame in frames {

@@ -12,7 +12,6 @@ use crate::{
     continuity::Numbering,
     energy::{Account, Raw},
     events::Detector,
-    frame::any_clipped,
     harmonics::{Completed, Outlet, Share},
     kernel::{Kernel, QUANTITIES, VI, phase},
     pulses::Pulses,
@@ -141,7 +140,7 @@ impl Metrology {
 
     fn push_to(&mut self, frames: &[Frame], outlet: &mut Outlet<'_>) {
         for block in frames.chunks(LOOKED_OVER) {
-            let whole = !any_clipped(block);
+            let whole = !(self.kernel.any_clipped)(block);
             if self.correction.is_some() {
                 self.correct(block, whole, outlet);
             } else if whole {

@@ -1,0 +1,35 @@
+//! Live quantities: the latest measuring window.
+
+use super::build::*;
+
+pub(super) const OBJECTS: &[Object] = &[
+    power(Obis::ACTIVE_POWER_IMPORT, "Active power import (+P)", Unit::Watt),
+    power(Obis::ACTIVE_POWER_EXPORT, "Active power export (-P)", Unit::Watt),
+    power(Obis::REACTIVE_POWER_IMPORT, "Reactive power import (+Q)", Unit::Var),
+    power(Obis::REACTIVE_POWER_EXPORT, "Reactive power export (-Q)", Unit::Var),
+    power(Obis::APPARENT_POWER, "Apparent power (arithmetic)", Unit::VoltAmpere),
+    factor(Obis::POWER_FACTOR, "Power factor"),
+    register(Obis::FREQUENCY, "Supply frequency", LIVE_UNSIGNED, -3, Unit::Hertz),
+    register(Obis::NEUTRAL_CURRENT, "Neutral current", LIVE_UNSIGNED, -6, Unit::Ampere),
+    register(Obis::VOLTAGE[0], "Voltage L1", LIVE_UNSIGNED, -3, Unit::Volt),
+    register(Obis::VOLTAGE[1], "Voltage L2", LIVE_UNSIGNED, -3, Unit::Volt),
+    register(Obis::VOLTAGE[2], "Voltage L3", LIVE_UNSIGNED, -3, Unit::Volt),
+    register(Obis::CURRENT[0], "Current L1", LIVE_UNSIGNED, -6, Unit::Ampere),
+    register(Obis::CURRENT[1], "Current L2", LIVE_UNSIGNED, -6, Unit::Ampere),
+    register(Obis::CURRENT[2], "Current L3", LIVE_UNSIGNED, -6, Unit::Ampere),
+    power(Obis::PHASE_POWER_IMPORT[0], "Active power import L1", Unit::Watt),
+    power(Obis::PHASE_POWER_IMPORT[1], "Active power import L2", Unit::Watt),
+    power(Obis::PHASE_POWER_IMPORT[2], "Active power import L3", Unit::Watt),
+    power(Obis::PHASE_POWER_EXPORT[0], "Active power export L1", Unit::Watt),
+    power(Obis::PHASE_POWER_EXPORT[1], "Active power export L2", Unit::Watt),
+    power(Obis::PHASE_POWER_EXPORT[2], "Active power export L3", Unit::Watt),
+    power(Obis::PHASE_REACTIVE_IMPORT[0], "Reactive power import L1", Unit::Var),
+    power(Obis::PHASE_REACTIVE_IMPORT[1], "Reactive power import L2", Unit::Var),
+    power(Obis::PHASE_REACTIVE_IMPORT[2], "Reactive power import L3", Unit::Var),
+    power(Obis::PHASE_REACTIVE_EXPORT[0], "Reactive power export L1", Unit::Var),
+    power(Obis::PHASE_REACTIVE_EXPORT[1], "Reactive power export L2", Unit::Var),
+    power(Obis::PHASE_REACTIVE_EXPORT[2], "Reactive power export L3", Unit::Var),
+    factor(Obis::PHASE_POWER_FACTOR[0], "Power factor L1"),
+    factor(Obis::PHASE_POWER_FACTOR[1], "Power factor L2"),
+    factor(Obis::PHASE_POWER_FACTOR[2], "Power factor L3"),
+];
