@@ -45,7 +45,8 @@ impl Load {
             components: Components::default(),
         };
         let apparent = window.apparent_power_microvoltamperes;
-        let window = Window { power_factor_ppm: ratio_ppm(window.active_power_microwatts, apparent), ..window };
+        let window =
+            Window { power_factor_ppm: ratio_ppm(window.active_power_microwatts, apparent), ..window };
         Metered { window, energy: phases.map(|phase| phase.energy(length_ms)) }
     }
 

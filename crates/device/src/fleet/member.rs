@@ -49,8 +49,7 @@ impl Member {
         life.now = now;
         let before = *life.meter.security_log_range().end();
         life.meter.account(&metered.window, &metered.energy, now);
-        let lived =
-            life.meter.sense(&SensorReadings::QUIET, now).and_then(|()| life.meter.tick(now)).err();
+        let lived = life.meter.sense(&SensorReadings::QUIET, now).and_then(|()| life.meter.tick(now)).err();
         let news = *life.meter.security_log_range().end() > before;
         let told = std::mem::replace(&mut life.told, lived.is_some());
         drop(life);

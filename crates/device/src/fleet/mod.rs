@@ -74,13 +74,8 @@ impl Settings {
 }
 
 /// How the flash of each meter is divided: 192 KiB; 448 load-profile rows and 64 log entries are surely held.
-pub const LAYOUT: Layout = Layout {
-    state_sectors: 4,
-    register_sectors: 8,
-    log_sectors: 3,
-    profile_sectors: 8,
-    ..Layout::TINY
-};
+pub const LAYOUT: Layout =
+    Layout { state_sectors: 4, register_sectors: 8, log_sectors: 3, profile_sectors: 8, ..Layout::TINY };
 
 const _: () = assert!(LAYOUT.size() <= CHIP_BYTES);
 
@@ -124,9 +119,8 @@ impl Fleet {
         let mut open = Vec::with_capacity(members.len());
         for (place, member) in members.into_iter().enumerate() {
             let MemberSettings { identity, keys, tls } = member;
-            let member = open_member(identity, keys, &memory, place, settings).map_err(|source| {
-                StartError::Meter { path: flash.to_owned(), source: Box::new(source) }
-            })?;
+            let member = open_member(identity, keys, &memory, place, settings)
+                .map_err(|source| StartError::Meter { path: flash.to_owned(), source: Box::new(source) })?;
             open.push((Arc::new(member), tls));
             opened(place + 1);
         }
