@@ -25,7 +25,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::flash::FlashFileError;
 use crate::{StartError, SystemRandom, wall_clock};
 use member::Member;
 use memory::{CHIP_BYTES, Memory};
@@ -93,6 +92,7 @@ pub struct Fleet {
     online: Arc<AtomicUsize>,
     cut: watch::Sender<u64>,
     tasks: Vec<JoinHandle<()>>,
+    lock: Option<std::fs::File>,
 }
 
 impl std::fmt::Debug for Member {
@@ -131,7 +131,12 @@ impl Fleet {
         tasks.extend(open.into_iter().map(|(member, tls)| {
             runtime.spawn(call(member, tls, settings.clone(), Arc::clone(&online), cut.subscribe()))
         }));
-        Ok(Self { members, online, cut, tasks })
+        Ok(Self { members, online, cut, tasks, lock: None })
+    }
+
+    /// Holds a lock for as long as meters may write their flash.
+    pub fn keep(&mut self, lock: std::fs::File) {
+        self.lock = Some(lock);
     }
 
     /// How many meters it has.
@@ -169,6 +174,7 @@ impl Fleet {
         if saved.await.is_err() {
             tracing::error!("the fleet did not stop in order; its registers are as of the last save");
         }
+        drop(self.lock);
     }
 }
 
