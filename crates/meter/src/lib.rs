@@ -26,10 +26,10 @@ mod security_log;
 mod storage;
 mod tamper;
 
-pub use config::{Config, DlmsKeys, Identity, Random};
+pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys};
 pub use error::{OpenError, ProtocolError};
 pub use flash::{Layout, SECTOR_BYTES, StorageError};
-pub use meter::Meter;
+pub use meter::{LinkId, Meter};
 pub use records::{ProfileRow, SecurityEntry};
 pub use storage::saved_time;
 pub use tamper::Thresholds;
