@@ -6,6 +6,8 @@
 //!
 //! Cost at speed 1: 8 000 frames a second, about 1 ms of processor time; one `fdatasync` a second.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -44,7 +46,13 @@ pub(crate) struct Runner {
     pub(crate) inputs: Receiver<Input>,
     pub(crate) troubles: Troubles,
     pub(crate) disk_troubles: Troubles,
+    /// The number of the front end's next frame.
+    pub(crate) next_frame: u64,
+    pub(crate) pulses: Arc<PulseCounts>,
 }
+
+/// How often each test lamp has blinked.
+pub(crate) type PulseCounts = [AtomicU64; 2];
 
 /// Tells of trouble with flash when it begins, changes or ends, not a hundred times a second.
 #[derive(Debug, Default)]
@@ -129,18 +137,29 @@ impl Runner {
             let frames = &mut block[..due.min(BLOCK)];
             self.site.frames(frames);
             let now = self.site.now();
-            self.meter.sample(frames, now);
+            self.meter.sample_at(self.next_frame, frames, now);
+            self.next_frame += frames.len() as u64;
             let sensed = self.meter.sense(&self.site.sensors(), now);
             let saved = self.meter.tick(now);
             self.troubles.note(&self.name, sensed.and(saved).err());
             due -= frames.len();
             pace.lived(frames.len());
+            self.count_pulses();
             if begin.elapsed() > BUSY {
                 // A site faster than this machine: messages first, then the rest.
                 pace.yield_time();
                 break;
             }
         }
+    }
+
+    fn count_pulses(&mut self) {
+        let Self { meter, pulses, .. } = self;
+        meter.take_pulses(&mut |pulse| {
+            if let Some(count) = pulses.get(pulse.output) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
     }
 
     fn close(&mut self, connection: Connection, error: &ProtocolError) {

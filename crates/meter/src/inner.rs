@@ -9,8 +9,11 @@ use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
 
+use crate::calibration::CalibrationStatus;
 use crate::dlms::Guard;
+use crate::gaps::Gaps;
 use crate::interval::Interval;
+use crate::quality::{Quality, QualityRow};
 use crate::records::{KEYED, LastClient, ProfileRow, SavedRegisters, SecurityEntry, State};
 use crate::storage::Storage;
 use crate::{Identity, StorageError};
@@ -45,6 +48,10 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) incoming: Option<(usize, LastClient)>,
     /// Events that wait for a failed flash to work again.
     pub(crate) pending: VecDeque<SecurityEntry>,
+    pub(crate) quality: Quality,
+    pub(crate) newest_quality: Option<QualityRow>,
+    pub(crate) gaps: Gaps,
+    pub(crate) calibration: CalibrationStatus,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -93,6 +100,10 @@ impl<F: NorFlash> Inner<F> {
             guard: Guard::default(),
             incoming: None,
             pending: VecDeque::new(),
+            quality: Quality::default(),
+            newest_quality: None,
+            gaps: Gaps::default(),
+            calibration: CalibrationStatus::Missing,
             now,
             uptime_ms: 0,
         });
@@ -105,6 +116,12 @@ impl<F: NorFlash> Inner<F> {
     /// The meter's clock.
     pub(crate) const fn clock(&self) -> UnixMillis {
         UnixMillis(self.now.0.saturating_add(self.state.clock_offset_ms))
+    }
+
+    /// What the meter's clock would have shown at an uptime that has passed.
+    pub(crate) fn clock_at(&self, uptime_ms: u64) -> UnixMillis {
+        let ago = self.uptime_ms.saturating_sub(uptime_ms);
+        UnixMillis(self.clock().0.saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX)))
     }
 
     pub(crate) const fn uptime_ms(&self) -> u64 {
@@ -214,6 +231,9 @@ impl<F: NorFlash> Inner<F> {
 
     pub(crate) fn on_window(&mut self, window: &Window) {
         self.interval.add(window);
+        if self.calibration == CalibrationStatus::Refused {
+            self.interval.disturb(ProfileRow::NOT_BOOKED);
+        }
         self.window = Some(*window);
     }
 
@@ -248,6 +268,8 @@ impl<F: NorFlash> Inner<F> {
                 self.newest_entry = Some(entry);
             }
         }
+        let newest = self.storage.get_mut().quality().newest_sequence();
+        self.newest_quality = self.storage.get_mut().quality_row(newest)?;
         let newest = self.storage.get_mut().profile().newest_sequence();
         self.newest_row = self.storage.get_mut().profile_row(newest)?;
         Ok(())

@@ -12,24 +12,29 @@
 
 extern crate alloc;
 
+mod calibration;
 mod clock;
 mod config;
 mod cosem;
 mod dlms;
 mod error;
 mod flash;
+mod gaps;
 mod inner;
 mod interval;
 mod meter;
+mod quality;
 mod records;
 mod security_log;
 mod storage;
 mod tamper;
 
+pub use calibration::{CalibrationStatus, unit_id, write_calibration};
 pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys};
 pub use error::{OpenError, ProtocolError};
 pub use flash::{Layout, SECTOR_BYTES, StorageError};
 pub use meter::{LinkId, Meter};
+pub use quality::QualityRow;
 pub use records::{ProfileRow, SecurityEntry};
 pub use storage::saved_time;
 pub use tamper::Thresholds;

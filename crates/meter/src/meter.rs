@@ -4,11 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_metrology::{Frame, Metrology, Registers, Window};
+use meterseal_metrology::{CalibrationState, Extras, Frame, Metrology, Pulse, Registers, Window};
 use meterseal_model::{EventCode, Role, Roles, SensorReadings, UnixMillis};
 
+use crate::calibration::{CalibrationStatus, refusal_number};
 use crate::dlms::{Link, Service};
 use crate::inner::Inner;
+use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
 use crate::tamper::Detector;
@@ -27,11 +29,14 @@ pub struct Meter<F: NorFlash, R: Random> {
     /// Away only while a DLMS request is served.
     inner: Option<Box<Inner<F>>>,
     metrology: Metrology,
+    /// The registers as they were when the calibration record was refused: nothing is booked then.
+    standing: Option<Registers>,
     detector: Detector,
     keys: RoleKeys,
     random: R,
     links: [Option<(LinkId, Link<F>)>; LINKS_MAX],
     last_link: u32,
+    rate: Rate,
     save_interval_ms: u64,
     /// Uptime of the last save.
     last_save_ms: u64,
@@ -62,29 +67,101 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let thresholds = config.thresholds;
         range("magnet_off_microtesla", thresholds.magnet_off_microtesla, 1, thresholds.magnet_on_microtesla)?;
         config.metrology.check().map_err(OpenError::Metrology)?;
-        let (storage, newest) = Storage::open(flash, identity.id.system_title(), config.layout)?;
-        let inner =
+        let (storage, newest) = Storage::open(flash, identity.id, config.layout)?;
+        let calibration = newest.calibration;
+        let extras = Extras {
+            calibration,
+            thresholds: config.start_thresholds,
+            // A test lamp must not blink for energy that is not booked.
+            pulses: if matches!(calibration, Some(Err(_))) { [None; 2] } else { config.pulses },
+            events: config.power_events,
+            kernel: config.kernel,
+        };
+        extras.check(&config.metrology).map_err(OpenError::Metrology)?;
+        let mut inner =
             Inner::new(identity, config.time_base, config.profile_period_seconds, storage, newest, now)?;
-        let metrology =
-            Metrology::new(config.metrology, inner.saved.registers).map_err(OpenError::Metrology)?;
+        let metrology = Metrology::with_extras(config.metrology, extras, inner.saved.registers)
+            .map_err(OpenError::Metrology)?;
+        inner.calibration = metrology.calibration_state().into();
+        let mut standing = None;
+        if let CalibrationState::Refused(error) = metrology.calibration_state() {
+            standing = Some(inner.saved.registers);
+            inner.log(EventCode::MeasurementError, refusal_number(&error))?;
+        }
         Ok(Self {
             inner: Some(inner),
             metrology,
+            standing,
             detector: Detector::new(thresholds),
             keys: config.role_keys.with(Role::Utility, keys),
             random,
             links: [const { None }; LINKS_MAX],
             last_link: 0,
+            rate: Rate(config.metrology.sample_rate_microhertz),
             save_interval_ms: config.register_save_interval_ms.into(),
             last_save_ms: 0,
         })
     }
 
-    /// Measures these frames. Costs no flash access.
+    /// Measures these frames. Costs no flash access. For a front end that does not number its frames: otherwise use
+    /// [`Self::sample_at`], and only that.
     pub fn sample(&mut self, frames: &[Frame], now: UnixMillis) {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
         self.metrology.push(frames, &mut |window| inner.on_window(window));
+        self.take_events();
+    }
+
+    /// Measures frames that the front end has numbered, the first of them `sequence`. Frames that came before are left
+    /// out; frames that are missing end the record, and their energy is never estimated. Both become an event of the
+    /// security log with its duration at the next [`Self::tick`].
+    pub fn sample_at(&mut self, sequence: u64, frames: &[Frame], now: UnixMillis) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.advance(now);
+        let before = self.metrology.continuity().duplicated_samples;
+        let missing = self.metrology.push_at(sequence, frames, &mut |window| inner.on_window(window));
+        let repeated = self.metrology.continuity().duplicated_samples - before;
+        let [lost_us, repeated_us, block_us] =
+            [missing, repeated, frames.len() as u64].map(|frames| self.rate.microseconds(frames));
+        let since = |ago_us: u64| inner.uptime_ms().saturating_sub(ago_us / 1000);
+        let (lost_since, repeated_since) = (since(block_us.saturating_add(lost_us)), since(block_us));
+        inner.gaps.missing(lost_us, lost_since);
+        inner.gaps.repeated(repeated_us, repeated_since);
+        if missing > 0 {
+            inner.interval.disturb(ProfileRow::GAP);
+        }
+        self.take_events();
+    }
+
+    /// Takes over the core's power-quality events.
+    fn take_events(&mut self) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        let samples = self.metrology.samples();
+        while let Some(event) = self.metrology.take_event() {
+            let ago_ms = |sample: u64| self.rate.microseconds(samples.saturating_sub(sample)) / 1000;
+            inner.note_power_event(&event, ago_ms);
+        }
+    }
+
+    /// Takes the temperature of the front end, for its calibration's coefficients.
+    ///
+    /// # Errors
+    /// A temperature that no unit survives, 200 to 400 K being possible: a broken thermometer. The one before stays.
+    pub fn set_temperature(&mut self, millikelvin: u32) -> Result<(), meterseal_metrology::ConfigError> {
+        self.metrology.set_temperature(millikelvin)?;
+        self.inner.as_deref_mut().expect(INNER).calibration = self.metrology.calibration_state().into();
+        Ok(())
+    }
+
+    /// Gives out the pulses of the test lamps: what the registers gained in one window, evenly over the next. Called
+    /// less often than every fourth window they come later, and none is lost.
+    pub fn take_pulses(&mut self, on_pulse: &mut dyn FnMut(Pulse)) {
+        self.metrology.take_pulses(on_pulse);
+    }
+
+    /// Whether what the meter shows and books is calibrated.
+    pub fn calibration(&self) -> CalibrationStatus {
+        self.inner().calibration
     }
 
     /// Looks at the sensors. Every tamper event that these readings amount to is in flash when this returns `Ok`,
@@ -129,10 +206,13 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
 
     fn do_what_is_due(&mut self) -> Result<(), StorageError<F::Error>> {
         let inner = self.inner.as_deref_mut().expect(INNER);
+        let registers = self.standing.as_ref().unwrap_or(self.metrology.registers());
         inner.write_pending()?;
-        inner.close_interval(self.metrology.registers())?;
+        inner.log_gaps()?;
+        inner.close_interval(registers)?;
+        inner.write_quality()?;
         if inner.uptime_ms() - self.last_save_ms >= self.save_interval_ms {
-            inner.save_registers(self.metrology.registers())?;
+            inner.save_registers(registers)?;
             self.last_save_ms = inner.uptime_ms();
             if inner.state_changed {
                 inner.write_state()?;
@@ -237,6 +317,21 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         self.inner().storage.borrow_mut().log_entry(sequence)
     }
 
+    /// The power-quality log's sequence numbers that are held, oldest to newest; empty (1 to 0) before the first row.
+    pub fn power_quality_range(&self) -> core::ops::RangeInclusive<u64> {
+        let sequences = self.inner().storage.borrow().quality().sequences();
+        (*sequences.start()).into()..=(*sequences.end()).into()
+    }
+
+    /// Reads a row of the power-quality log; `None` when it is not held.
+    ///
+    /// # Errors
+    /// The flash failed.
+    pub fn power_quality_row(&self, sequence: u64) -> Result<Option<QualityRow>, StorageError<F::Error>> {
+        let Ok(sequence) = u32::try_from(sequence) else { return Ok(None) };
+        self.inner().storage.borrow_mut().quality_row(sequence)
+    }
+
     /// The load profile's sequence numbers that are held, oldest to newest; empty (1 to 0) before the first row.
     pub fn load_profile_range(&self) -> core::ops::RangeInclusive<u64> {
         let sequences = self.inner().storage.borrow().profile().sequences();
@@ -275,9 +370,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         self.links = [const { None }; LINKS_MAX];
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
+        let registers = self.standing.as_ref().unwrap_or(self.metrology.registers());
         inner.write_pending()?;
-        inner.close_interval(self.metrology.registers())?;
-        inner.save_registers(self.metrology.registers())?;
+        inner.log_gaps()?;
+        inner.close_interval(registers)?;
+        inner.save_registers(registers)?;
+        inner.write_quality()?;
         inner.log(EventCode::PowerDown, 0)?;
         inner.write_state()
     }
@@ -295,5 +393,16 @@ impl<F: NorFlash, R: Random> core::fmt::Debug for Meter<F, R> {
 
 /// Connections that are served at once: the head-end's, and a few at the local port.
 const LINKS_MAX: usize = 4;
+/// Frames a second, in microhertz.
+#[derive(Clone, Copy, Debug)]
+struct Rate(u64);
+
+impl Rate {
+    /// How long so many frames take.
+    fn microseconds(self, frames: u64) -> u64 {
+        let microseconds = u128::from(frames) * 1_000_000_000_000 / u128::from(self.0);
+        u64::try_from(microseconds).unwrap_or(u64::MAX)
+    }
+}
 
 const INNER: &str = "the meter's state only leaves while receive() serves a request, and comes back with it";

@@ -14,6 +14,8 @@ pub(crate) const LOG_SLOT_BYTES: u32 = 128;
 pub(crate) const PROFILE_SLOT_BYTES: u32 = 64;
 /// 32 records a sector.
 pub(crate) const STATE_SLOT_BYTES: u32 = 128;
+/// 64 rows a sector.
+pub(crate) const QUALITY_SLOT_BYTES: u32 = 64;
 
 const VERSION: u8 = 1;
 
@@ -173,6 +175,10 @@ impl ProfileRow {
     pub const IRREGULAR: u8 = 1 << 2;
     /// A front-end channel was overdriven in this interval.
     pub const CLIPPED: u8 = 1 << 3;
+    /// The front end lost samples in this interval; their energy is not in the registers.
+    pub const GAP: u8 = 1 << 4;
+    /// The calibration record is refused: the registers stand still.
+    pub const NOT_BOOKED: u8 = 1 << 5;
 
     const BYTES: usize = 1 + 8 + 1 + 4 * 8 + 3 * 2;
 
@@ -292,6 +298,7 @@ impl State {
 const _: () = assert!(SavedRegisters::BYTES + 12 <= REGISTER_SLOT_BYTES as usize);
 const _: () = assert!(SecurityEntry::BYTES + 12 <= LOG_SLOT_BYTES as usize);
 const _: () = assert!(ProfileRow::BYTES + 12 <= PROFILE_SLOT_BYTES as usize);
+const _: () = assert!(crate::quality::QualityRow::BYTES + 12 <= QUALITY_SLOT_BYTES as usize);
 const _: () = assert!(State::BYTES + 12 <= STATE_SLOT_BYTES as usize);
 
 #[cfg(test)]

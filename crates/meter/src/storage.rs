@@ -3,12 +3,15 @@
 use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_model::{SystemTitle, UnixMillis};
+use meterseal_metrology::{Calibration, CalibrationError};
+use meterseal_model::{MeterId, UnixMillis};
 
+use crate::calibration::read_calibration;
 use crate::flash::{self, RegionName, Ring};
+use crate::quality::QualityRow;
 use crate::records::{
-    LOG_SLOT_BYTES, PROFILE_SLOT_BYTES, ProfileRow, REGISTER_SLOT_BYTES, STATE_SLOT_BYTES, SavedRegisters,
-    SecurityEntry, State,
+    LOG_SLOT_BYTES, PROFILE_SLOT_BYTES, ProfileRow, QUALITY_SLOT_BYTES, REGISTER_SLOT_BYTES,
+    STATE_SLOT_BYTES, SavedRegisters, SecurityEntry, State,
 };
 use crate::{Layout, OpenError, StorageError};
 
@@ -20,6 +23,7 @@ pub(crate) struct Storage<F> {
     registers: Ring,
     log: Ring,
     profile: Ring,
+    quality: Ring,
 }
 
 /// What a mounted flash held last.
@@ -27,6 +31,7 @@ pub(crate) struct Storage<F> {
 pub(crate) struct Newest {
     pub(crate) state: Option<State>,
     pub(crate) registers: Option<SavedRegisters>,
+    pub(crate) calibration: Option<Result<Calibration, CalibrationError>>,
 }
 
 /// When a meter's registers were last saved, in the time that it was given then; `None` for a flash that holds none.
@@ -55,10 +60,11 @@ pub fn saved_time<F: NorFlash>(
 impl<F: NorFlash> Storage<F> {
     pub(crate) fn open(
         mut flash: F,
-        owner: SystemTitle,
+        id: MeterId,
         layout: Layout,
     ) -> Result<(Self, Newest), OpenError<F::Error>> {
-        flash::mount(&mut flash, owner, layout)?;
+        flash::mount(&mut flash, id.system_title(), layout)?;
+        let calibration = read_calibration(&mut flash, id, layout)?;
         let mut ring = |name, slot_bytes| {
             let mut newest = Vec::new();
             Ring::open(&mut flash, layout.region(name), slot_bytes, &mut newest).map(|ring| (ring, newest))
@@ -67,7 +73,9 @@ impl<F: NorFlash> Storage<F> {
         let (registers, registers_record) = ring(RegionName::Registers, REGISTER_SLOT_BYTES)?;
         let (log, _) = ring(RegionName::Log, LOG_SLOT_BYTES)?;
         let (profile, _) = ring(RegionName::Profile, PROFILE_SLOT_BYTES)?;
+        let (quality, _) = ring(RegionName::Quality, QUALITY_SLOT_BYTES)?;
         let newest = Newest {
+            calibration,
             state: State::decode(&state_record),
             registers: match SavedRegisters::decode(&registers_record) {
                 None if registers_record.is_empty() => None,
@@ -76,11 +84,11 @@ impl<F: NorFlash> Storage<F> {
             },
         };
         // The state is the first record of all. Without it nobody knows which invocation counters are spent.
-        let others = [&registers, &log, &profile];
+        let others = [&registers, &log, &profile, &quality];
         if newest.state.is_none() && others.iter().any(|ring| ring.newest().is_some()) {
             return Err(OpenError::StateLost);
         }
-        Ok((Self { flash, state, registers, log, profile }, newest))
+        Ok((Self { flash, state, registers, log, profile, quality }, newest))
     }
 
     pub(crate) fn append_state(&mut self, state: &State) -> Result<(), StorageError<F::Error>> {
@@ -101,6 +109,11 @@ impl<F: NorFlash> Storage<F> {
         self.profile.append(&mut self.flash, &row.encode())
     }
 
+    /// The same for a row of the power-quality log.
+    pub(crate) fn append_quality(&mut self, row: &QualityRow) -> Result<u32, StorageError<F::Error>> {
+        self.quality.append(&mut self.flash, &row.encode())
+    }
+
     pub(crate) fn log_entry(
         &mut self,
         sequence: u32,
@@ -117,6 +130,14 @@ impl<F: NorFlash> Storage<F> {
         Ok(record.and_then(|record| ProfileRow::decode(sequence, record)))
     }
 
+    pub(crate) fn quality_row(
+        &mut self,
+        sequence: u32,
+    ) -> Result<Option<QualityRow>, StorageError<F::Error>> {
+        let record = self.quality.read(&mut self.flash, sequence)?;
+        Ok(record.and_then(|record| QualityRow::decode(sequence, record)))
+    }
+
     /// The highest log entry that the next append would erase, if it would erase any.
     pub(crate) fn log_would_drop(&mut self) -> Result<Option<u32>, StorageError<F::Error>> {
         self.log.would_drop(&mut self.flash)
@@ -124,6 +145,10 @@ impl<F: NorFlash> Storage<F> {
 
     pub(crate) const fn log(&self) -> &Ring {
         &self.log
+    }
+
+    pub(crate) const fn quality(&self) -> &Ring {
+        &self.quality
     }
 
     pub(crate) const fn profile(&self) -> &Ring {

@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
+use meterseal_model::event::PowerEvent;
 use meterseal_model::objects::{
-    Column, LOAD_PROFILE_COLUMNS, OBJECTS, Object, PUSH_COLUMNS, SECURITY_LOG_COLUMNS, find,
+    Column, LOAD_PROFILE_COLUMNS, OBJECTS, Object, POWER_QUALITY_COLUMNS, PUSH_COLUMNS, SECURITY_LOG_COLUMNS,
+    find,
 };
 use meterseal_model::{EventCode, Role};
 
@@ -42,6 +44,8 @@ fn document() -> String {
     columns(&mut text, SECURITY_LOG_COLUMNS);
     text.push_str(PROFILE_HEAD);
     columns(&mut text, LOAD_PROFILE_COLUMNS);
+    text.push_str(QUALITY_HEAD);
+    columns(&mut text, POWER_QUALITY_COLUMNS);
     text.push_str(PUSH_HEAD);
     columns(&mut text, PUSH_COLUMNS);
     text.push_str(EVENTS_HEAD);
@@ -49,6 +53,11 @@ fn document() -> String {
         let (number, severity) = (*code as u8, code.severity());
         let (sentence, extreme) = (code.sentence(), code.extreme());
         line(&mut text, format_args!("| {number} | `{code}` | {severity:?} | {sentence} | {extreme} |"));
+    }
+    text.push_str(POWER_EVENTS_HEAD);
+    for event in PowerEvent::ALL {
+        let (number, sentence, extreme) = (*event as u8, event.sentence(), event.extreme());
+        line(&mut text, format_args!("| {number} | `{event}` | {sentence} | {extreme} |"));
     }
     text.push_str(RULES);
     text
@@ -160,11 +169,32 @@ const PROFILE_HEAD: &str = "
 
 A row at the end of each interval, aligned to the clock: the saved registers then, and the mean voltages of the interval.
 When full, the oldest rows make room, acknowledged or not. Sequence numbers as in the security log. Status bits: 0 power
-down or restart in the interval, 1 clock adjusted, 2 longer or shorter than the period, 3 a channel was overdriven. The row of
+down or restart in the interval, 1 clock adjusted, 2 longer or shorter than the period, 3 a channel was overdriven, 4
+the front end lost samples, 5 the calibration record is refused and the registers stand still. The row of
 an interval in which the power went is written when it is back; intervals wholly without power have no row.
 
 | column | object | attribute | name | type |
 |---|---|---|---|---|
+";
+
+const QUALITY_HEAD: &str = "
+## Power-quality log (0-0:99.98.5)
+
+What the detectors of the core saw (IEC 61000-4-30 for sag, swell, interruption and unbalance; thresholds in
+`meter::Config`): a row when an event begins, with duration 0, and one when it is over, both with the clock's time and the
+uptime of the beginning and the extreme value up to then. An event that the power's end cut off has no second row; the
+security log's power-up says for how long the supply was away. Rows make room for new ones. Written are 64 rows at once and
+one more every 10 s; what is beyond that is counted in a row of event 255.
+
+| column | object | attribute | name | type |
+|---|---|---|---|---|
+";
+
+const POWER_EVENTS_HEAD: &str = "
+## Power-quality events
+
+| number | name | meaning | extreme value |
+|---|---|---|---|
 ";
 
 const PUSH_HEAD: &str = "
@@ -190,7 +220,16 @@ hundredths of a second; clock status bit 2 (different clock base) marks a simula
 ";
 
 const RULES: &str = "
-The alarm register (0-0:97.98.0) has bit 0 for a clock change, 2 for a power-up, 10 for the memory, 13 (fraud) for the
+## Calibration (0-128:96.3.1)
+
+The factory writes the unit's calibration record into its own flash sector. A meter without one measures with its nominal
+scale and says that it is uncalibrated. A record that is spoilt, impossible or another unit's is refused: live quantities are
+shown, but no energy is booked, no pulse is given, `measurement_error` is logged at each start, alarm bit 11 is raised, and
+rows of the load profile have status bit 5.
+
+## Alarms
+
+The alarm register (0-0:97.98.0) has bit 0 for a clock change, 2 for a power-up, 10 for the memory, 11 for the measurement\n(calibration refused), 13 (fraud) for the
 critical events beside it. Setting it clears the bits that are 0 in the value, and raises none.
 
 ## Commit acknowledgements (0-128:96.1.0 and 0-128:96.1.1)

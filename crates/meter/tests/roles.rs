@@ -1,5 +1,7 @@
 //! Who may take which role, where, and what becomes of those who try what they may not.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use dlms_cosem_rs::axdr::Data;

@@ -21,6 +21,14 @@ impl Frame {
     /// The largest magnitude of a count: 2²³ − 1.
     pub const FULL_SCALE: i32 = (1 << 23) - 1;
 
+    /// A channel's count; voltages come first.
+    pub(crate) fn count_mut(&mut self, channel: usize) -> &mut i32 {
+        match channel {
+            0..VOLTAGES => &mut self.voltage[channel],
+            _ => &mut self.current[channel - VOLTAGES],
+        }
+    }
+
     /// Whether a count is at or beyond full scale.
     pub(crate) fn is_clipped(&self) -> bool {
         let beyond = |counts: &[i32]| counts.iter().fold(0, |all, count| all | beyond(*count));
@@ -72,10 +80,7 @@ mod tests {
         ] {
             for channel in 0..CHANNELS {
                 let mut frames = [Frame::default(); 3];
-                match channel {
-                    0..VOLTAGES => frames[1].voltage[channel] = count,
-                    _ => frames[1].current[channel - VOLTAGES] = count,
-                }
+                *frames[1].count_mut(channel) = count;
                 assert_eq!(frames[1].is_clipped(), clipped, "{count}");
                 assert_eq!(any_clipped(&frames), clipped, "{count}");
             }

@@ -45,7 +45,7 @@
 //!
 //! 24 multiplications and 48 additions of 64 bits a frame; about 200 operations of 128 bits a slot, 10 kB of state and 10 kB of stack. No division and
 //! no branch a frame. Calibration adds 24 multiplications a frame, events one comparison a half cycle, phase and kind (and the transients' three
-//! differences a frame, if they are on). A wider [`Kernel`] sums up several frames at once.
+//! differences a frame, if they are on). A wider [`Kernel`] multiplies four channels at once.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -67,7 +67,6 @@ mod extras;
 mod find;
 mod frame;
 mod kernel;
-mod lanes;
 mod meter;
 mod oscillator;
 mod period;
@@ -95,8 +94,8 @@ pub use extras::Extras;
 pub use find::find_period;
 pub use frame::{CURRENTS, Frame, VOLTAGES};
 pub use kernel::{BLOCK, Kernel, QUANTITIES, Sums};
-pub use lanes::accumulate_in_lanes;
 pub use meter::Metrology;
+pub use oscillator::{Oscillator, Rotation};
 pub use period::{Nominal, Period};
 pub use pulses::{Pulse, PulseSettings, Pulsed};
 pub use registers::{DecodeError, PhaseEnergy, Registers};

@@ -39,7 +39,7 @@ impl Advance {
 pub(crate) fn correlation(earlier: &Boundary, later: &Boundary) -> Option<Complex<i128>> {
     let mut sum = None;
     for number in 0..VOLTAGES {
-        let squares = [earlier, later].map(|boundary| boundary.twice_fundamental_square(number));
+        let squares = [earlier, later].map(|boundary| boundary.twice_squares[number]);
         let steady = squares[0] <= 2 * squares[1] && squares[1] <= 2 * squares[0];
         if steady && earlier.has_voltage(number) && later.has_voltage(number) {
             let Complex { re, im } = sum.unwrap_or_default();

@@ -26,7 +26,7 @@ pub(crate) fn cos_sin(turn: u64) -> (i64, i64) {
     let quarters = turn.wrapping_add(1 << 61) >> 62;
     let rest = turn.wrapping_sub(quarters << 62) as i64;
     let x = multiply(rest, HALF_PI);
-    let square = multiply(x, x);
+    let square = multiply(x, x).unsigned_abs();
     let (cos, sin) = (series::<1>(square), multiply(x, series::<2>(square)));
     match quarters & 3 {
         0 => (cos, sin),
@@ -36,18 +36,21 @@ pub(crate) fn cos_sin(turn: u64) -> (i64, i64) {
     }
 }
 
-/// Horner's scheme of 1 − x²/(1·2)·(1 − x²/(3·4)·(…)) from `x²`, and of the same for the sine over x, which begins with 2·3.
+/// Horner's scheme of 1 − x²/(1·2)·(1 − x²/(3·4)·(…)) from `x²`, and of the same for the sine over x, which begins with 2·3. Nothing in it is
+/// below zero: divisions without a sign are shorter.
 #[inline(always)]
-fn series<const FIRST: i64>(square: i64) -> i64 {
-    let mut sum = ONE;
+fn series<const FIRST: u64>(square: u64) -> i64 {
+    let one = ONE.unsigned_abs();
+    let mut sum = one;
     // Written out: only a division by a constant is a multiplication.
     macro_rules! terms {
         ($($n:literal)*) => {$(
-            sum = ONE - multiply(square, sum) / const { (FIRST + 2 * $n) * (FIRST + 2 * $n + 1) };
+            let product = ((u128::from(square) * u128::from(sum)) >> 62) as u64;
+            sum = one - product / const { (FIRST + 2 * $n) * (FIRST + 2 * $n + 1) };
         )*};
     }
     terms!(7 6 5 4 3 2 1 0);
-    sum
+    sum.cast_signed()
 }
 
 /// The angle of the vector (`re`, `im`), exact to 2⁻⁴³ of a turn; 0 for the zero vector.

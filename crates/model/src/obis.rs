@@ -83,6 +83,16 @@ impl Obis {
     pub const UPTIME: Self = Self::manufacturer(96, 2, 2);
     /// Which clock the meter's timestamps follow: 0 the wall's, 1 a simulated run's.
     pub const TIME_BASE: Self = Self::manufacturer(96, 3, 0);
+    /// Whether the meter is calibrated: 0 valid, 1 no record, 2 refused, 3 beyond the record's temperatures.
+    pub const CALIBRATION_STATUS: Self = Self::manufacturer(96, 3, 1);
+    /// Power-quality log.
+    pub const POWER_QUALITY_LOG: Self = Self::general(99, 98, 5);
+    /// Event code of the power-quality log ([`crate::event::PowerEvent`]).
+    pub const POWER_QUALITY_EVENT: Self = Self::general(96, 11, 5);
+    /// Phase of a power-quality event: 1 to 3, 0 for all.
+    pub const POWER_QUALITY_PHASE: Self = Self::manufacturer(96, 2, 3);
+    /// Duration of a power-quality event, milliseconds; 0 in the row of its beginning.
+    pub const POWER_QUALITY_DURATION: Self = Self::manufacturer(96, 2, 4);
     /// Status of the load profile's interval.
     pub const PROFILE_STATUS: Self = Self::general(96, 10, 1);
 
@@ -121,6 +131,20 @@ impl Obis {
     pub const FREQUENCY: Self = Self::electricity(14, 7, 0);
     /// Power factor, total (signed as active power).
     pub const POWER_FACTOR: Self = Self::electricity(13, 7, 0);
+    /// Total harmonic distortion of the voltages L1, L2, L3 (E = 124) [not verified against the standard's text].
+    pub const VOLTAGE_THD: [Self; 3] =
+        [Self::electricity(32, 7, 124), Self::electricity(52, 7, 124), Self::electricity(72, 7, 124)];
+    /// Total harmonic distortion of the currents L1, L2, L3 (E = 124) [not verified against the standard's text].
+    pub const CURRENT_THD: [Self; 3] =
+        [Self::electricity(31, 7, 124), Self::electricity(51, 7, 124), Self::electricity(71, 7, 124)];
+    /// Zero, positive and negative sequence of the voltages. C from 128 to 199 is for makers.
+    pub const VOLTAGE_SEQUENCE: [Self; 3] =
+        [Self::electricity(128, 7, 0), Self::electricity(128, 7, 1), Self::electricity(128, 7, 2)];
+    /// Zero, positive and negative sequence of the currents.
+    pub const CURRENT_SEQUENCE: [Self; 3] =
+        [Self::electricity(129, 7, 0), Self::electricity(129, 7, 1), Self::electricity(129, 7, 2)];
+    /// Negative over positive sequence of the voltages.
+    pub const VOLTAGE_UNBALANCE: Self = Self::electricity(130, 7, 0);
     /// Current of the neutral.
     pub const NEUTRAL_CURRENT: Self = Self::electricity(91, 7, 0);
     /// RMS voltage of L1, L2, L3.

@@ -1,4 +1,4 @@
-//! Profile generic: security log and load profile, whole or by range of sequence or time, or by entry.
+//! Profile generic: logs and profiles, whole or by range of sequence or time, or by entry.
 //!
 //! An answer is built whole before it is cut into blocks, so a selection that does not fit is refused with
 //! scope-of-access-violated, never shortened: a client asks for a smaller range.
@@ -11,13 +11,16 @@ use dlms_cosem_rs::cosem::CaptureObject;
 use dlms_cosem_rs::server::StoreResult;
 use dlms_cosem_rs::xdlms::{DataAccessResult, SelectiveAccess};
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_model::objects::{Column, LOAD_PROFILE_COLUMNS, Object, SECURITY_LOG_COLUMNS};
+use meterseal_model::objects::{
+    Column, LOAD_PROFILE_COLUMNS, Object, POWER_QUALITY_COLUMNS, SECURITY_LOG_COLUMNS,
+};
 use meterseal_model::{Obis, UnixMillis};
 
 use super::{put, put_array, put_structure, raw};
 use crate::clock::timestamp;
 use crate::dlms::VALUE_MAX;
 use crate::inner::Inner;
+use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 
 pub(super) fn get<F: NorFlash>(
@@ -27,7 +30,7 @@ pub(super) fn get<F: NorFlash>(
     access: Option<SelectiveAccess<'_>>,
     w: &mut dyn Writer,
 ) -> StoreResult<()> {
-    let profile = if object.obis == Obis::SECURITY_LOG { Profile::SecurityLog } else { Profile::LoadProfile };
+    let profile = Profile::of(object.obis).ok_or(DataAccessResult::ObjectUndefined)?;
     let (held, capacity) = profile.extent(inner);
     match attribute {
         2 => buffer(inner, profile, access, w),
@@ -36,8 +39,8 @@ pub(super) fn get<F: NorFlash>(
         4 => put(
             w,
             Data::DoubleLongUnsigned(match profile {
-                Profile::SecurityLog => 0,
-                Profile::LoadProfile => inner.interval.period_seconds(),
+                Profile::Load => inner.interval.period_seconds(),
+                Profile::SecurityLog | Profile::Quality => 0,
             }),
         ),
         // First in, first out: sorted by nothing but their order.
@@ -66,22 +69,34 @@ fn column(column: &Column, w: &mut dyn Writer) -> StoreResult<()> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Profile {
     SecurityLog,
-    LoadProfile,
+    Load,
+    Quality,
 }
 
-/// A row of either profile.
+/// A row of any profile.
 enum Row {
     Entry(SecurityEntry),
     Interval(ProfileRow),
+    Quality(QualityRow),
 }
 
 type Sequences = core::ops::RangeInclusive<u32>;
 
 impl Profile {
+    fn of(obis: Obis) -> Option<Self> {
+        Some(match obis {
+            Obis::SECURITY_LOG => Self::SecurityLog,
+            Obis::LOAD_PROFILE => Self::Load,
+            Obis::POWER_QUALITY_LOG => Self::Quality,
+            _ => return None,
+        })
+    }
+
     const fn columns(self) -> &'static [Column] {
         match self {
             Self::SecurityLog => SECURITY_LOG_COLUMNS,
-            Self::LoadProfile => LOAD_PROFILE_COLUMNS,
+            Self::Load => LOAD_PROFILE_COLUMNS,
+            Self::Quality => POWER_QUALITY_COLUMNS,
         }
     }
 
@@ -90,7 +105,8 @@ impl Profile {
         let storage = inner.storage.borrow();
         let ring = match self {
             Self::SecurityLog => storage.log(),
-            Self::LoadProfile => storage.profile(),
+            Self::Load => storage.profile(),
+            Self::Quality => storage.quality(),
         };
         (ring.sequences(), ring.capacity())
     }
@@ -99,7 +115,8 @@ impl Profile {
         let mut storage = inner.storage.borrow_mut();
         let row = match self {
             Self::SecurityLog => storage.log_entry(sequence).map(|entry| entry.map(Row::Entry)),
-            Self::LoadProfile => storage.profile_row(sequence).map(|row| row.map(Row::Interval)),
+            Self::Load => storage.profile_row(sequence).map(|row| row.map(Row::Interval)),
+            Self::Quality => storage.quality_row(sequence).map(|row| row.map(Row::Quality)),
         };
         row.map_err(|_| DataAccessResult::HardwareFault)
     }
@@ -203,6 +220,7 @@ impl Row {
         match self {
             Self::Entry(entry) => entry.time,
             Self::Interval(row) => row.time,
+            Self::Quality(row) => row.time,
         }
     }
 
@@ -241,6 +259,15 @@ impl Row {
                     let phase = phase.ok_or(DataAccessResult::ObjectUndefined)?;
                     Data::LongUnsigned(row.mean_voltage_centivolts[phase])
                 }
+            },
+            (Self::Quality(row), obis) => match obis {
+                Obis::ROW_SEQUENCE => Data::Long64Unsigned(row.sequence),
+                Obis::POWER_QUALITY_EVENT => Data::Unsigned(row.event as u8),
+                Obis::POWER_QUALITY_PHASE => Data::Unsigned(row.phase),
+                Obis::POWER_QUALITY_DURATION => Data::DoubleLongUnsigned(row.duration_ms),
+                Obis::EVENT_EXTREME => Data::Long64(row.extreme),
+                Obis::UPTIME => Data::Long64Unsigned(row.uptime_ms),
+                _ => return Err(DataAccessResult::ObjectUndefined),
             },
             (Self::Entry(_), _) => return Err(DataAccessResult::ObjectUndefined),
         })

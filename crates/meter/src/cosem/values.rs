@@ -64,6 +64,14 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
             put(w, Data::Unsigned(inner.newest_entry.map_or(0, |entry| entry.code as u8)))
         }
         Obis::EVENT_EXTREME => put(w, Data::Long64(inner.newest_entry.map_or(0, |entry| entry.extreme))),
+        Obis::CALIBRATION_STATUS => put(w, Data::Unsigned(inner.calibration as u8)),
+        Obis::POWER_QUALITY_EVENT => {
+            put(w, Data::Unsigned(inner.newest_quality.map_or(0, |row| row.event as u8)))
+        }
+        Obis::POWER_QUALITY_PHASE => put(w, Data::Unsigned(inner.newest_quality.map_or(0, |row| row.phase))),
+        Obis::POWER_QUALITY_DURATION => {
+            put(w, Data::DoubleLongUnsigned(inner.newest_quality.map_or(0, |row| row.duration_ms)))
+        }
         Obis::ALARM_REGISTER => put(w, Data::DoubleLongUnsigned(inner.state.alarms)),
         _ => {
             let key = KEYED.iter().position(|&role| obis == Obis::invocation_counter(role));
@@ -108,7 +116,7 @@ fn energy(registers: &Registers, obis: Obis) -> Option<u64> {
 
 fn live(window: &Window, obis: Obis) -> StoreResult<Data<'static>> {
     type Quantity = fn(&PhaseQuantities) -> Data<'static>;
-    let phases: [([Obis; 3], Quantity); 7] = [
+    let phases: [([Obis; 3], Quantity); 9] = [
         (Obis::VOLTAGE, |phase| unsigned(phase.voltage_rms_microvolts / 1000)),
         (Obis::CURRENT, |phase| unsigned(phase.current_rms_microamperes)),
         (Obis::PHASE_POWER_IMPORT, |phase| power(phase.active_power_microwatts)),
@@ -116,13 +124,23 @@ fn live(window: &Window, obis: Obis) -> StoreResult<Data<'static>> {
         (Obis::PHASE_REACTIVE_IMPORT, |phase| power(phase.reactive_power_microvars)),
         (Obis::PHASE_REACTIVE_EXPORT, |phase| power(-phase.reactive_power_microvars)),
         (Obis::PHASE_POWER_FACTOR, |phase| factor(phase.power_factor_ppm)),
+        (Obis::VOLTAGE_THD, |phase| Data::DoubleLongUnsigned(phase.voltage_thd_ppm)),
+        (Obis::CURRENT_THD, |phase| Data::DoubleLongUnsigned(phase.current_thd_ppm)),
     ];
     for (codes, quantity) in phases {
         if let Some(k) = codes.iter().position(|&code| code == obis) {
             return Ok(quantity(&window.phases[k]));
         }
     }
+    let components = &window.components;
+    if let Some(k) = Obis::VOLTAGE_SEQUENCE.iter().position(|&code| code == obis) {
+        return Ok(unsigned(components.voltage_sequences_microvolts[k] / 1000));
+    }
+    if let Some(k) = Obis::CURRENT_SEQUENCE.iter().position(|&code| code == obis) {
+        return Ok(unsigned(components.current_sequences_microamperes[k]));
+    }
     Ok(match obis {
+        Obis::VOLTAGE_UNBALANCE => Data::DoubleLongUnsigned(components.voltage_unbalance_ppm),
         Obis::ACTIVE_POWER_IMPORT => power(window.active_power_microwatts),
         Obis::ACTIVE_POWER_EXPORT => power(-window.active_power_microwatts),
         Obis::REACTIVE_POWER_IMPORT => power(window.reactive_power_microvars),

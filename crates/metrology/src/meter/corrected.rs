@@ -4,7 +4,6 @@ use super::Metrology;
 use crate::{
     Calibration, CalibrationState, ConfigError, Frame, Window,
     delay::{HISTORY, PIECE},
-    frame::any_clipped,
 };
 
 impl Metrology {
@@ -53,7 +52,7 @@ impl Metrology {
     }
 
     fn run_corrected(&mut self, frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
-        if !any_clipped(frames) {
+        if !(self.kernel.any_clipped)(frames) {
             return self.run(frames, clipped, on_window);
         }
         for frame in frames {

@@ -6,13 +6,12 @@ mod record;
 use crate::{
     CalibrationState, Config, ConfigError, Event, Extras, Frame, Pulse, Registers, Started, Unregistered,
     VOLTAGES, Window,
-    accumulate::{Accumulator, Place, energies},
+    accumulate::{Accumulator, Means, Place, energies},
     boundary::Boundary,
     calibration::Correction,
     continuity::Numbering,
     energy::{Account, Raw},
     events::Detector,
-    frame::any_clipped,
     kernel::{Kernel, QUANTITIES, VI, phase},
     pulses::Pulses,
     slot::{EDGE, Halves, Slot},
@@ -125,7 +124,7 @@ impl Metrology {
     /// it; frames with a count at or beyond full scale are counted and mark their window.
     pub fn push(&mut self, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) {
         for block in frames.chunks(LOOKED_OVER) {
-            let whole = !any_clipped(block);
+            let whole = !(self.kernel.any_clipped)(block);
             if self.correction.is_some() {
                 self.correct(block, whole, on_window);
             } else if whole {
@@ -261,13 +260,14 @@ impl Metrology {
         self.window.add(&boundary, advance.filter(|_| counts));
         let mut apparent = last.map_or([0; VOLTAGES], |last| last.apparent);
         if self.window.cycles() == self.config.window_cycles {
-            apparent = self.book_apparent(0);
+            let means = self.book_apparent(0);
+            apparent = means.apparents();
             let end = self.slot_start + u128::from(later.length / 2);
-            on_window(&self.take_window(self.config.window_cycles, end));
+            on_window(&self.take_window(&means, self.config.window_cycles, end));
             self.started = true;
         } else if !self.started && self.tracker.is_settling() {
             // Slots of the wrong length so far: the first window begins anew, apparent energy does not.
-            apparent = self.window.apparent().map(|power| power as i128);
+            apparent = self.window.means().apparents();
             self.unbooked += self.window.twice_weight();
             self.window = Accumulator::default();
             self.window_start = self.slot_start + u128::from(later.length / 2);
@@ -275,22 +275,22 @@ impl Metrology {
         self.last = Some(Last { boundary, apparent });
     }
 
-    /// Books the window's apparent energy, over its own weight, what was not booked before it, and `more`.
-    fn book_apparent(&mut self, more: u64) -> [i128; VOLTAGES] {
-        let power = self.window.apparent().map(|power| power as i128);
+    /// Books the window's apparent energy, over its own weight, what was not booked before it, and `more`; returns the means it follows from.
+    fn book_apparent(&mut self, more: u64) -> Means {
+        let means = self.window.means();
         let weight = self.window.twice_weight() + core::mem::take(&mut self.unbooked) + more;
-        self.account.book_apparent(energies(power, weight));
-        power
+        self.account.book_apparent(energies(means.apparents(), weight));
+        means
     }
 
-    /// The quantities of the window that ends at `end`, in samples with 20 fractional bits; the next one begins there.
-    fn take_window(&mut self, cycles: u16, end: u128) -> Window {
+    /// The quantities of the window with these means that ends at `end`, in samples with 20 fractional bits; the next one begins there.
+    fn take_window(&mut self, means: &Means, cycles: u16, end: u128) -> Window {
         let sample = |position: u128| (position >> EDGE) as u64;
         let start = core::mem::replace(&mut self.window_start, end);
         self.pulses.pass_window(&self.account.registers, end, (end - start) as u64);
         let place = Place { first_sample: sample(start), samples: sample(end) - sample(start), cycles };
         let Config { scale, sample_rate_microhertz, .. } = &self.config;
-        core::mem::take(&mut self.window).window(place, scale, *sample_rate_microhertz)
+        core::mem::take(&mut self.window).window(means, place, scale, *sample_rate_microhertz)
     }
 
     /// The next slot, of whose first cell `before` belongs to the slot before.

@@ -40,6 +40,17 @@ pub const LOAD_PROFILE_COLUMNS: &[Column] = &[
     column(Class::Register, Obis::AVERAGE_VOLTAGE[2], Kind::LongUnsigned),
 ];
 
+/// The columns of the power-quality log: one row when an event begins, with duration 0, and one when it is over.
+pub const POWER_QUALITY_COLUMNS: &[Column] = &[
+    column(Class::Clock, Obis::CLOCK, Kind::OctetString),
+    column(Class::Data, Obis::ROW_SEQUENCE, Kind::Long64Unsigned),
+    column(Class::Data, Obis::POWER_QUALITY_EVENT, Kind::Unsigned),
+    column(Class::Data, Obis::POWER_QUALITY_PHASE, Kind::Unsigned),
+    column(Class::Data, Obis::POWER_QUALITY_DURATION, Kind::DoubleLongUnsigned),
+    column(Class::Data, Obis::EVENT_EXTREME, Kind::Long64),
+    column(Class::Data, Obis::UPTIME, Kind::Long64Unsigned),
+];
+
 /// What a pushed security event holds, in order: the body's structure.
 pub const PUSH_COLUMNS: &[Column] = &[
     Column { class: Class::PushSetup, obis: Obis::ALARM_PUSH_SETUP, attribute: 1, kind: Kind::OctetString },
