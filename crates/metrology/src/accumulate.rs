@@ -37,6 +37,11 @@ impl Accumulator {
         self.cycles
     }
 
+    /// The voltage that angles refer to.
+    pub(crate) fn reference(&self) -> Option<usize> {
+        self.reference
+    }
+
     /// Adds a boundary. All sums stay below 2¹²⁶ up to 3000 cycles: a phasor is below 2⁵⁶, a doubled weight below 2³³.
     pub(crate) fn add(&mut self, boundary: &Boundary, advance: Option<Advance>) {
         let weight = i128::from(boundary.twice_weight);
@@ -234,7 +239,7 @@ pub(crate) fn energies(powers: [i128; VOLTAGES], twice_weight: u64) -> Raw {
 }
 
 /// A fundamental below a quarter of a count RMS is none: its angle and distortion would be noise.
-const FUNDAMENTAL_LEAST: u128 = (1 << 32) / 16;
+pub(crate) const FUNDAMENTAL_LEAST: u128 = (1 << 32) / 16;
 
 /// Counts with 32 fractional bits to millionths of a unit, to the nearest; `scale` in 10⁻¹⁵ units a count.
 pub(crate) fn micro(counts: u64, scale: u64) -> u64 {

@@ -25,6 +25,12 @@ impl Advance {
         Some(Self { turn: trig::angle(sum), interval })
     }
 
+    /// Turns a sample that this advance means, in units of 2⁻⁶⁴.
+    pub(crate) fn step(self) -> u64 {
+        let turns = ((1_i128 << 64) + i128::from(self.turn)).unsigned_abs();
+        ((turns << EDGE) / u128::from(self.interval)) as u64
+    }
+
     /// The cycle length that this advance means, in samples with 32 fractional bits.
     fn period(self) -> u64 {
         let turns = (1_i128 << 64) + i128::from(self.turn);
