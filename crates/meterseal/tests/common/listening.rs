@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use meterseal_device::SystemRandom;
 use meterseal_device::flash::FileFlash;
 use meterseal_link::pki::{Pki, write_secret};
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer};
 use meterseal_metrology::{Frame, Nominal, Scale};
-use meterseal_model::{Digest384, MeterId, SensorReadings, UnixMillis};
+use meterseal_model::{Digest384, MeterId, Roles, SensorReadings, UnixMillis};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -144,24 +144,25 @@ impl Body {
 
     /// One connection.
     async fn talk(&mut self, mut stream: TcpStream, stop: &AtomicBool) {
-        self.meter.connected();
+        let link =
+            self.meter.connected(Peer { roles: Roles::ALL, local: true }).expect("the only connection");
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         let mut bytes = [0; 4096];
         'connection: while !stop.load(Ordering::Relaxed) {
             tokio::select! {
                 _ = ticks.tick() => self.live(),
                 read = stream.read(&mut bytes) => match read {
-                    Ok(count) if count > 0 && self.meter.receive(&bytes[..count]).is_ok() => {}
+                    Ok(count) if count > 0 && self.meter.receive(link, &bytes[..count]).is_ok() => {}
                     _ => break,
                 },
             }
-            while let Some(frame) = self.meter.transmit() {
+            while let Ok(Some(frame)) = self.meter.transmit(link) {
                 if stream.write_all(&frame).await.is_err() {
                     break 'connection;
                 }
             }
         }
-        self.meter.disconnected();
+        self.meter.disconnected(link);
     }
 
     fn live(&mut self) {
