@@ -76,6 +76,7 @@ events! {
     MeasurementGap = 201, "measurement_gap", Warning, "Samples are missing; the gap is recorded and not estimated.";
     LogNearlyFull = 202, "log_nearly_full", Warning, "The security log is nearly full of events that nobody has fetched.";
     SamplesRepeated = 204, "samples_repeated", Warning, "Samples came twice from the front end; they were counted once.";
+    UnauthorisedAct = 205, "unauthorised_act", Warning, "Somebody tried what their role does not allow.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -94,6 +95,7 @@ impl EventCode {
             Self::MagnetOff => "µT: the largest flux density since the field was noticed",
             Self::VoltageSpike => "µV: the surge's peak",
             Self::FailedLogins => "count: logins failed since power-up",
+            Self::UnauthorisedAct => "count: acts refused since power-up",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
             _ => "",

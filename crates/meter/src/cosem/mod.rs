@@ -11,7 +11,7 @@ use dlms_cosem_rs::axdr::{Data, DateTime};
 use dlms_cosem_rs::codec::{Encode, Writer};
 use dlms_cosem_rs::cosem::{AttributeAccess, MethodAccess};
 use dlms_cosem_rs::server::{AuditEvent, ObjectStore, StoreResult};
-use dlms_cosem_rs::xdlms::{DataAccessResult, SelectiveAccess};
+use dlms_cosem_rs::xdlms::{ActionResult, DataAccessResult, SelectiveAccess};
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::{self, Access, Class, Object};
 use meterseal_model::{Obis, Role, UnixMillis};
@@ -26,6 +26,8 @@ pub(crate) struct Store<F: NorFlash> {
     pub(crate) inner: Option<Box<Inner<F>>>,
     /// An association was refused for its credentials.
     pub(crate) refused: bool,
+    /// Acts in this request that the role's rights do not allow.
+    pub(crate) denied: u32,
 }
 
 impl<F: NorFlash> ObjectStore for Store<F> {
@@ -117,11 +119,14 @@ impl<F: NorFlash> ObjectStore for Store<F> {
     }
 
     fn audit(&mut self, event: AuditEvent) {
-        if matches!(
-            event,
-            AuditEvent::AssociationRefused { diagnostic: UserDiagnostic::AuthenticationFailure }
-        ) {
-            self.refused = true;
+        match event {
+            AuditEvent::AssociationRefused { diagnostic: UserDiagnostic::AuthenticationFailure } => {
+                self.refused = true;
+            }
+            AuditEvent::AttributeRead { outcome: DataAccessResult::ReadWriteDenied, .. }
+            | AuditEvent::AttributeWritten { outcome: DataAccessResult::ReadWriteDenied, .. }
+            | AuditEvent::MethodInvoked { outcome: ActionResult::ReadWriteDenied, .. } => self.denied += 1,
+            _ => {}
         }
     }
 }

@@ -14,8 +14,8 @@ use dlms_cosem_rs::security::{
     FixedRandom, KeyRing, RustCryptoProvider, SecurityPolicy, SecuritySuite, SystemTitle,
 };
 use dlms_cosem_rs::xdlms::{
-    AttributeDescriptor, AttributeDescriptorWithSelection, Conformance, DataAccessResult, GetDataResult,
-    SelectiveAccess,
+    ActionResult, AttributeDescriptor, AttributeDescriptorWithSelection, Conformance, DataAccessResult,
+    GetDataResult, MethodDescriptor, SelectiveAccess,
 };
 use meterseal_meter::{DlmsKeys, ProtocolError};
 use meterseal_model::{Obis, Role, objects};
@@ -74,6 +74,8 @@ pub struct Client {
     pub frames: Vec<Vec<u8>>,
     /// Every frame sent.
     pub sent: Vec<Vec<u8>>,
+    /// How long the last answer was withheld, to 50 ms.
+    pub waited_ms: u64,
 }
 
 impl Client {
@@ -101,6 +103,7 @@ impl Client {
             pushes: VecDeque::new(),
             frames: Vec::new(),
             sent: Vec::new(),
+            waited_ms: 0,
         }
     }
 
@@ -235,6 +238,26 @@ impl Client {
         }
     }
 
+    /// Invokes a method; gives what it returned.
+    pub fn act(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        method: MethodDescriptor,
+        parameters: Option<Data<'_>>,
+    ) -> Result<Option<Value>, ActionResult> {
+        let mut request = [0; 4096];
+        let len = self.session.action_request(method, parameters, &mut request).unwrap();
+        let answer = self.exchange(meter, &request[..len]).unwrap();
+        match self.session.handle_response(&answer, &mut [0; 8192]).unwrap() {
+            Response::Ok => Ok(None),
+            Response::ActionResult { result: ActionResult::Success, value: returned } => {
+                Ok(returned.as_ref().map(value))
+            }
+            Response::ActionResult { result, .. } => Err(result),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Takes what the meter sends of itself.
     pub fn listen(&mut self, meter: &mut TestMeter<'_>) {
         while let Some(frame) = meter.transmit() {
@@ -250,17 +273,27 @@ impl Client {
         let (head, tail) = frame.split_at(frame.len() / 3);
         meter.receive(head)?;
         meter.receive(tail)?;
-        while let Some(frame) = meter.transmit() {
-            assert_eq!(frame[..4], [0, 1, 0, 1]);
-            assert_eq!(frame[4..6], self.role.client_address().to_be_bytes());
-            if is_push(&frame) {
-                self.take_push(frame);
-            } else {
-                self.frames.push(frame.clone());
-                return Ok(frame[8..].to_vec());
+        self.answer(meter)
+    }
+
+    /// Waits for an answer: by the meter's clock, as long as one can be withheld.
+    pub fn answer(&mut self, meter: &mut TestMeter<'_>) -> Result<Vec<u8>, ProtocolError> {
+        self.waited_ms = 0;
+        loop {
+            while let Some(frame) = meter.transmit() {
+                assert_eq!(frame[..4], [0, 1, 0, 1]);
+                assert_eq!(frame[4..6], self.role.client_address().to_be_bytes());
+                if is_push(&frame) {
+                    self.take_push(frame);
+                } else {
+                    self.frames.push(frame.clone());
+                    return Ok(frame[8..].to_vec());
+                }
             }
+            assert!(self.waited_ms <= 130_000, "no answer");
+            meter.pass(50);
+            self.waited_ms += 50;
         }
-        panic!("no answer");
     }
 
     fn take_push(&mut self, frame: Vec<u8>) {

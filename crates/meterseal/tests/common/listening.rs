@@ -14,9 +14,9 @@ use meterseal_device::flash::FileFlash;
 use meterseal_link::dial::{self, DialLimits, Target};
 use meterseal_link::pki::{Pki, write_secret};
 use meterseal_link::{Identity as Certified, tls};
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer};
 use meterseal_metrology::{Frame, Nominal, Scale};
-use meterseal_model::{Digest384, MeterId, SensorReadings, UnixMillis};
+use meterseal_model::{Digest384, MeterId, Roles, SensorReadings, UnixMillis};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +25,8 @@ use tokio_rustls::rustls;
 pub(crate) const PERIOD_SECONDS: i64 = 60;
 /// Rows of the load profile that the meter holds before anybody asks.
 pub(crate) const ROWS: i64 = 150;
+/// Whoever comes in by the plain port may take any role.
+const LOCAL: Peer = Peer { roles: Roles::ALL, local: true };
 const HEADEND: &str = "interop";
 const ENCRYPTION: [u8; 32] = [0x11; 32];
 const AUTHENTICATION: [u8; 32] = [0x22; 32];
@@ -158,39 +160,39 @@ impl Body {
         while !stop.load(Ordering::Relaxed) {
             tokio::select! {
                 _ = ticks.tick() => self.live(),
-                accepted = listener.accept() => self.talk(accepted.unwrap().0, stop).await,
+                accepted = listener.accept() => self.talk(accepted.unwrap().0, LOCAL, stop).await,
             }
             let address = headend.lock().unwrap().clone();
             if let Some(address) = address {
                 let target = Target { address, headend: HEADEND.to_owned() };
                 // Nobody listens there for now, or it was refused: the next round tries again.
                 if let Ok(stream) = dial::connect(&target, dialling, DialLimits::default()).await {
-                    self.talk(stream, stop).await;
+                    self.talk(stream, Peer::HEADEND, stop).await;
                 }
             }
         }
     }
 
     /// One connection.
-    async fn talk(&mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin, stop: &AtomicBool) {
-        self.meter.connected();
+    async fn talk(&mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, stop: &AtomicBool) {
+        let link = self.meter.connected(peer).expect("the only connection");
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         let mut bytes = [0; 4096];
         'connection: while !stop.load(Ordering::Relaxed) {
             tokio::select! {
                 _ = ticks.tick() => self.live(),
                 read = stream.read(&mut bytes) => match read {
-                    Ok(count) if count > 0 && self.meter.receive(&bytes[..count]).is_ok() => {}
+                    Ok(count) if count > 0 && self.meter.receive(link, &bytes[..count]).is_ok() => {}
                     _ => break,
                 },
             }
-            while let Some(frame) = self.meter.transmit() {
+            while let Ok(Some(frame)) = self.meter.transmit(link) {
                 if stream.write_all(&frame).await.is_err() {
                     break 'connection;
                 }
             }
         }
-        self.meter.disconnected();
+        self.meter.disconnected(link);
     }
 
     fn live(&mut self) {
