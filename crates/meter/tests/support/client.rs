@@ -14,8 +14,8 @@ use dlms_cosem_rs::security::{
     FixedRandom, KeyRing, RustCryptoProvider, SecurityPolicy, SecuritySuite, SystemTitle,
 };
 use dlms_cosem_rs::xdlms::{
-    ActionResult, AttributeDescriptor, AttributeDescriptorWithSelection, DataAccessResult, GetDataResult,
-    MethodDescriptor, SelectiveAccess,
+    ActionResult, AttributeDescriptor, AttributeDescriptorWithSelection, Conformance, DataAccessResult,
+    GetDataResult, MethodDescriptor, SelectiveAccess,
 };
 use meterseal_meter::{DlmsKeys, ProtocolError};
 use meterseal_model::{Obis, Role, objects};
@@ -109,6 +109,22 @@ impl Client {
 
     pub fn utility() -> Self {
         Self::new(Role::Utility, &super::utility_keys(), 0, 1024)
+    }
+
+    /// The utility by another maker's client, which did not ask for pushes.
+    pub fn utility_without_pushes() -> Self {
+        let keys = super::utility_keys();
+        let config = ClientConfig {
+            client_sap: Role::Utility.client_address() as u8,
+            system_title: Some(SystemTitle(CLIENT_TITLE)),
+            mechanism: AuthMechanism::HighGmac,
+            security: POLICY,
+            conformance: Conformance::CLIENT_DEFAULT.difference(Conformance::DATA_NOTIFICATION),
+            ..ClientConfig::default()
+        };
+        let ring = KeyRing::new_256(keys.encryption, keys.authentication);
+        let session = ClientSession::new(config, RustCryptoProvider::with_rng(ring, FixedRandom(7)));
+        Self { session, ..Self::utility() }
     }
 
     /// Opens the association or says how far it came.
