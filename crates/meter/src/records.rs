@@ -5,6 +5,7 @@ use meterseal_model::{EventCode, UnixMillis};
 
 use crate::flash::{Cursor, Put};
 use crate::tamper::Latches;
+use crate::tariff::Rates;
 
 /// Energy registers as they were at a time.
 pub(crate) const REGISTER_SLOT_BYTES: u32 = 512;
@@ -14,6 +15,12 @@ pub(crate) const LOG_SLOT_BYTES: u32 = 128;
 pub(crate) const PROFILE_SLOT_BYTES: u32 = 64;
 /// 32 records a sector.
 pub(crate) const STATE_SLOT_BYTES: u32 = 128;
+/// One record a sector: all settings at once.
+pub(crate) const SETTINGS_SLOT_BYTES: u32 = 4096;
+/// 16 records a sector.
+pub(crate) const TARIFF_SLOT_BYTES: u32 = 256;
+/// 16 rows a sector.
+pub(crate) const BILLING_SLOT_BYTES: u32 = 256;
 /// 64 rows a sector.
 pub(crate) const QUALITY_SLOT_BYTES: u32 = 64;
 
@@ -24,11 +31,12 @@ const VERSION: u8 = 1;
 pub(crate) struct SavedRegisters {
     pub(crate) time: UnixMillis,
     pub(crate) registers: Registers,
+    pub(crate) rates: Rates,
     pub(crate) peers: [Peer; 2],
 }
 
 impl SavedRegisters {
-    pub(crate) const BYTES: usize = 1 + 8 + 2 * Peer::BYTES + Registers::ENCODED_LEN;
+    pub(crate) const BYTES: usize = 1 + 8 + 2 * Peer::BYTES + Registers::ENCODED_LEN + Rates::BYTES;
 
     pub(crate) fn encode(&self) -> [u8; Self::BYTES] {
         let mut record = [0; Self::BYTES];
@@ -36,6 +44,7 @@ impl SavedRegisters {
         put.u8(VERSION).i64(self.time.0);
         self.peers.iter().for_each(|peer| peer.put(&mut put));
         put.bytes(&self.registers.encode());
+        self.rates.put(&mut put);
         record
     }
 
@@ -48,7 +57,8 @@ impl SavedRegisters {
         let time = UnixMillis(fields.i64()?);
         let peers = [Peer::get(&mut fields)?, Peer::get(&mut fields)?];
         let registers = Registers::decode(fields.bytes(Registers::ENCODED_LEN)?);
-        Some(registers.map(|registers| Self { time, registers, peers }))
+        let rates = Rates::get(&mut fields)?;
+        Some(registers.map(|registers| Self { time, registers, rates, peers }))
     }
 }
 
@@ -258,6 +268,9 @@ impl State {
 const _: () = assert!(SavedRegisters::BYTES + 12 <= REGISTER_SLOT_BYTES as usize);
 const _: () = assert!(SecurityEntry::BYTES + 12 <= LOG_SLOT_BYTES as usize);
 const _: () = assert!(ProfileRow::BYTES + 12 <= PROFILE_SLOT_BYTES as usize);
+const _: () = assert!(crate::settings::Settings::BYTES_MAX + 12 <= SETTINGS_SLOT_BYTES as usize);
+const _: () = assert!(crate::tariff::TariffState::BYTES + 12 <= TARIFF_SLOT_BYTES as usize);
+const _: () = assert!(crate::billing::BillingRow::BYTES + 12 <= BILLING_SLOT_BYTES as usize);
 const _: () = assert!(crate::quality::QualityRow::BYTES + 12 <= QUALITY_SLOT_BYTES as usize);
 const _: () = assert!(State::BYTES + 12 <= STATE_SLOT_BYTES as usize);
 
