@@ -101,6 +101,7 @@ impl<F: NorFlash> Inner<F> {
 
     /// After a row: the maxima begin anew, and no start will do this row's work again.
     pub(crate) fn finish_billing(&mut self, row: &BillingRow) -> Result<(), StorageError<F::Error>> {
+        self.unwritten_maxima = None;
         self.write_tariff(TariffState {
             maxima: [Peak::default(); 2],
             billed_until: self.tariff.billed_until.max(row.time),

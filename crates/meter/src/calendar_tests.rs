@@ -92,5 +92,5 @@ fn what_names_nothing_or_leaves_hours_without_a_rate_is_refused() {
     assert_eq!(broken(&|c| c.days[0].actions.swap(1, 2)), Err(CalendarError::Times));
     assert_eq!(broken(&|c| c.days[0].actions.clear()), Err(CalendarError::Times));
     assert_eq!(broken(&|c| c.weeks[1].name = b"S".to_vec()), Err(CalendarError::Twice));
-    assert_eq!(broken(&|c| c.days[1].id = 1), Err(CalendarError::Twice));
+    assert_eq!(broken(&|c| c.days.push(day(1, &[(0, 1)]))), Err(CalendarError::Twice));
 }

@@ -144,6 +144,7 @@ impl<F: NorFlash> Inner<F> {
 
     /// Begins to look for a new maximum.
     pub(crate) fn reset_maxima(&mut self, which: [bool; 2]) -> Result<(), StorageError<F::Error>> {
+        self.unwritten_maxima = None;
         let mut tariff = self.tariff;
         for (maximum, reset) in tariff.maxima.iter_mut().zip(which) {
             if reset {

@@ -59,7 +59,7 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) rates: Rates,
     pub(crate) rate: u8,
     /// The second for which the rate was looked up.
-    pub(crate) rate_looked_up: Option<i64>,
+    pub(crate) rate_looked_up: i64,
     /// Import and export.
     pub(crate) demand: [Demand; 2],
     pub(crate) limiter: Limiter,
@@ -122,7 +122,7 @@ impl<F: NorFlash> Inner<F> {
             unwritten_maxima: None,
             rates: saved.rates,
             rate: 1,
-            rate_looked_up: None,
+            rate_looked_up: 0,
             demand: [(); 2].map(|()| Demand::new(sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
             limiter: Limiter::default(),
             newest_event: None,
@@ -226,10 +226,15 @@ impl<F: NorFlash> Inner<F> {
             self.append_row(row)?;
         }
         self.demand.iter_mut().for_each(Demand::give_up);
-        self.rate_looked_up = None;
         self.state.clock_offset_ms = time.0.saturating_sub(self.now.0);
+        self.look_rate_up();
         self.spend_incoming_counter();
         self.write_state()?;
+        if self.tariff.billed_until > time {
+            // Set back behind the end of a billing period: periods end again from here on.
+            self.billing_looked_at = time;
+            self.write_tariff(TariffState { billed_until: time, ..self.tariff })?;
+        }
         if logged {
             self.log(EventCode::ClockAfter, change.saturating_mul(1000))?;
         }
@@ -304,7 +309,7 @@ impl<F: NorFlash> Inner<F> {
             // The power went between the row and the reset of the maxima.
             self.finish_billing(&row)?;
         }
-        self.rate = self.settings.active.rate_at(&self.settings.special_days, self.clock());
+        self.look_rate_up();
         let newest = self.storage.get_mut().quality().newest_sequence();
         self.newest_quality = self.storage.get_mut().quality_row(newest)?;
         let newest = self.storage.get_mut().profile().newest_sequence();

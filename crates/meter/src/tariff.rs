@@ -39,6 +39,15 @@ impl Rates {
         Some(rates)
     }
 
+    /// The register of a rate.
+    pub(crate) fn energy(&self, obis: Obis) -> Option<u64> {
+        let find = |codes: &[Obis; RATES], energies: &[u64; RATES]| {
+            codes.iter().position(|&code| code == obis).map(|k| energies[k])
+        };
+        find(&Obis::RATE_IMPORT, &self.import_milliwatt_hours)
+            .or_else(|| find(&Obis::RATE_EXPORT, &self.export_milliwatt_hours))
+    }
+
     /// Gives a rate what the totals have more than all rates together.
     fn book(&mut self, rate: u8, registers: &Registers) {
         let k = usize::from(rate - 1).min(RATES - 1);
@@ -125,11 +134,15 @@ impl<F: NorFlash> Inner<F> {
     /// Gives the present rate what has been measured up to now, then looks up which rate is in force from now on.
     pub(crate) fn book_rates(&mut self, registers: &Registers) {
         self.rates.book(self.rate, registers);
-        let second = self.clock().seconds();
-        if self.rate_looked_up != Some(second) {
-            self.rate_looked_up = Some(second);
-            self.rate = self.settings.active.rate_at(&self.settings.special_days, self.clock());
+        if self.rate_looked_up != self.clock().seconds() {
+            self.look_rate_up();
         }
+    }
+
+    /// Which rate is in force by the clock as it is now.
+    pub(crate) fn look_rate_up(&mut self) {
+        self.rate_looked_up = self.clock().seconds();
+        self.rate = self.settings.active.rate_at(&self.settings.special_days, self.clock());
     }
 
     /// Makes the passive calendar the active one when its time has come.
@@ -163,7 +176,8 @@ impl<F: NorFlash> Inner<F> {
     pub(crate) fn write_settings(&mut self, settings: Settings) -> Result<(), StorageError<F::Error>> {
         self.storage.get_mut().append_settings(&settings)?;
         self.settings = settings;
-        self.rate_looked_up = None;
+        // All that was measured has been booked at the rate before.
+        self.look_rate_up();
         Ok(())
     }
 

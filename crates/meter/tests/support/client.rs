@@ -14,7 +14,8 @@ use dlms_cosem_rs::security::{
     FixedRandom, KeyRing, RustCryptoProvider, SecurityPolicy, SecuritySuite, SystemTitle,
 };
 use dlms_cosem_rs::xdlms::{
-    AttributeDescriptor, AttributeDescriptorWithSelection, DataAccessResult, GetDataResult, SelectiveAccess,
+    ActionResult, AttributeDescriptor, AttributeDescriptorWithSelection, DataAccessResult, GetDataResult,
+    MethodDescriptor, SelectiveAccess,
 };
 use meterseal_meter::{DlmsKeys, ProtocolError};
 use meterseal_model::{Obis, Role, objects};
@@ -55,6 +56,9 @@ impl Value {
 pub fn value(data: &Data<'_>) -> Value {
     if let Some(list) = data.as_seq() {
         return Value::List(list.iter().map(|item| value(&item.unwrap())).collect());
+    }
+    if let Data::Boolean(boolean) = *data {
+        return Value::Number(boolean.into());
     }
     match (data.as_i64(), data.as_bytes()) {
         (Some(number), _) => Value::Number(number),
@@ -197,6 +201,49 @@ impl Client {
         new: Data<'_>,
     ) -> Result<(), DataAccessResult> {
         self.try_set(meter, class, obis, new).unwrap()
+    }
+
+    /// Sets an attribute, in one request.
+    pub fn set_attribute(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        attribute: i8,
+        new: &[u8],
+    ) -> Result<(), DataAccessResult> {
+        let mut request = [0; 4096];
+        let descriptor = AttributeDescriptor::new(class, dlms(obis), attribute);
+        let new = Data::from_bytes(new).unwrap();
+        let len = self.session.set_request(descriptor, None, new, &mut request).unwrap();
+        let answer = self.exchange(meter, &request[..len]).unwrap();
+        match self.session.handle_response(&answer, &mut [0; 1024]).unwrap() {
+            Response::Ok => Ok(()),
+            Response::DataError(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Invokes a method.
+    pub fn act(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        method: i8,
+        parameters: &[u8],
+    ) -> Result<(), ActionResult> {
+        let mut request = [0; 1024];
+        let descriptor = MethodDescriptor::new(class, dlms(obis), method);
+        let parameters = Data::from_bytes(parameters).unwrap();
+        let len = self.session.action_request(descriptor, Some(parameters), &mut request).unwrap();
+        let answer = self.exchange(meter, &request[..len]).unwrap();
+        match self.session.handle_response(&answer, &mut [0; 1024]).unwrap() {
+            Response::Ok => Ok(()),
+            Response::ActionResult { result: ActionResult::Success, .. } => Ok(()),
+            Response::ActionResult { result, .. } => Err(result),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The outer error: the meter has closed the connection.
