@@ -12,10 +12,11 @@ use meterseal_model::{EventCode, TimeBase, UnixMillis};
 use crate::billing::BillingRow;
 use crate::calibration::CalibrationStatus;
 use crate::demand::Demand;
+use crate::dlms::Guard;
 use crate::gaps::Gaps;
 use crate::interval::Interval;
 use crate::quality::{Quality, QualityRow};
-use crate::records::{ProfileRow, SavedRegisters, SecurityEntry, State};
+use crate::records::{KEYED, LastClient, ProfileRow, SavedRegisters, SecurityEntry, State};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::supply::Limiter;
@@ -44,11 +45,15 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) newest_entry: Option<SecurityEntry>,
     pub(crate) newest_row: Option<ProfileRow>,
     pub(crate) interval: Interval,
-    /// Utility's and reader's key: the last invocation counter used.
-    pub(crate) used_counters: [u32; 2],
+    /// Each role's key: the last invocation counter used.
+    pub(crate) used_counters: [u32; KEYED.len()],
     pub(crate) failed_logins: u32,
+    /// Acts beyond a role's rights since power-up.
+    pub(crate) unauthorised_acts: u32,
+    /// Who is to be answered later, for having failed.
+    pub(crate) guard: Guard,
     /// The counter in the message being served; spent once the message has been acted upon.
-    pub(crate) incoming: Option<(usize, crate::records::Peer)>,
+    pub(crate) incoming: Option<(usize, LastClient)>,
     /// Events that wait for a failed flash to work again.
     pub(crate) pending: VecDeque<SecurityEntry>,
     pub(crate) settings: Settings,
@@ -88,16 +93,17 @@ impl<F: NorFlash> Inner<F> {
         let first_start = newest.state.is_none();
         let mut state = newest.state.unwrap_or_default();
         let saved = newest.registers.unwrap_or_default();
-        for (peer, later) in state.peers.iter_mut().zip(saved.peers) {
-            // Another client is recorded in the state at once; the registers' record only ever follows.
-            if peer.title == later.title {
-                peer.highest = peer.highest.max(later.highest);
+        for (key, later) in saved.clients.into_iter().enumerate() {
+            let client = &mut state.clients[key];
+            // Another client, or another key, is recorded in the state at once; the registers' record only follows.
+            if client.title == later.title && state.key_generations[key] == saved.key_generations[key] {
+                client.highest = client.highest.max(later.highest);
             }
         }
         // One step further than reserved: should the newest state record have rotted, the one before it, a step
         // lower, was found.
         let used_counters = if first_start {
-            [0; 2]
+            [0; KEYED.len()]
         } else {
             state.reserved_counters.map(|counter| counter.saturating_add(COUNTER_STEP))
         };
@@ -115,6 +121,8 @@ impl<F: NorFlash> Inner<F> {
             interval: Interval::new(period_seconds),
             used_counters,
             failed_logins: 0,
+            unauthorised_acts: 0,
+            guard: Guard::default(),
             incoming: None,
             pending: VecDeque::new(),
             settings: newest.settings.unwrap_or_default(),
@@ -180,8 +188,13 @@ impl<F: NorFlash> Inner<F> {
         time: UnixMillis,
     ) -> Result<(), StorageError<F::Error>> {
         self.book_rates(registers);
-        let saved =
-            SavedRegisters { time, registers: *registers, rates: self.rates, peers: self.state.peers };
+        let saved = SavedRegisters {
+            time,
+            registers: *registers,
+            rates: self.rates,
+            clients: self.state.clients,
+            key_generations: self.state.key_generations,
+        };
         self.storage.get_mut().append_registers(&saved)?;
         self.saved = saved;
         Ok(())
@@ -282,8 +295,8 @@ impl<F: NorFlash> Inner<F> {
 
     /// What is acted upon cannot be replayed after a restart either.
     pub(crate) fn spend_incoming_counter(&mut self) {
-        if let Some((key, peer)) = self.incoming {
-            self.state.peers[key] = peer;
+        if let Some((key, client)) = self.incoming {
+            self.state.clients[key] = client;
         }
     }
 

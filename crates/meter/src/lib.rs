@@ -36,10 +36,10 @@ mod tamper;
 mod tariff;
 
 pub use calibration::{CalibrationStatus, unit_id, write_calibration};
-pub use config::{Config, DlmsKeys, Identity, Random};
+pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys};
 pub use error::{OpenError, ProtocolError};
 pub use flash::{Layout, SECTOR_BYTES, StorageError};
-pub use meter::Meter;
+pub use meter::{LinkId, Meter};
 pub use quality::QualityRow;
 pub use records::{ProfileRow, SecurityEntry};
 pub use storage::saved_time;

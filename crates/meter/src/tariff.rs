@@ -39,6 +39,13 @@ impl Rates {
         Some(rates)
     }
 
+    /// All that the registers hold at rate 1.
+    pub(crate) fn of_one(registers: &Registers) -> Self {
+        let mut rates = Self::default();
+        rates.book(1, registers);
+        rates
+    }
+
     /// The register of a rate.
     pub(crate) fn energy(&self, obis: Obis) -> Option<u64> {
         let find = |codes: &[Obis; RATES], energies: &[u64; RATES]| {

@@ -42,10 +42,10 @@ fn the_utility_disconnects_and_reconnects_and_it_is_logged_before_it_happens() {
     let mut meter = open(&mut flash, at(0));
     let mut utility = client(&mut meter, 0);
     assert_eq!(control(&mut meter, &mut utility), (1, true));
-    utility.act(&mut meter, 70, Obis::DISCONNECT_CONTROL, 1, &nothing()).unwrap();
+    utility.invoke(&mut meter, 70, Obis::DISCONNECT_CONTROL, 1, &nothing()).unwrap();
     assert_eq!(control(&mut meter, &mut utility), (0, false));
     // Twice is once.
-    utility.act(&mut meter, 70, Obis::DISCONNECT_CONTROL, 1, &nothing()).unwrap();
+    utility.invoke(&mut meter, 70, Obis::DISCONNECT_CONTROL, 1, &nothing()).unwrap();
     assert_eq!(log(&meter), [EventCode::PowerUp, EventCode::RemoteDisconnection]);
     // Over a power cut it stays open.
     drop(meter);
@@ -53,10 +53,10 @@ fn the_utility_disconnects_and_reconnects_and_it_is_logged_before_it_happens() {
     assert!(!meter.supply_is_connected());
     let mut utility = client(&mut meter, 1000);
     assert_eq!(control(&mut meter, &mut utility), (0, false));
-    utility.act(&mut meter, 9, Obis::DISCONNECTOR_SCRIPTS, 1, &axdr::u16(2)).unwrap();
+    utility.invoke(&mut meter, 9, Obis::DISCONNECTOR_SCRIPTS, 1, &axdr::u16(2)).unwrap();
     assert_eq!(control(&mut meter, &mut utility), (1, true));
-    utility.act(&mut meter, 9, Obis::DISCONNECTOR_SCRIPTS, 1, &axdr::u16(1)).unwrap();
-    utility.act(&mut meter, 70, Obis::DISCONNECT_CONTROL, 2, &nothing()).unwrap();
+    utility.invoke(&mut meter, 9, Obis::DISCONNECTOR_SCRIPTS, 1, &axdr::u16(1)).unwrap();
+    utility.invoke(&mut meter, 70, Obis::DISCONNECT_CONTROL, 2, &nothing()).unwrap();
     assert_eq!(
         log(&meter)[3..],
         [EventCode::RemoteReconnection, EventCode::RemoteDisconnection, EventCode::RemoteReconnection]
@@ -84,7 +84,7 @@ fn the_limiter_disconnects_after_its_time_over_the_threshold_and_the_utility_rec
     assert!((5_900_000_000..=6_000_000_000).contains(&power), "{power} µW");
     seconds(&mut meter, 13, 100, 10.0);
     assert!(!meter.supply_is_connected(), "not by itself");
-    utility.act(&mut meter, 70, Obis::DISCONNECT_CONTROL, 2, &nothing()).unwrap();
+    utility.invoke(&mut meter, 70, Obis::DISCONNECT_CONTROL, 2, &nothing()).unwrap();
     assert_eq!(control(&mut meter, &mut utility), (1, true));
     seconds(&mut meter, 100, 104, 10.0);
     assert!(meter.supply_is_connected());
@@ -111,7 +111,7 @@ fn an_under_threshold_script_reconnects_what_the_limiter_disconnected_and_nothin
     assert_eq!(control(&mut meter, &mut utility), (1, true));
     assert_eq!(log(&meter).last(), Some(&EventCode::LocalReconnection));
     // What the utility disconnected stays so.
-    utility.act(&mut meter, 70, Obis::DISCONNECT_CONTROL, 1, &nothing()).unwrap();
+    utility.invoke(&mut meter, 70, Obis::DISCONNECT_CONTROL, 1, &nothing()).unwrap();
     seconds(&mut meter, 15, 60, 2.0);
     assert_eq!(control(&mut meter, &mut utility), (0, false));
 }

@@ -1,6 +1,6 @@
 //! The hot loop: 24 products a frame, their sum, and the sum of their prefix sums.
 //!
-//! Per frame: 24 multiplications and 48 additions of 64 bits, no division, no branch. A phase at a time keeps its accumulators in registers.
+//! Per frame: 24 multiplications and 48 additions of 64 bits, no division, no branch. At most four quantities at a time keep their accumulators in registers.
 
 use crate::{Frame, Oscillator, VOLTAGES, boundary::CHANNELS, frame::any_clipped};
 
@@ -132,6 +132,13 @@ pub struct Sums {
     pub ramp: [i64; QUANTITIES],
 }
 
+impl Sums {
+    fn put<const N: usize>(&mut self, at: usize, (total, ramp): &([i64; N], [i64; N])) {
+        self.total[at..at + N].copy_from_slice(total);
+        self.ramp[at..at + N].copy_from_slice(ramp);
+    }
+}
+
 /// The products of one frame with its cosine and sine, in the order of the sums.
 #[inline]
 pub(crate) fn products(frame: &Frame, cos: i64, sin: i64) -> [i64; QUANTITIES] {
@@ -152,24 +159,33 @@ fn accumulate(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
     let (cos, sin) = (&mut cos[..frames.len()], &mut sin[..frames.len()]);
     oscillator.fill(cos, sin);
     let mut sums = Sums::default();
-    for number in 0..VOLTAGES {
-        let (total, ramp) = pass(frames, cos, sin, |frame, cos, sin| {
-            let (v, i) = (i64::from(frame.voltage[number]), i64::from(frame.current[number]));
-            [v * v, i * i, v * i, v * cos, v * sin, i * cos, i * sin]
-        });
-        sums.total[phase(number)..phase(number + 1)].copy_from_slice(&total);
-        sums.ramp[phase(number)..phase(number + 1)].copy_from_slice(&ramp);
-    }
-    let (total, ramp) = pass(frames, cos, sin, |frame, cos, sin| {
-        let i = i64::from(frame.current[3]);
+    add_phase::<0>(frames, cos, sin, &mut sums);
+    add_phase::<1>(frames, cos, sin, &mut sums);
+    add_phase::<2>(frames, cos, sin, &mut sums);
+    let neutral = pass(frames, cos, sin, |frame, cos, sin| {
+        let i = i64::from(frame.current[VOLTAGES]);
         [i * i, i * cos, i * sin]
     });
-    sums.total[NEUTRAL..].copy_from_slice(&total);
-    sums.ramp[NEUTRAL..].copy_from_slice(&ramp);
+    sums.put(NEUTRAL, &neutral);
     sums
 }
 
-#[inline(always)]
+/// The sums of phase `NUMBER`, in two passes.
+fn add_phase<const NUMBER: usize>(frames: &[Frame], cos: &[i32], sin: &[i32], sums: &mut Sums) {
+    let powers = pass(frames, cos, sin, |frame, _, _| {
+        let (v, i) = (i64::from(frame.voltage[NUMBER]), i64::from(frame.current[NUMBER]));
+        [v * v, i * i, v * i]
+    });
+    sums.put(phase(NUMBER), &powers);
+    let demodulated = pass(frames, cos, sin, |frame, cos, sin| {
+        let (v, i) = (i64::from(frame.voltage[NUMBER]), i64::from(frame.current[NUMBER]));
+        [v * cos, v * sin, i * cos, i * sin]
+    });
+    sums.put(phase(NUMBER) + VC, &demodulated);
+}
+
+/// Sums and ramps of some quantities. A function of its own, so that its sums have the registers for themselves.
+#[inline(never)]
 fn pass<const N: usize>(
     frames: &[Frame],
     cos: &[i32],

@@ -83,7 +83,8 @@ events! {
     MeasurementGap = 201, "measurement_gap", Warning, "Samples are missing; the gap is recorded and not estimated.";
     LogNearlyFull = 202, "log_nearly_full", Warning, "The security log is nearly full of events that nobody has fetched.";
     SamplesRepeated = 204, "samples_repeated", Warning, "Samples came twice from the front end; they were counted once.";
-    LocalReconnection = 205, "local_reconnection", Notice, "The limiter reconnected the supply.";
+    UnauthorisedAct = 205, "unauthorised_act", Warning, "Somebody tried what their role does not allow.";
+    LocalReconnection = 209, "local_reconnection", Notice, "The limiter reconnected the supply.";
     BillingPeriodEnded = 206, "billing_period_ended", Notice, "A billing period ended; its row is in the billing profile.";
     CalendarRefused = 207, "calendar_refused", Warning, "The passive activity calendar could not be activated: it is not whole.";
     DemandReset = 208, "demand_reset", Notice, "The utility reset the maximum demand.";
@@ -110,6 +111,7 @@ impl EventCode {
             Self::MagnetOff => "µT: the largest flux density since the field was noticed",
             Self::VoltageSpike => "µV: the surge's peak",
             Self::FailedLogins => "count: logins failed since power-up",
+            Self::UnauthorisedAct => "count: acts refused since power-up",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
             _ => "",

@@ -30,6 +30,8 @@ pub(crate) struct Store<F: NorFlash> {
     pub(crate) inner: Option<Box<Inner<F>>>,
     /// An association was refused for its credentials.
     pub(crate) refused: bool,
+    /// Acts in this request that the role's rights do not allow.
+    pub(crate) denied: u32,
 }
 
 impl<F: NorFlash> ObjectStore for Store<F> {
@@ -149,11 +151,14 @@ impl<F: NorFlash> ObjectStore for Store<F> {
     }
 
     fn audit(&mut self, event: AuditEvent) {
-        if matches!(
-            event,
-            AuditEvent::AssociationRefused { diagnostic: UserDiagnostic::AuthenticationFailure }
-        ) {
-            self.refused = true;
+        match event {
+            AuditEvent::AssociationRefused { diagnostic: UserDiagnostic::AuthenticationFailure } => {
+                self.refused = true;
+            }
+            AuditEvent::AttributeRead { outcome: DataAccessResult::ReadWriteDenied, .. }
+            | AuditEvent::AttributeWritten { outcome: DataAccessResult::ReadWriteDenied, .. }
+            | AuditEvent::MethodInvoked { outcome: ActionResult::ReadWriteDenied, .. } => self.denied += 1,
+            _ => {}
         }
     }
 }
