@@ -6,6 +6,8 @@
     reason = "each test program uses a part of it, and ends where it cannot go on"
 )]
 
+pub(crate) mod listening;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
