@@ -12,10 +12,13 @@
 
 extern crate alloc;
 
+mod billing;
+mod calendar;
 mod calibration;
 mod clock;
 mod config;
 mod cosem;
+mod demand;
 mod dlms;
 mod error;
 mod flash;
@@ -26,8 +29,11 @@ mod meter;
 mod quality;
 mod records;
 mod security_log;
+mod settings;
 mod storage;
+mod supply;
 mod tamper;
+mod tariff;
 
 pub use calibration::{CalibrationStatus, unit_id, write_calibration};
 pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys};

@@ -57,6 +57,9 @@ pub fn value(data: &Data<'_>) -> Value {
     if let Some(list) = data.as_seq() {
         return Value::List(list.iter().map(|item| value(&item.unwrap())).collect());
     }
+    if let Data::Boolean(boolean) = *data {
+        return Value::Number(boolean.into());
+    }
     match (data.as_i64(), data.as_bytes()) {
         (Some(number), _) => Value::Number(number),
         (_, Some(bytes)) => Value::Bytes(bytes.to_vec()),
@@ -217,6 +220,41 @@ impl Client {
         new: Data<'_>,
     ) -> Result<(), DataAccessResult> {
         self.try_set(meter, class, obis, new).unwrap()
+    }
+
+    /// Sets an attribute, in one request.
+    pub fn set_attribute(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        attribute: i8,
+        new: &[u8],
+    ) -> Result<(), DataAccessResult> {
+        let mut request = [0; 4096];
+        let descriptor = AttributeDescriptor::new(class, dlms(obis), attribute);
+        let new = Data::from_bytes(new).unwrap();
+        let len = self.session.set_request(descriptor, None, new, &mut request).unwrap();
+        let answer = self.exchange(meter, &request[..len]).unwrap();
+        match self.session.handle_response(&answer, &mut [0; 1024]).unwrap() {
+            Response::Ok => Ok(()),
+            Response::DataError(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Invokes a method that returns nothing.
+    pub fn invoke(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        method: i8,
+        parameters: &[u8],
+    ) -> Result<(), ActionResult> {
+        let descriptor = MethodDescriptor::new(class, dlms(obis), method);
+        let parameters = Data::from_bytes(parameters).unwrap();
+        self.act(meter, descriptor, Some(parameters)).map(drop)
     }
 
     /// The outer error: the meter has closed the connection.
