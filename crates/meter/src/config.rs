@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use meterseal_metrology::{EventSettings, PulseSettings, Pulsed};
-use meterseal_model::{Digest384, MeterId, TimeBase};
+use meterseal_model::{Digest384, MeterId, Role, Roles, TimeBase};
 use zeroize::Zeroize;
 
 use crate::Layout;
@@ -45,6 +45,53 @@ impl Drop for DlmsKeys {
     }
 }
 
+/// The keys of the roles that have some. The public has none, whatever is put here.
+#[derive(Clone, Debug, Default)]
+pub struct RoleKeys([Option<DlmsKeys>; Role::ALL.len()]);
+
+impl RoleKeys {
+    /// No keys: nobody can associate but the public.
+    pub const NONE: Self = Self([const { None }; Role::ALL.len()]);
+
+    /// The same, and this role's keys.
+    #[must_use]
+    pub fn with(mut self, role: Role, keys: DlmsKeys) -> Self {
+        self.0[role.index()] = Some(keys);
+        self
+    }
+
+    /// A role's keys.
+    pub const fn get(&self, role: Role) -> Option<&DlmsKeys> {
+        match role {
+            Role::Public => None,
+            role => self.0[role.index()].as_ref(),
+        }
+    }
+}
+
+/// Whom a connection is with, as its certificate and its way in say: which associations it may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The roles that its certificate carries. The public needs none.
+    pub roles: Roles,
+    /// It came in by the local port, not over the connection that the meter dials. Only there is an installer served.
+    pub local: bool,
+}
+
+impl Peer {
+    /// The head-end that the meter dials, as the utility.
+    pub const HEADEND: Self = Self { roles: Roles::NONE.with(Role::Utility), local: false };
+
+    /// Whether it may open this role's association.
+    pub const fn may_take(self, role: Role) -> bool {
+        match role {
+            Role::Public => true,
+            Role::Installer => self.local && self.roles.contains(role),
+            role => self.roles.contains(role),
+        }
+    }
+}
+
 /// How a meter is set up.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -68,8 +115,8 @@ pub struct Config {
     pub time_base: TimeBase,
     /// How the flash is divided. Part of its format: it cannot change later.
     pub layout: Layout,
-    /// The reader role's keys; without them nobody can associate as a reader.
-    pub reader_keys: Option<DlmsKeys>,
+    /// The keys of the roles beside the utility; without keys nobody can associate as that role.
+    pub role_keys: RoleKeys,
 }
 
 impl Config {
@@ -91,7 +138,8 @@ impl Config {
         }
     }
 
-    /// All energy is booked, no pulses, no power-quality events; quarter-hour intervals, a save a second, standard thresholds and layout, the wall clock, no reader.
+    /// All energy is booked, no pulses, no power-quality events; quarter-hour intervals, a save a second, standard
+    /// thresholds and layout, the wall clock, no role but the utility.
     pub const fn new(metrology: meterseal_metrology::Config) -> Self {
         Self {
             metrology,
@@ -104,7 +152,7 @@ impl Config {
             thresholds: Thresholds::STANDARD,
             time_base: TimeBase::Wall,
             layout: Layout::STANDARD,
-            reader_keys: None,
+            role_keys: RoleKeys::NONE,
         }
     }
 }

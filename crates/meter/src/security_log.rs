@@ -67,6 +67,12 @@ impl<F: NorFlash> Inner<F> {
         Ok(())
     }
 
+    /// Somebody has tried what their role does not allow.
+    pub(crate) fn acts_refused(&mut self, acts: u32, logged: bool) -> Result<(), StorageError<F::Error>> {
+        self.unauthorised_acts = self.unauthorised_acts.saturating_add(acts);
+        if logged { Ok(()) } else { self.log(EventCode::UnauthorisedAct, self.unauthorised_acts.into()) }
+    }
+
     /// Appends an entry where the rules of scarce room allow it (docs/object-model.md, "When the log is full").
     fn append(&mut self, entry: SecurityEntry) -> Result<(), StorageError<F::Error>> {
         let (room, reserve) = self.room();

@@ -4,20 +4,18 @@
 
 mod support;
 
-use meterseal_meter::{CalibrationStatus, Config, Meter, ProfileRow, unit_id, write_calibration};
+use meterseal_meter::{CalibrationStatus, Config, ProfileRow, unit_id, write_calibration};
 use meterseal_metrology::{Calibration, Frame, MeteredEnergy, PhaseQuantities};
 use meterseal_model::event::PowerEvent;
 use meterseal_model::{EventCode, Obis, UnixMillis};
 use support::client::{Client, Value, by_sequence};
 use support::flash::RamFlash;
-use support::{
-    Counting, QUIET, RATE, TestMeter, at, blank, config, frames, identity, open, run, utility_keys,
-};
+use support::{QUIET, RATE, TestMeter, at, blank, config, frames, identity, open, run};
 
 /// The reference meter's settings on the bench's front end.
 fn reference(flash: &mut RamFlash, now: UnixMillis) -> TestMeter<'_> {
     let config = Config { layout: config().layout, ..Config::reference(config().metrology) };
-    Meter::open(identity(), utility_keys(), config, flash, Counting(1), now).unwrap()
+    support::try_open_as(config, flash, now).unwrap()
 }
 
 fn calibrated(record: &Calibration) -> RamFlash {
@@ -342,6 +340,7 @@ fn kilowatt_second() -> (meterseal_metrology::Window, [MeteredEnergy; 3]) {
         apparent_power_microvoltamperes: 1_000_000_000,
         power_factor_ppm: 1_000_000,
         clipped: false,
+        disturbed: false,
         components: meterseal_metrology::Components::default(),
     };
     let phase = |active: i64, reactive: i64| MeteredEnergy {

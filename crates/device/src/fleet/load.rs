@@ -42,6 +42,7 @@ impl Load {
             apparent_power_microvoltamperes: phases.iter().map(|phase| phase.microvoltamperes()).sum(),
             power_factor_ppm: 0,
             clipped: false,
+            disturbed: false,
             components: Components::default(),
         };
         let apparent = window.apparent_power_microvoltamperes;

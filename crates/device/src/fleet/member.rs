@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meterseal_meter::Meter;
+use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
 use meterseal_model::{MeterId, SensorReadings, UnixMillis};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
@@ -21,7 +21,7 @@ pub(super) struct Member {
     pub(super) id: MeterId,
     load: Load,
     life: Mutex<Life>,
-    /// There is something to push.
+    /// There may be something to send: a push, or an answer that was withheld for a while.
     news: Notify,
 }
 
@@ -47,18 +47,14 @@ impl Member {
         }
         let metered = self.load.metered(life.now, now);
         life.now = now;
-        let before = *life.meter.security_log_range().end();
         life.meter.account(&metered.window, &metered.energy, now);
         let lived = life.meter.sense(&SensorReadings::QUIET, now).and_then(|()| life.meter.tick(now)).err();
-        let news = *life.meter.security_log_range().end() > before;
         let told = std::mem::replace(&mut life.told, lived.is_some());
         drop(life);
         if let Some(error) = lived.filter(|_| !told) {
             tracing::error!(meter = %self.id, "{error}");
         }
-        if news {
-            self.news.notify_one();
-        }
+        self.news.notify_one();
     }
 
     /// Saves, and says that it goes down.
@@ -79,8 +75,11 @@ impl Member {
         mut cut: watch::Receiver<u64>,
     ) -> End {
         cut.mark_unchanged();
-        self.life().meter.connected();
-        let _connected = Connected::new(self, online);
+        let link = match self.life().meter.connected(Peer::HEADEND) {
+            Ok(link) => link,
+            Err(error) => return End::ByMeter(error),
+        };
+        let _connected = Connected::new(self, link, online);
         let mut inbound = [0; CHUNK];
         loop {
             let read = tokio::select! {
@@ -94,7 +93,7 @@ impl Member {
                 // Cut as a line is: nothing is said about it.
                 _ = cut.changed() => return End::Cut,
             };
-            let (outbound, outcome) = self.exchange(&inbound[..read]);
+            let (outbound, outcome) = self.exchange(link, &inbound[..read]);
             let written = timeout(SILENCE, async {
                 stream.write_all(&outbound).await?;
                 stream.flush().await
@@ -111,18 +110,18 @@ impl Member {
     }
 
     /// What the meter answers to these bytes, and what it has to push.
-    fn exchange(&self, inbound: &[u8]) -> (Vec<u8>, Result<(), meterseal_meter::ProtocolError>) {
+    fn exchange(&self, link: LinkId, inbound: &[u8]) -> (Vec<u8>, Result<(), ProtocolError>) {
         let mut life = self.life();
-        let outcome = life.meter.receive(inbound);
+        let outcome = life.meter.receive(link, inbound);
         let mut outbound = Vec::new();
-        while let Some(frame) = life.meter.transmit() {
-            if outbound.is_empty() {
-                outbound = frame;
-            } else {
-                outbound.extend_from_slice(&frame);
+        loop {
+            match life.meter.transmit(link) {
+                Ok(Some(frame)) if outbound.is_empty() => outbound = frame,
+                Ok(Some(frame)) => outbound.extend_from_slice(&frame),
+                Ok(None) => return (outbound, outcome),
+                Err(error) => return (outbound, outcome.and(Err(error))),
             }
         }
-        (outbound, outcome)
     }
 
     /// The meter is whole between any two calls, also where one panicked.
@@ -134,19 +133,20 @@ impl Member {
 /// While this is there, the meter is connected.
 struct Connected<'a> {
     member: &'a Member,
+    link: LinkId,
     online: &'a AtomicUsize,
 }
 
 impl<'a> Connected<'a> {
-    fn new(member: &'a Member, online: &'a AtomicUsize) -> Self {
+    fn new(member: &'a Member, link: LinkId, online: &'a AtomicUsize) -> Self {
         online.fetch_add(1, Ordering::Relaxed);
-        Self { member, online }
+        Self { member, link, online }
     }
 }
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
-        self.member.life().meter.disconnected();
+        self.member.life().meter.disconnected(self.link);
         self.online.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -155,7 +155,7 @@ impl Drop for Connected<'_> {
 #[derive(Debug)]
 pub(super) enum End {
     ByPeer,
-    ByMeter(meterseal_meter::ProtocolError),
+    ByMeter(ProtocolError),
     Silence,
     Cut,
     Broken(std::io::Error),
