@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use meterseal_link::dial::{self, DialLimits, Target};
+use meterseal_meter::Peer;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
@@ -21,17 +23,8 @@ pub(crate) async fn keep(headend: Target, tls: Arc<ClientConfig>, inputs: SyncSe
     let stopped = Notify::new();
     let (inputs, stopped) = (&inputs, &stopped);
     let session = |stream| async move {
-        let (sender, receiver) = mpsc::channel(OUTBOUND);
-        let end = if deliver(inputs, Input::Connected(sender)).await.is_ok() {
-            let (read, write) = tokio::io::split(stream);
-            tokio::select! {
-                end = receive(read, inputs) => end,
-                end = send(write, receiver) => end,
-            }
-        } else {
-            End::Stopped
-        };
-        if deliver(inputs, Input::Disconnected).await.is_err() {
+        let end = carry(stream, Peer::HEADEND, inputs).await;
+        if matches!(end, End::Stopped) {
             stopped.notify_one();
             // There is nothing to report and nothing to dial for.
             std::future::pending::<()>().await;
@@ -44,7 +37,30 @@ pub(crate) async fn keep(headend: Target, tls: Arc<ClientConfig>, inputs: SyncSe
     }
 }
 
-async fn receive(mut stream: impl AsyncRead + Unpin, inputs: &SyncSender<Input>) -> End {
+/// Carries bytes between a stream and the meter's thread until either has enough.
+pub(crate) async fn carry(
+    stream: impl AsyncRead + AsyncWrite,
+    peer: Peer,
+    inputs: &SyncSender<Input>,
+) -> End {
+    static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+    let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    let (sender, receiver) = mpsc::channel(OUTBOUND);
+    if deliver(inputs, Input::Connected(number, peer, sender)).await.is_err() {
+        return End::Stopped;
+    }
+    let (read, write) = tokio::io::split(stream);
+    let end = tokio::select! {
+        end = receive(read, number, inputs) => end,
+        end = send(write, receiver) => end,
+    };
+    match deliver(inputs, Input::Disconnected(number)).await {
+        Ok(()) => end,
+        Err(()) => End::Stopped,
+    }
+}
+
+async fn receive(mut stream: impl AsyncRead + Unpin, number: u64, inputs: &SyncSender<Input>) -> End {
     loop {
         let mut bytes = Vec::with_capacity(CHUNK);
         match timeout(SILENCE, stream.read_buf(&mut bytes)).await {
@@ -53,7 +69,7 @@ async fn receive(mut stream: impl AsyncRead + Unpin, inputs: &SyncSender<Input>)
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return End::Broken(error),
         }
-        if deliver(inputs, Input::Bytes(bytes)).await.is_err() {
+        if deliver(inputs, Input::Bytes(number, bytes)).await.is_err() {
             return End::Stopped;
         }
     }
@@ -91,7 +107,7 @@ async fn deliver(inputs: &SyncSender<Input>, input: Input) -> Result<(), ()> {
 
 /// How a connection ended.
 #[derive(Debug)]
-enum End {
+pub(crate) enum End {
     ByPeer,
     ByMeter,
     Silence,
@@ -102,7 +118,7 @@ enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ByPeer => f.write_str("the head-end closed the connection"),
+            Self::ByPeer => f.write_str("the peer closed the connection"),
             Self::ByMeter => f.write_str("the meter closed the connection"),
             Self::Silence => write!(f, "nothing came through for {SILENCE:?}"),
             Self::Stopped => f.write_str("the meter has stopped"),

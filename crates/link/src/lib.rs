@@ -1,7 +1,7 @@
 //! The way between a meter and its head-end: TLS 1.3 with certificates both ways, and DLMS/COSEM inside.
 //!
 //! Read in this order: [`pki`] makes identities, [`tls`] says which peers are accepted, [`dial`] is the meter's side
-//! of the connection and [`accept`] the gateway's. On the stream that both hand over, [`wrapper`] frames messages
+//! of the connection and [`accept`] the gateway's; [`reach`] dials a meter that listens. On the stream that both hand over, [`wrapper`] frames messages
 //! and [`client`] is the head-end's DLMS session; [`sparing`] keeps logs short. The DLMS library
 //! stays behind these types.
 
@@ -11,6 +11,7 @@ pub mod accept;
 pub mod client;
 pub mod dial;
 pub mod pki;
+pub mod reach;
 pub mod sparing;
 pub mod tls;
 pub mod wrapper;

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod calibrate;
+mod dlms;
 mod measure;
 mod progress;
 mod soak;
@@ -26,6 +27,7 @@ struct Arguments {
 enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
+    Dlms(Box<dlms::Args>),
     Measure(measure::Args),
     Soak(soak::Args),
     Up(up::Args),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
+        Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }

@@ -25,6 +25,12 @@ impl Advance {
         Some(Self { turn: trig::angle(sum), interval })
     }
 
+    /// Turns a sample that this advance means, in units of 2⁻⁶⁴.
+    pub(crate) fn step(self) -> u64 {
+        let turns = ((1_i128 << 64) + i128::from(self.turn)).unsigned_abs();
+        ((turns << EDGE) / u128::from(self.interval)) as u64
+    }
+
     /// The cycle length that this advance means, in samples with 32 fractional bits.
     fn period(self) -> u64 {
         let turns = (1_i128 << 64) + i128::from(self.turn);
@@ -39,7 +45,7 @@ impl Advance {
 pub(crate) fn correlation(earlier: &Boundary, later: &Boundary) -> Option<Complex<i128>> {
     let mut sum = None;
     for number in 0..VOLTAGES {
-        let squares = [earlier, later].map(|boundary| boundary.twice_fundamental_square(number));
+        let squares = [earlier, later].map(|boundary| boundary.twice_squares[number]);
         let steady = squares[0] <= 2 * squares[1] && squares[1] <= 2 * squares[0];
         if steady && earlier.has_voltage(number) && later.has_voltage(number) {
             let Complex { re, im } = sum.unwrap_or_default();

@@ -164,6 +164,11 @@ impl SealPublicKey {
         self.verifying.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Unwritable)
     }
 
+    /// The key as SubjectPublicKeyInfo DER (RFC 5280, 4.1), 120 bytes.
+    pub fn to_der(&self) -> Vec<u8> {
+        spki(&self.verifying)
+    }
+
     /// The key as an uncompressed point (SEC 1, 2.3.3), 97 bytes.
     pub fn to_sec1_point(&self) -> Vec<u8> {
         self.verifying.to_sec1_point(false).as_bytes().to_vec()

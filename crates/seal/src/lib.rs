@@ -1,7 +1,7 @@
 //! What is signed: one envelope, and the mark that travels in it.
 //!
 //! [`envelope`] is COSE_Sign1 (RFC 9052) with exactly one algorithm, ES384. [`key`] holds the P-384 keys that sign
-//! and verify. [`mark`] is the certificate of a device type and firmware, [`admission`] decides with marks whether a
+//! and verify; on a device they live in a [`key_store`], which also makes [`request`]s for certificates. [`mark`] is the certificate of a device type and firmware, [`admission`] decides with marks whether a
 //! meter is trusted, [`requirements`] names what a mark can cover. Nothing here does I/O or reads a clock.
 
 #![no_std]
@@ -10,12 +10,16 @@
 extern crate alloc;
 
 pub mod admission;
+mod der;
 pub mod envelope;
 pub mod key;
+pub mod key_store;
 pub mod mark;
+pub mod request;
 pub mod requirements;
 
 pub use admission::{MarkStore, Refusal, admit};
 pub use envelope::{EnvelopeError, Verified};
 pub use key::{KeyError, KeyId, SealKey, SealPublicKey, Signer};
+pub use key_store::{KeySlot, KeyState, KeyStore, KeyStoreError};
 pub use mark::{Mark, MarkError, Scope, VerifiedMark};

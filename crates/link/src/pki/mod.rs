@@ -26,6 +26,7 @@ use thiserror::Error;
 
 use crate::tls::Trust;
 use authority::Authority;
+pub use files::{read_certificates, read_secret, write_secret};
 pub use identity::{Identity, IssuedIdentity};
 
 /// The authorities of one deployment, in a folder.

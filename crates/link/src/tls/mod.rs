@@ -6,11 +6,13 @@
 //! [`peer_identity`] must be called after every handshake, and [`dial`](crate::dial) and [`accept`](crate::accept) do.
 
 mod explain;
+mod listening;
 mod peer;
 mod verify;
 
 use std::sync::{Arc, LazyLock};
 
+use meterseal_model::MeterId;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -72,6 +74,35 @@ pub fn meter_config(identity: &Identity, trust: &Trust) -> Result<Arc<ClientConf
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_early_data = false;
     config.resumption = Resumption::in_memory_sessions(1);
+    Ok(Arc::new(config))
+}
+
+/// The side of a client that dials a meter which listens: shows `identity` if it has one, accepts a meter that
+/// `authorities` issued, and only `expected` where that is given. A certificate without a `urn:meterseal:` name, another
+/// maker's, must be a server's for the address that is dialled.
+///
+/// # Errors
+/// [`rustls::Error`] when `authorities` is empty or holds one that cannot be read.
+pub fn listening_meter_config(
+    identity: Option<&Identity>,
+    authorities: &[CertificateDer<'static>],
+    expected: Option<MeterId>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let verifier = listening::ListeningMeterVerifier::new(anchors(authorities)?, provider(), expected)?;
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous() // as above
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match identity {
+        Some(identity) => {
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity))))
+        }
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_early_data = false;
+    // One connection per configuration: nothing to resume, so every handshake is judged in full.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
