@@ -1,5 +1,7 @@
 //! `cargo xtask bench …`: the measurements behind docs/figures.md. Release builds, medians, and the machine's name.
 
+mod link;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ enum What {
         /// The recording; by default the one beside the repository, where it is
         recording: Option<PathBuf>,
     },
+    /// The link: requests, profiles, handshakes, and a fleet of thousands of meters
+    Link(link::Arguments),
     /// `up`: time to the first reading, button to alarm, memory and processor time
     Chain {
         /// How many times a button is pressed
@@ -51,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             "throughput",
         ])),
         What::Measure { recording } => measure(recording.clone()),
+        What::Link(arguments) => link::run(arguments),
         What::Chain { presses, seconds } => chain(*presses, *seconds),
     }
 }

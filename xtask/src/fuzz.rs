@@ -1,0 +1,74 @@
+//! `cargo xtask fuzz`: libFuzzer on everything that comes from outside, from the corpora in `fuzz/corpus`.
+//!
+//! The targets are built with coverage and without a sanitizer: the code is free of `unsafe`, overflows and debug
+//! assertions are on, and so the pinned stable toolchain is enough. Findings land in `fuzz/artifacts`.
+
+use std::process::Stdio;
+
+use anyhow::{Result, bail};
+
+use crate::run::{cargo, execute, root};
+use crate::tools;
+
+/// Every target of `fuzz/fuzz_targets`.
+const TARGETS: [&str; 7] = ["wrapper", "apdu", "aarq", "ciphered", "certificate", "session", "answer"];
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these targets
+    #[arg(value_name = "TARGET", value_parser = TARGETS)]
+    targets: Vec<String>,
+    /// How long each target runs
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    seconds: u64,
+    /// Throw away what adds nothing to the corpora, and run nothing else
+    #[arg(long)]
+    minimise: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let all: Vec<String> = TARGETS.map(str::to_owned).into();
+    let targets = if arguments.targets.is_empty() { &all } else { &arguments.targets };
+    tools::cargo_fuzz()?;
+    execute(fuzz("build"))?;
+    let mut found = Vec::new();
+    for target in targets {
+        let mut command = if arguments.minimise { fuzz("cmin") } else { fuzz("run") };
+        command.arg(target);
+        if !arguments.minimise {
+            command.arg("--").arg(format!("-max_total_time={}", arguments.seconds)).args([
+                "-print_final_stats=1",
+                "-verbosity=0",
+                "-timeout=20",
+                "-rss_limit_mb=2048",
+                "-max_len=4096",
+            ]);
+        }
+        println!("── fuzz {target}");
+        if !command.stdin(Stdio::null()).status()?.success() {
+            found.push(target.as_str());
+        }
+    }
+    if !found.is_empty() {
+        bail!(
+            "findings in {}: the inputs are in {}; `cargo fuzz run -s none --features fuzzer TARGET INPUT` repeats one",
+            found.join(", "),
+            root().join("fuzz/artifacts").display()
+        );
+    }
+    Ok(())
+}
+
+/// What CI does: a little of each, and every input that was ever worth keeping.
+pub(crate) fn briefly() -> Result<()> {
+    run(&Arguments { targets: Vec::new(), seconds: CI_SECONDS, minimise: false })
+}
+
+/// Seven targets, seven minutes.
+const CI_SECONDS: u64 = 60;
+
+fn fuzz(command: &str) -> std::process::Command {
+    let mut cargo = cargo();
+    cargo.args(["fuzz", command, "-s", "none", "--features", "fuzzer"]);
+    cargo
+}
