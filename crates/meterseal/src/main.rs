@@ -3,6 +3,7 @@
 mod accuracy;
 mod calibrate;
 mod measure;
+mod pki;
 mod progress;
 mod soak;
 mod up;
@@ -27,6 +28,7 @@ enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
     Measure(measure::Args),
+    Pki(pki::Args),
     Soak(soak::Args),
     Up(up::Args),
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }
+        Command::Pki(arguments) => pki::run(&arguments, out).map(|()| true),
         Command::Soak(arguments) => soak::run(&arguments, out),
         Command::Up(arguments) => up::run(&arguments).map(|()| true),
     };

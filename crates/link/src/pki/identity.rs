@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use zeroize::Zeroizing;
 
-use super::{PkiError, files};
-use crate::tls;
+use super::{Certificate, PkiError, files};
+use crate::tls::{self, PeerError};
 
 /// A certificate chain and the key that belongs to it. The key may be anything that signs: a file's content, a
 /// secure element, PKCS#11. This is the seam for key stores.
@@ -45,8 +45,16 @@ impl Identity {
         &self.certified.cert
     }
 
-    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.certified)
+    /// What its own certificate says.
+    ///
+    /// # Errors
+    /// [`PeerError`] when it cannot be read.
+    pub fn certificate(&self) -> Result<Certificate, PeerError> {
+        Certificate::read(self.chain().first().ok_or(PeerError::NoCertificate)?)
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<SingleCertAndKey> {
+        Arc::new(SingleCertAndKey::from(CertifiedKey::clone(&self.certified)))
     }
 
     fn from_parts(
@@ -108,6 +116,11 @@ impl std::fmt::Debug for IssuedIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IssuedIdentity").field("chain", &self.chain_pem).finish_non_exhaustive()
     }
+}
+
+/// One certificate in PEM (RFC 7468).
+pub(super) fn certificate_pem(der: &[u8]) -> String {
+    super::files::pem("CERTIFICATE", der)
 }
 
 const CERTIFICATE_FILE: &str = "certificate.pem";

@@ -7,16 +7,20 @@ mod data_folder;
 mod installation;
 mod sites;
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use meterseal_device::{MAX_SPEED, Opened, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry};
-use meterseal_link::dial::Target;
-use meterseal_link::tls;
+use meterseal_link::accept::AcceptLimits;
+use meterseal_link::device_trust::DeviceTrust;
+use meterseal_link::dial::{Target, Tcp};
+use meterseal_link::{Pki, revocation, tls};
 use meterseal_model::{Digest384, SystemTitle};
 use meterseal_seal::Scope;
 use meterseal_world::comtrade::Recording;
@@ -82,6 +86,9 @@ async fn serve(arguments: &Args) -> Result<()> {
         page_listen: arguments.listen,
         identity,
         trust: installation.pki().trust(),
+        accept: AcceptLimits::default(),
+        time: Some(installation.time_source()?),
+        revocations: Some(installation.pki().dir().to_owned()),
         system_title: HEADEND_TITLE,
         meters: meters.iter().map(|(plan, files)| entry(plan, files)).collect(),
         marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
@@ -90,6 +97,8 @@ async fn serve(arguments: &Args) -> Result<()> {
     })
     .await?;
 
+    // Dropped at the end, which ends what it does.
+    let mut background = tokio::task::JoinSet::new();
     let mut recording = recording;
     let mut devices = Vec::new();
     for (plan, files) in meters {
@@ -99,11 +108,19 @@ async fn serve(arguments: &Args) -> Result<()> {
         };
         let settings =
             settings(plan, files, place, firmware, &installation, &headend, speed(plan, arguments))?;
+        // What `meterseal pki revoke` writes reaches the meters as well: they, too, leave a revoked head-end.
+        if let Some(trust) = &settings.trust {
+            let revocations = trust.trust().revocations.clone();
+            background.spawn(revocation::watch(installation.pki().dir().to_owned(), revocations));
+        }
         devices.push(Opened::new(settings)?);
     }
     for device in devices {
         sites.add(device.start(&tokio::runtime::Handle::current())?);
     }
+
+    // Lists of revoked certificates are due within a week, however long this runs.
+    background.spawn(refresh_lists(installation.pki().dir().to_owned()));
 
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for a signal")?;
@@ -120,6 +137,21 @@ async fn serve(arguments: &Args) -> Result<()> {
     // Whoever read the addresses may be gone by now; that is no failure.
     let _ = say("stopped; the next `meterseal up` goes on from here");
     Ok(())
+}
+
+async fn refresh_lists(pki: PathBuf) -> Infallible {
+    loop {
+        tokio::time::sleep(REFRESH_PERIOD).await;
+        let pki = pki.clone();
+        // Opening the folder renews what is due.
+        match tokio::task::spawn_blocking(move || Pki::open(&pki).map(drop)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the lists of revoked certificates could not be renewed")
+            }
+            Err(error) => tracing::error!(%error, "renewing the lists of revoked certificates failed"),
+        }
+    }
 }
 
 fn announce(headend: &Headend, installation: &Installation) -> Result<()> {
@@ -176,6 +208,8 @@ fn settings(
     speed: f64,
 ) -> Result<Settings> {
     let (encryption, authentication) = keys(&files);
+    // A meter of its own: it knows the time and what was revoked from its head-end, and from its last life.
+    let trust = DeviceTrust::open(&files.folder.join("trust.cbor"), &installation.pki().trust())?;
     Ok(Settings {
         identity: meterseal_meter::Identity {
             id: plan.id(),
@@ -184,8 +218,10 @@ fn settings(
             firmware_digest: firmware,
         },
         keys: meterseal_meter::DlmsKeys { encryption, authentication },
-        tls: tls::meter_config(&files.identity, &installation.pki().trust())
+        tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock())
             .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?,
+        trust: Some(Arc::new(trust)),
+        network: Arc::new(Tcp),
         headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
         flash: files.flash,
         place,
@@ -203,6 +239,7 @@ fn keys(files: &MeterFiles) -> ([u8; 32], [u8; 32]) {
     (encryption, authentication)
 }
 
+const REFRESH_PERIOD: Duration = Duration::from_secs(3600);
 /// The device type that marks name.
 const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
 /// Letters of the meters' maker, then bytes that no serial number has.
