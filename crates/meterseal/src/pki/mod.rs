@@ -162,7 +162,7 @@ struct Issue {
 #[derive(Debug, clap::Args)]
 struct Authorities {
     /// Folder of the authorities
-    #[arg(long = "pki", value_name = "DIR", default_value = "meterseal-data/pki")]
+    #[arg(id = "authorities", long = "pki", value_name = "DIR", default_value = "meterseal-data/pki")]
     dir: PathBuf,
 }
 
