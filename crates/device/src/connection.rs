@@ -5,12 +5,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{self, DialLimits, Network, Progress, Target};
 use meterseal_link::tls::ClientProfile;
+use meterseal_meter::Peer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
@@ -27,18 +29,9 @@ pub(crate) async fn keep(
 ) {
     let stopped = Notify::new();
     let (inputs, stopped) = (&inputs, &stopped);
-    let session = |stream, _roles| async move {
-        let (sender, receiver) = mpsc::channel(OUTBOUND);
-        let end = if deliver(inputs, Input::Connected(sender)).await.is_ok() {
-            let (read, write) = tokio::io::split(stream);
-            tokio::select! {
-                end = receive(read, inputs) => end,
-                end = send(write, receiver) => end,
-            }
-        } else {
-            End::Stopped
-        };
-        if deliver(inputs, Input::Disconnected).await.is_err() {
+    let session = |stream, roles| async move {
+        let end = carry(stream, Peer { roles, local: false }, inputs).await;
+        if matches!(end, End::Stopped) {
             stopped.notify_one();
             // There is nothing to report and nothing to dial for.
             std::future::pending::<()>().await;
@@ -81,7 +74,30 @@ fn remember(trust: &DeviceTrust) {
     }
 }
 
-async fn receive(mut stream: impl AsyncRead + Unpin, inputs: &SyncSender<Input>) -> End {
+/// Carries bytes between a stream and the meter's thread until either has enough.
+pub(crate) async fn carry(
+    stream: impl AsyncRead + AsyncWrite,
+    peer: Peer,
+    inputs: &SyncSender<Input>,
+) -> End {
+    static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+    let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    let (sender, receiver) = mpsc::channel(OUTBOUND);
+    if deliver(inputs, Input::Connected(number, peer, sender)).await.is_err() {
+        return End::Stopped;
+    }
+    let (read, write) = tokio::io::split(stream);
+    let end = tokio::select! {
+        end = receive(read, number, inputs) => end,
+        end = send(write, receiver) => end,
+    };
+    match deliver(inputs, Input::Disconnected(number)).await {
+        Ok(()) => end,
+        Err(()) => End::Stopped,
+    }
+}
+
+async fn receive(mut stream: impl AsyncRead + Unpin, number: u64, inputs: &SyncSender<Input>) -> End {
     loop {
         let mut bytes = Vec::with_capacity(CHUNK);
         match timeout(SILENCE, stream.read_buf(&mut bytes)).await {
@@ -90,7 +106,7 @@ async fn receive(mut stream: impl AsyncRead + Unpin, inputs: &SyncSender<Input>)
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return End::Broken(error),
         }
-        if deliver(inputs, Input::Bytes(bytes)).await.is_err() {
+        if deliver(inputs, Input::Bytes(number, bytes)).await.is_err() {
             return End::Stopped;
         }
     }
@@ -128,7 +144,7 @@ async fn deliver(inputs: &SyncSender<Input>, input: Input) -> Result<(), ()> {
 
 /// How a connection ended.
 #[derive(Debug)]
-enum End {
+pub(crate) enum End {
     ByPeer,
     ByMeter,
     Silence,
@@ -139,7 +155,7 @@ enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ByPeer => f.write_str("the head-end closed the connection"),
+            Self::ByPeer => f.write_str("the peer closed the connection"),
             Self::ByMeter => f.write_str("the meter closed the connection"),
             Self::Silence => write!(f, "nothing came through for {SILENCE:?}"),
             Self::Stopped => f.write_str("the meter has stopped"),

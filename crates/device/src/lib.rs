@@ -13,6 +13,7 @@ mod runner;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,11 +25,11 @@ use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
 use meterseal_world::comtrade::Recording;
-use meterseal_world::site::{ReplayError, Site, SiteKind};
+use meterseal_world::site::{FrontEnd, ReplayError, Site, SiteKind};
 use tokio::runtime::Handle;
 
 use flash::{FileFlash, FlashFileError};
-use runner::{Input, Runner, Troubles};
+use runner::{Input, PulseCounts, Runner, Troubles};
 
 /// All that makes one virtual meter.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub struct Device {
     inputs: SyncSender<Input>,
     sampling: Option<JoinHandle<()>>,
     connecting: tokio::task::JoinHandle<()>,
+    pulses: Arc<PulseCounts>,
 }
 
 impl Opened {
@@ -140,14 +142,8 @@ impl Opened {
         let config = Config {
             profile_period_seconds,
             time_base,
-            ..Config::new(meterseal_metrology::Config {
-                sample_rate_microhertz: u64::from(Site::SAMPLE_RATE) * 1_000_000,
-                nominal: Nominal::Hz50,
-                period: None,
-                fixed_period: false,
-                window_cycles: Nominal::Hz50.window_cycles(),
-                scale: site.scale(),
-            })
+            kernel: meterseal_metrology_simd::fastest(),
+            ..settings_for(&site)
         };
         let meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
         sync.sync()?;
@@ -163,6 +159,8 @@ impl Opened {
             inputs: receiver,
             troubles: Troubles::default(),
             disk_troubles: Troubles::default(),
+            next_frame: 0,
+            pulses: Arc::default(),
         };
         Ok(Self { id, inputs, runner, headend, tls, trust, network })
     }
@@ -173,12 +171,13 @@ impl Opened {
     /// [`StartError::Thread`]: nothing runs then.
     pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
         let Self { id, inputs, runner, headend, tls, trust, network } = self;
+        let pulses = Arc::clone(&runner.pulses);
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
             .spawn(move || runner.run())
             .map_err(StartError::Thread)?;
         let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone()));
-        Ok(Device { id, inputs, sampling: Some(sampling), connecting })
+        Ok(Device { id, inputs, sampling: Some(sampling), connecting, pulses })
     }
 }
 
@@ -186,6 +185,12 @@ impl Device {
     /// The meter's identifier.
     pub fn id(&self) -> MeterId {
         self.id
+    }
+
+    /// Pulses given out since the start: of active and of reactive energy imported, 10 000 a kilowatt-hour and a
+    /// kilovar-hour. Zero for a meter without a meter constant, or one whose calibration record is refused.
+    pub fn pulses(&self) -> [u64; 2] {
+        self.pulses.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Does something to the meter's surroundings.
@@ -231,6 +236,18 @@ impl Drop for Device {
 fn join(id: MeterId, sampling: JoinHandle<()>) {
     if sampling.join().is_err() {
         tracing::error!(meter = %id, "the sampling thread panicked; registers are as of the last save");
+    }
+}
+
+/// The reference meter's settings, where it is the reference meter: behind the instrument transformers that a recording
+/// may want, its thresholds and its meter constant mean nothing.
+fn settings_for(site: &Site) -> Config {
+    let rate = u64::from(Site::SAMPLE_RATE) * 1_000_000;
+    let metrology = meterseal_metrology::Config::new(rate, Nominal::Hz50, site.scale());
+    if site.scale() == FrontEnd::reference(0).scale() {
+        Config::reference(metrology)
+    } else {
+        Config::new(metrology)
     }
 }
 

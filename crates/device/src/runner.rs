@@ -6,10 +6,12 @@
 //!
 //! Cost at speed 1: 8 000 frames a second, about 1 ms of processor time; one `fdatasync` a second.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use meterseal_meter::Meter;
+use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
 use meterseal_metrology::Frame;
 use meterseal_model::{Stimulus, TimeBase};
 use meterseal_world::site::Site;
@@ -22,12 +24,12 @@ use crate::flash::{FileFlash, FlashSync};
 /// What reaches the meter from outside its thread.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A connection to the head-end is up; frames for it go into the channel.
-    Connected(Sender<Vec<u8>>),
-    /// Bytes from the head-end.
-    Bytes(Vec<u8>),
-    /// The connection is gone.
-    Disconnected,
+    /// A connection is up, under a number of its own, with this peer; frames for it go into the channel.
+    Connected(u64, Peer, Sender<Vec<u8>>),
+    /// Bytes from a connection's peer.
+    Bytes(u64, Vec<u8>),
+    /// A connection is gone.
+    Disconnected(u64),
     /// Something happens to the site.
     Stimulus(Stimulus),
     /// Save and end.
@@ -44,7 +46,13 @@ pub(crate) struct Runner {
     pub(crate) inputs: Receiver<Input>,
     pub(crate) troubles: Troubles,
     pub(crate) disk_troubles: Troubles,
+    /// The number of the front end's next frame.
+    pub(crate) next_frame: u64,
+    pub(crate) pulses: Arc<PulseCounts>,
 }
+
+/// How often each test lamp has blinked.
+pub(crate) type PulseCounts = [AtomicU64; 2];
 
 /// Tells of trouble with flash when it begins, changes or ends, not a hundred times a second.
 #[derive(Debug, Default)]
@@ -70,18 +78,18 @@ impl Runner {
     /// Runs until [`Input::Stop`] or until nobody can send any more.
     pub(crate) fn run(mut self) {
         let mut pace = Pace::new(self.speed, self.time_base);
-        let mut outbound: Option<Sender<Vec<u8>>> = None;
+        let mut connections = Vec::new();
         loop {
             match self.inputs.recv_timeout(SLICE) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(input) => self.accept(input, &mut outbound),
+                Ok(input) => self.accept(input, &mut connections),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.advance(&mut pace);
-            self.flush(&mut outbound);
+            self.flush(&mut connections);
         }
         let saved = self.meter.power_down(self.site.now());
-        self.flush(&mut outbound);
+        self.flush(&mut connections);
         match (saved, self.sync.sync()) {
             (Ok(()), Ok(())) => info!(meter = %self.name, "stopped, registers saved"),
             (Err(error), _) => error!(meter = %self.name, "stopped, but not saved: {error}"),
@@ -89,28 +97,27 @@ impl Runner {
         }
         // In this order: a connection that ends finds nobody to tell, and knows that it need not dial again.
         drop(self.inputs);
-        drop(outbound);
+        drop(connections);
     }
 
-    fn accept(&mut self, input: Input, outbound: &mut Option<Sender<Vec<u8>>>) {
+    fn accept(&mut self, input: Input, connections: &mut Vec<Connection>) {
         match input {
-            Input::Connected(sender) => {
-                self.meter.connected();
-                *outbound = Some(sender);
-            }
-            Input::Bytes(bytes) => {
+            Input::Connected(number, peer, outbound) => match self.meter.connected(peer) {
+                Ok(link) => connections.push(Connection { number, link, outbound }),
+                // Without its sender the connection closes itself.
+                Err(error) => warn!(meter = %self.name, "refusing a connection: {error}"),
+            },
+            Input::Bytes(number, bytes) => {
                 // After a protocol error the connection is on its way down: what still arrives is of no use.
-                if outbound.is_some()
-                    && let Err(error) = self.meter.receive(&bytes)
+                if let Some(k) = connections.iter().position(|connection| connection.number == number)
+                    && let Err(error) = self.meter.receive(connections[k].link, &bytes)
                 {
-                    warn!(meter = %self.name, "closing the connection: {error}");
-                    self.meter.disconnected();
-                    *outbound = None;
+                    self.close(connections.swap_remove(k), &error);
                 }
             }
-            Input::Disconnected => {
-                if outbound.take().is_some() {
-                    self.meter.disconnected();
+            Input::Disconnected(number) => {
+                if let Some(k) = connections.iter().position(|connection| connection.number == number) {
+                    self.meter.disconnected(connections.swap_remove(k).link);
                 }
             }
             Input::Stimulus(stimulus) => {
@@ -130,12 +137,14 @@ impl Runner {
             let frames = &mut block[..due.min(BLOCK)];
             self.site.frames(frames);
             let now = self.site.now();
-            self.meter.sample(frames, now);
+            self.meter.sample_at(self.next_frame, frames, now);
+            self.next_frame += frames.len() as u64;
             let sensed = self.meter.sense(&self.site.sensors(), now);
             let saved = self.meter.tick(now);
             self.troubles.note(&self.name, sensed.and(saved).err());
             due -= frames.len();
             pace.lived(frames.len());
+            self.count_pulses();
             if begin.elapsed() > BUSY {
                 // A site faster than this machine: messages first, then the rest.
                 pace.yield_time();
@@ -144,9 +153,25 @@ impl Runner {
         }
     }
 
-    /// Hands over what the meter wants to say, as far as the connection takes it.
-    fn flush(&mut self, outbound: &mut Option<Sender<Vec<u8>>>) {
-        let Some(sender) = outbound else { return };
+    fn count_pulses(&mut self) {
+        let Self { meter, pulses, .. } = self;
+        meter.take_pulses(&mut |pulse| {
+            if let Some(count) = pulses.get(pulse.output) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+
+    fn close(&mut self, connection: Connection, error: &ProtocolError) {
+        warn!(meter = %self.name, "closing a connection: {error}");
+        self.meter.disconnected(connection.link);
+    }
+
+    /// Hands over what the meter wants to say, as far as the connections take it.
+    fn flush(&mut self, connections: &mut Vec<Connection>) {
+        if connections.is_empty() {
+            return;
+        }
         let synced = self.sync.sync();
         let failed = synced.is_err();
         self.disk_troubles.note(&self.name, synced.err());
@@ -154,17 +179,35 @@ impl Runner {
             // Nothing may be told that could be forgotten.
             return;
         }
-        while let Ok(permit) = sender.try_reserve() {
-            match self.meter.transmit() {
-                Some(frame) => permit.send(frame),
-                None => break,
+        let mut k = 0;
+        while k < connections.len() {
+            match self.hand_over(&connections[k]) {
+                Ok(()) if connections[k].outbound.is_closed() => {
+                    self.meter.disconnected(connections.swap_remove(k).link);
+                }
+                Ok(()) => k += 1,
+                Err(error) => self.close(connections.swap_remove(k), &error),
             }
         }
-        if sender.is_closed() {
-            self.meter.disconnected();
-            *outbound = None;
-        }
     }
+
+    fn hand_over(&mut self, connection: &Connection) -> Result<(), ProtocolError> {
+        while let Ok(permit) = connection.outbound.try_reserve() {
+            let Some(frame) = self.meter.transmit(connection.link)? else { break };
+            // A push may just have reserved counters.
+            self.sync.sync().map_err(|_| ProtocolError::Storage)?;
+            permit.send(frame);
+        }
+        Ok(())
+    }
+}
+
+/// A connection that the meter serves.
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    link: LinkId,
+    outbound: Sender<Vec<u8>>,
 }
 
 /// Keeps site time in step with the monotonic clock: never a frame too many, never one left out.

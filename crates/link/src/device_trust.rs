@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use minicbor::{Decoder, Encoder};
 
-use crate::pki::{PkiError, read_bytes, write_private};
+use crate::pki::{PkiError, read_bytes, write_secret};
 use crate::tls::{MeterClock, Trust};
 
 /// A device's clock and trust, with the file that keeps them.
@@ -75,7 +75,7 @@ impl DeviceTrust {
             Ok::<_, minicbor::encode::Error<std::convert::Infallible>>(())
         })();
         debug_assert!(written.is_ok(), "a Vec takes every write");
-        write_private(&self.path, &encoder.into_writer())
+        write_secret(&self.path, &encoder.into_writer())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`pki`] makes identities, [`revocation`] takes them back, [`tls`] says which peers are
 //! accepted, [`dial`] is the meter's side of the connection and [`accept`] the gateway's, with [`opening`] between
-//! them for meters without a clock, who remember in [`device_trust`]. On the stream that both hand over, [`wrapper`]
+//! them for meters without a clock, who remember in [`device_trust`]; [`reach`] dials a meter that listens. On the stream that both hand over, [`wrapper`]
 //! frames messages and [`client`] is the head-end's DLMS session; [`sparing`] keeps logs short. The DLMS library stays
 //! behind these types.
 
@@ -15,6 +15,7 @@ pub mod dial;
 mod limits;
 pub mod opening;
 pub mod pki;
+pub mod reach;
 pub mod revocation;
 pub mod sparing;
 pub mod tls;

@@ -26,7 +26,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use webpki::{EndEntityCert, KeyUsage};
 
-use crate::pki::{Certificate, PkiError, read_certificates, read_key};
+use crate::pki::{Certificate, PkiError, read_certificates, read_secret};
 use crate::revocation::{ListError, Loaded};
 use crate::tls::{self, ClientProfile, Peer, ServerProfile, TimeGoesBack};
 
@@ -44,7 +44,7 @@ impl TimeSource {
     pub fn load(dir: &Path) -> Result<Self, PkiError> {
         let chain = read_certificates(&dir.join("certificate.pem"))?;
         let path = dir.join("key.pem");
-        let key = SealKey::from_pkcs8_pem(&read_key(&path)?)
+        let key = SealKey::from_pkcs8_pem(&read_secret(&path)?)
             .map_err(|error| PkiError::new(&path, error.to_string()))?;
         let own = meterseal_seal::request::certified_key(&chain[0]);
         if own.as_ref() != Some(key.public()) {

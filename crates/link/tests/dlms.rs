@@ -36,7 +36,7 @@ async fn refused(params: Association) -> ClientError {
 #[tokio::test]
 async fn an_association_reads_writes_acts_and_releases() {
     let mut client = connected(Meter::new()).await;
-    assert_eq!(client.meter(), TITLE);
+    assert_eq!(client.meter(), Some(TITLE));
     let energy = client.get(REGISTER, Obis::ACTIVE_ENERGY_IMPORT, 2).await.unwrap();
     assert_eq!(energy.as_u64(), Some(12_345_678));
 

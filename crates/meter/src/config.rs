@@ -3,7 +3,8 @@
 use alloc::string::String;
 use core::fmt;
 
-use meterseal_model::{Digest384, MeterId, TimeBase};
+use meterseal_metrology::{EventSettings, PulseSettings, Pulsed};
+use meterseal_model::{Digest384, MeterId, Role, Roles, TimeBase};
 use zeroize::Zeroize;
 
 use crate::Layout;
@@ -44,11 +45,66 @@ impl Drop for DlmsKeys {
     }
 }
 
+/// The keys of the roles that have some. The public has none, whatever is put here.
+#[derive(Clone, Debug, Default)]
+pub struct RoleKeys([Option<DlmsKeys>; Role::ALL.len()]);
+
+impl RoleKeys {
+    /// No keys: nobody can associate but the public.
+    pub const NONE: Self = Self([const { None }; Role::ALL.len()]);
+
+    /// The same, and this role's keys.
+    #[must_use]
+    pub fn with(mut self, role: Role, keys: DlmsKeys) -> Self {
+        self.0[role.index()] = Some(keys);
+        self
+    }
+
+    /// A role's keys.
+    pub const fn get(&self, role: Role) -> Option<&DlmsKeys> {
+        match role {
+            Role::Public => None,
+            role => self.0[role.index()].as_ref(),
+        }
+    }
+}
+
+/// Whom a connection is with, as its certificate and its way in say: which associations it may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The roles that its certificate carries. The public needs none.
+    pub roles: Roles,
+    /// It came in by the local port, not over the connection that the meter dials. Only there is an installer served.
+    pub local: bool,
+}
+
+impl Peer {
+    /// The head-end that the meter dials, as the utility.
+    pub const HEADEND: Self = Self { roles: Roles::NONE.with(Role::Utility), local: false };
+
+    /// Whether it may open this role's association.
+    pub const fn may_take(self, role: Role) -> bool {
+        match role {
+            Role::Public => true,
+            Role::Installer => self.local && self.roles.contains(role),
+            role => self.roles.contains(role),
+        }
+    }
+}
+
 /// How a meter is set up.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The measuring core's settings.
     pub metrology: meterseal_metrology::Config,
+    /// How the core sums up blocks of samples: to the same bits, faster or slower.
+    pub kernel: meterseal_metrology::Kernel,
+    /// From which power on energy is booked; `None` books all.
+    pub start_thresholds: Option<meterseal_metrology::Thresholds>,
+    /// The pulse outputs; [`crate::Meter::take_pulses`] gives them out.
+    pub pulses: [Option<PulseSettings>; 2],
+    /// When the supply makes an event of the power-quality log; `None` watches nothing.
+    pub power_events: Option<EventSettings>,
     /// The load profile's interval: 60 to 86 400 s, aligned to the clock.
     pub profile_period_seconds: u32,
     /// How often the energy registers go to flash: 100 ms or more. At most this much energy is lost with the power.
@@ -59,21 +115,44 @@ pub struct Config {
     pub time_base: TimeBase,
     /// How the flash is divided. Part of its format: it cannot change later.
     pub layout: Layout,
-    /// The reader role's keys; without them nobody can associate as a reader.
-    pub reader_keys: Option<DlmsKeys>,
+    /// The keys of the roles beside the utility; without keys nobody can associate as that role.
+    pub role_keys: RoleKeys,
 }
 
 impl Config {
-    /// Quarter-hour intervals, a save a second, standard thresholds and layout, the wall clock, no reader.
+    /// The reference meter's settings for 230/400 V, In 5 A, Imax 100 A: it starts at 0.001 In (IEC 62053-22), gives
+    /// 10 000 pulses a kilowatt-hour and a kilovar-hour imported, and watches the supply with the usual thresholds
+    /// (IEC 61000-4-30, EN 50160), transients of 200 V, currents above 1.2 Imax and exports above 50 W.
+    pub fn reference(metrology: meterseal_metrology::Config) -> Self {
+        let pulses = |quantity| Some(PulseSettings { quantity, impulses_per_kilo_hour: 10_000 });
+        Self {
+            start_thresholds: Some(meterseal_metrology::Thresholds::class_0_2_s(230_000, 5_000)),
+            pulses: [pulses(Pulsed::ActiveImport), pulses(Pulsed::ReactiveImport)],
+            power_events: Some(EventSettings {
+                transient_millivolts: Some(200_000),
+                over_current_milliamperes: Some(120_000),
+                reverse_power_milliwatts: Some(50_000),
+                ..EventSettings::new(230_000)
+            }),
+            ..Self::new(metrology)
+        }
+    }
+
+    /// All energy is booked, no pulses, no power-quality events; quarter-hour intervals, a save a second, standard
+    /// thresholds and layout, the wall clock, no role but the utility.
     pub const fn new(metrology: meterseal_metrology::Config) -> Self {
         Self {
             metrology,
+            kernel: meterseal_metrology::Kernel::SCALAR,
+            start_thresholds: None,
+            pulses: [None; 2],
+            power_events: None,
             profile_period_seconds: 900,
             register_save_interval_ms: 1000,
             thresholds: Thresholds::STANDARD,
             time_base: TimeBase::Wall,
             layout: Layout::STANDARD,
-            reader_keys: None,
+            role_keys: RoleKeys::NONE,
         }
     }
 }

@@ -96,8 +96,14 @@ pub enum OpenError<E: Debug> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// Bytes came without a connection.
-    #[error("bytes received while no connection is up; call connected() first")]
+    #[error("bytes received on a connection that is not up; call connected() first")]
     NotConnected,
+    /// As many connections are up as the meter serves at once.
+    #[error("the meter serves {limit} connections at once; close one first")]
+    TooManyConnections {
+        /// How many it serves.
+        limit: usize,
+    },
     /// Not a DLMS wrapper header.
     #[error("wrapper header has version {found:#06x}, expected 0x0001")]
     WrapperVersion {
@@ -121,7 +127,7 @@ pub enum ProtocolError {
     /// The flash failed, so no further invocation counter may be used.
     #[error("flash failed; without it no invocation counter may be used")]
     Storage,
-    /// More answers wait than the meter keeps: the peer sends without reading.
-    #[error("peer sends requests and does not read the answers")]
+    /// More answers wait than the meter keeps: the peer sends without reading, or goes on while it is slowed down.
+    #[error("peer sends requests and does not wait for the answers")]
     Backlog,
 }

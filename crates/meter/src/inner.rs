@@ -9,13 +9,25 @@ use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
 
+use crate::billing::BillingRow;
+use crate::calibration::CalibrationStatus;
+use crate::demand::Demand;
+use crate::dlms::Guard;
+use crate::gaps::Gaps;
 use crate::interval::Interval;
-use crate::records::{ProfileRow, SavedRegisters, SecurityEntry, State};
+use crate::quality::{Quality, QualityRow};
+use crate::records::{KEYED, LastClient, ProfileRow, SavedRegisters, SecurityEntry, State};
+use crate::settings::Settings;
 use crate::storage::Storage;
+use crate::supply::Limiter;
+use crate::tariff::{Rates, TariffState};
 use crate::{Identity, StorageError};
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
 pub(crate) const COUNTER_STEP: u32 = 4096;
+
+/// The demand period: a quarter of an hour, as the load profile's interval is by default.
+const DEMAND_PERIOD_SECONDS: u32 = 900;
 
 /// A clock set by more than this is logged, milliseconds (issue 5: beyond 10 s).
 const CLOCK_CHANGE_LOGGED_MS: u64 = 10_000;
@@ -33,13 +45,37 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) newest_entry: Option<SecurityEntry>,
     pub(crate) newest_row: Option<ProfileRow>,
     pub(crate) interval: Interval,
-    /// Utility's and reader's key: the last invocation counter used.
-    pub(crate) used_counters: [u32; 2],
+    /// Each role's key: the last invocation counter used.
+    pub(crate) used_counters: [u32; KEYED.len()],
     pub(crate) failed_logins: u32,
+    /// Acts beyond a role's rights since power-up.
+    pub(crate) unauthorised_acts: u32,
+    /// Who is to be answered later, for having failed.
+    pub(crate) guard: Guard,
     /// The counter in the message being served; spent once the message has been acted upon.
-    pub(crate) incoming: Option<(usize, crate::records::Peer)>,
+    pub(crate) incoming: Option<(usize, LastClient)>,
     /// Events that wait for a failed flash to work again.
     pub(crate) pending: VecDeque<SecurityEntry>,
+    pub(crate) settings: Settings,
+    pub(crate) tariff: TariffState,
+    /// Maxima that flash has not taken yet.
+    pub(crate) unwritten_maxima: Option<TariffState>,
+    /// What has been measured at each rate, and the rate in force.
+    pub(crate) rates: Rates,
+    pub(crate) rate: u8,
+    /// The second for which the rate was looked up.
+    pub(crate) rate_looked_up: i64,
+    /// Import and export.
+    pub(crate) demand: [Demand; 2],
+    pub(crate) limiter: Limiter,
+    pub(crate) newest_event: Option<SecurityEntry>,
+    pub(crate) newest_billing: Option<BillingRow>,
+    /// No end of a billing period is outstanding up to here.
+    pub(crate) billing_looked_at: UnixMillis,
+    pub(crate) quality: Quality,
+    pub(crate) newest_quality: Option<QualityRow>,
+    pub(crate) gaps: Gaps,
+    pub(crate) calibration: CalibrationStatus,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -49,6 +85,7 @@ impl<F: NorFlash> Inner<F> {
         identity: Identity,
         time_base: TimeBase,
         period_seconds: u32,
+        sample_rate_microhertz: u64,
         storage: Storage<F>,
         newest: crate::storage::Newest,
         now: UnixMillis,
@@ -56,16 +93,17 @@ impl<F: NorFlash> Inner<F> {
         let first_start = newest.state.is_none();
         let mut state = newest.state.unwrap_or_default();
         let saved = newest.registers.unwrap_or_default();
-        for (peer, later) in state.peers.iter_mut().zip(saved.peers) {
-            // Another client is recorded in the state at once; the registers' record only ever follows.
-            if peer.title == later.title {
-                peer.highest = peer.highest.max(later.highest);
+        for (key, later) in saved.clients.into_iter().enumerate() {
+            let client = &mut state.clients[key];
+            // Another client, or another key, is recorded in the state at once; the registers' record only follows.
+            if client.title == later.title && state.key_generations[key] == saved.key_generations[key] {
+                client.highest = client.highest.max(later.highest);
             }
         }
         // One step further than reserved: should the newest state record have rotted, the one before it, a step
         // lower, was found.
         let used_counters = if first_start {
-            [0; 2]
+            [0; KEYED.len()]
         } else {
             state.reserved_counters.map(|counter| counter.saturating_add(COUNTER_STEP))
         };
@@ -83,8 +121,26 @@ impl<F: NorFlash> Inner<F> {
             interval: Interval::new(period_seconds),
             used_counters,
             failed_logins: 0,
+            unauthorised_acts: 0,
+            guard: Guard::default(),
             incoming: None,
             pending: VecDeque::new(),
+            settings: newest.settings.unwrap_or_default(),
+            tariff: newest.tariff.unwrap_or_default(),
+            unwritten_maxima: None,
+            rates: saved.rates,
+            rate: 1,
+            rate_looked_up: 0,
+            demand: [(); 2].map(|()| Demand::new(sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
+            limiter: Limiter::default(),
+            newest_event: None,
+            newest_billing: None,
+            // A meter that has saved nothing yet owes no end of a period.
+            billing_looked_at: if saved == SavedRegisters::default() { now } else { saved.time },
+            quality: Quality::default(),
+            newest_quality: None,
+            gaps: Gaps::default(),
+            calibration: CalibrationStatus::Missing,
             now,
             uptime_ms: 0,
         });
@@ -97,6 +153,12 @@ impl<F: NorFlash> Inner<F> {
     /// The meter's clock.
     pub(crate) const fn clock(&self) -> UnixMillis {
         UnixMillis(self.now.0.saturating_add(self.state.clock_offset_ms))
+    }
+
+    /// What the meter's clock would have shown at an uptime that has passed.
+    pub(crate) fn clock_at(&self, uptime_ms: u64) -> UnixMillis {
+        let ago = self.uptime_ms.saturating_sub(uptime_ms);
+        UnixMillis(self.clock().0.saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX)))
     }
 
     pub(crate) const fn uptime_ms(&self) -> u64 {
@@ -120,12 +182,19 @@ impl<F: NorFlash> Inner<F> {
         self.save_registers_as_of(registers, self.clock())
     }
 
-    fn save_registers_as_of(
+    pub(crate) fn save_registers_as_of(
         &mut self,
         registers: &Registers,
         time: UnixMillis,
     ) -> Result<(), StorageError<F::Error>> {
-        let saved = SavedRegisters { time, registers: *registers, peers: self.state.peers };
+        self.book_rates(registers);
+        let saved = SavedRegisters {
+            time,
+            registers: *registers,
+            rates: self.rates,
+            clients: self.state.clients,
+            key_generations: self.state.key_generations,
+        };
         self.storage.get_mut().append_registers(&saved)?;
         self.saved = saved;
         Ok(())
@@ -169,9 +238,16 @@ impl<F: NorFlash> Inner<F> {
         if let Some(row) = self.interval.clock_changes(before, time) {
             self.append_row(row)?;
         }
+        self.demand.iter_mut().for_each(Demand::give_up);
         self.state.clock_offset_ms = time.0.saturating_sub(self.now.0);
+        self.look_rate_up();
         self.spend_incoming_counter();
         self.write_state()?;
+        if self.tariff.billed_until > time {
+            // Set back behind the end of a billing period: periods end again from here on.
+            self.billing_looked_at = time;
+            self.write_tariff(TariffState { billed_until: time, ..self.tariff })?;
+        }
         if logged {
             self.log(EventCode::ClockAfter, change.saturating_mul(1000))?;
         }
@@ -201,6 +277,9 @@ impl<F: NorFlash> Inner<F> {
 
     pub(crate) fn on_window(&mut self, window: &Window) {
         self.interval.add(window);
+        if self.calibration == CalibrationStatus::Refused {
+            self.interval.disturb(ProfileRow::NOT_BOOKED);
+        }
         self.window = Some(*window);
     }
 
@@ -215,9 +294,9 @@ impl<F: NorFlash> Inner<F> {
     }
 
     /// What is acted upon cannot be replayed after a restart either.
-    fn spend_incoming_counter(&mut self) {
-        if let Some((key, peer)) = self.incoming {
-            self.state.peers[key] = peer;
+    pub(crate) fn spend_incoming_counter(&mut self) {
+        if let Some((key, client)) = self.incoming {
+            self.state.clients[key] = client;
         }
     }
 
@@ -235,6 +314,17 @@ impl<F: NorFlash> Inner<F> {
                 self.newest_entry = Some(entry);
             }
         }
+        let newest = self.storage.get_mut().events().newest_sequence();
+        self.newest_event = self.storage.get_mut().event(newest)?;
+        let newest = self.storage.get_mut().billing().newest_sequence();
+        self.newest_billing = self.storage.get_mut().billing_row(newest)?;
+        if let Some(row) = self.newest_billing.filter(|_| newest > self.tariff.billed_row) {
+            // The power went between the row and the reset of the maxima.
+            self.finish_billing(&row)?;
+        }
+        self.look_rate_up();
+        let newest = self.storage.get_mut().quality().newest_sequence();
+        self.newest_quality = self.storage.get_mut().quality_row(newest)?;
         let newest = self.storage.get_mut().profile().newest_sequence();
         self.newest_row = self.storage.get_mut().profile_row(newest)?;
         Ok(())

@@ -55,6 +55,11 @@ impl Interval {
         }
     }
 
+    /// Marks the interval.
+    pub(crate) const fn disturb(&mut self, status: u8) {
+        self.status |= status;
+    }
+
     /// The last millisecond that belongs to this interval.
     pub(crate) const fn last_millisecond(&self) -> UnixMillis {
         UnixMillis(self.index.saturating_add(1).saturating_mul(self.period_ms) - 1)

@@ -12,24 +12,35 @@
 
 extern crate alloc;
 
+mod billing;
+mod calendar;
+mod calibration;
 mod clock;
 mod config;
 mod cosem;
+mod demand;
 mod dlms;
 mod error;
 mod flash;
+mod gaps;
 mod inner;
 mod interval;
 mod meter;
+mod quality;
 mod records;
 mod security_log;
+mod settings;
 mod storage;
+mod supply;
 mod tamper;
+mod tariff;
 
-pub use config::{Config, DlmsKeys, Identity, Random};
+pub use calibration::{CalibrationStatus, unit_id, write_calibration};
+pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys};
 pub use error::{OpenError, ProtocolError};
 pub use flash::{Layout, SECTOR_BYTES, StorageError};
-pub use meter::Meter;
+pub use meter::{LinkId, Meter};
+pub use quality::QualityRow;
 pub use records::{ProfileRow, SecurityEntry};
 pub use storage::saved_time;
 pub use tamper::Thresholds;

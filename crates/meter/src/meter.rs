@@ -4,15 +4,21 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_metrology::{Frame, Metrology, Registers, Window};
-use meterseal_model::{EventCode, SensorReadings, UnixMillis};
+use meterseal_metrology::{CalibrationState, Extras, Frame, Metrology, Pulse, Registers, Window};
+use meterseal_model::{EventCode, Role, Roles, SensorReadings, UnixMillis};
 
-use crate::dlms::{Keys, Link};
+use crate::calibration::{CalibrationStatus, refusal_number};
+use crate::dlms::{Link, Service};
 use crate::inner::Inner;
+use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
 use crate::tamper::Detector;
-use crate::{Config, DlmsKeys, Identity, OpenError, ProtocolError, Random, StorageError};
+use crate::{Config, DlmsKeys, Identity, OpenError, Peer, ProtocolError, Random, RoleKeys, StorageError};
+
+/// One of a meter's connections, until [`Meter::disconnected`]. Never used again: bytes that come late find nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId(u32);
 
 /// A meter over its flash and a source of randomness. It never waits and never does I/O beyond that flash.
 ///
@@ -23,11 +29,16 @@ pub struct Meter<F: NorFlash, R: Random> {
     /// Away only while a DLMS request is served.
     inner: Option<Box<Inner<F>>>,
     metrology: Metrology,
+    /// The registers as they were when the calibration record was refused: nothing is booked then.
+    standing: Option<Registers>,
     detector: Detector,
-    keys: Keys,
+    keys: RoleKeys,
     random: R,
-    /// The connection, while there is one.
-    link: Option<Link<F>>,
+    links: [Option<(LinkId, Link<F>)>; LINKS_MAX],
+    last_link: u32,
+    rate: Rate,
+    /// Frames since power-up, lost ones included: time, as the front end counts it.
+    position: u64,
     save_interval_ms: u64,
     /// Uptime of the last save.
     last_save_ms: u64,
@@ -58,28 +69,117 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let thresholds = config.thresholds;
         range("magnet_off_microtesla", thresholds.magnet_off_microtesla, 1, thresholds.magnet_on_microtesla)?;
         config.metrology.check().map_err(OpenError::Metrology)?;
-        let (storage, newest) = Storage::open(flash, identity.id.system_title(), config.layout)?;
-        let inner =
-            Inner::new(identity, config.time_base, config.profile_period_seconds, storage, newest, now)?;
-        let metrology =
-            Metrology::new(config.metrology, inner.saved.registers).map_err(OpenError::Metrology)?;
+        let (storage, newest) = Storage::open(flash, identity.id, config.layout)?;
+        let calibration = newest.calibration;
+        let extras = Extras {
+            calibration,
+            thresholds: config.start_thresholds,
+            // A test lamp must not blink for energy that is not booked.
+            pulses: if matches!(calibration, Some(Err(_))) { [None; 2] } else { config.pulses },
+            events: config.power_events,
+            kernel: config.kernel,
+        };
+        extras.check(&config.metrology).map_err(OpenError::Metrology)?;
+        let mut inner = Inner::new(
+            identity,
+            config.time_base,
+            config.profile_period_seconds,
+            config.metrology.sample_rate_microhertz,
+            storage,
+            newest,
+            now,
+        )?;
+        let metrology = Metrology::with_extras(config.metrology, extras, inner.saved.registers)
+            .map_err(OpenError::Metrology)?;
+        inner.calibration = metrology.calibration_state().into();
+        let mut standing = None;
+        if let CalibrationState::Refused(error) = metrology.calibration_state() {
+            standing = Some(inner.saved.registers);
+            inner.log(EventCode::MeasurementError, refusal_number(&error))?;
+        }
         Ok(Self {
             inner: Some(inner),
             metrology,
+            standing,
             detector: Detector::new(thresholds),
-            keys: Keys { utility: keys, reader: config.reader_keys },
+            keys: config.role_keys.with(Role::Utility, keys),
             random,
-            link: None,
+            links: [const { None }; LINKS_MAX],
+            last_link: 0,
+            position: 0,
+            rate: Rate(config.metrology.sample_rate_microhertz),
             save_interval_ms: config.register_save_interval_ms.into(),
             last_save_ms: 0,
         })
     }
 
-    /// Measures these frames. Costs no flash access.
+    /// Measures these frames. Costs no flash access. For a front end that does not number its frames: otherwise use
+    /// [`Self::sample_at`], and only that.
     pub fn sample(&mut self, frames: &[Frame], now: UnixMillis) {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
         self.metrology.push(frames, &mut |window| inner.on_window(window));
+        self.position = self.position.saturating_add(frames.len() as u64);
+        self.take_events();
+    }
+
+    /// Measures frames that the front end has numbered, the first of them `sequence`. Frames that came before are left
+    /// out; frames that are missing end the record, and their energy is never estimated. Both become an event of the
+    /// security log with its duration at the next [`Self::tick`].
+    pub fn sample_at(&mut self, sequence: u64, frames: &[Frame], now: UnixMillis) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.advance(now);
+        let before = self.metrology.continuity().duplicated_samples;
+        let missing = self.metrology.push_at(sequence, frames, &mut |window| inner.on_window(window));
+        let repeated = self.metrology.continuity().duplicated_samples - before;
+        let [lost_us, repeated_us, block_us] =
+            [missing, repeated, frames.len() as u64].map(|frames| self.rate.microseconds(frames));
+        let since = |ago_us: u64| inner.uptime_ms().saturating_sub(ago_us / 1000);
+        let (lost_since, repeated_since) = (since(block_us.saturating_add(lost_us)), since(block_us));
+        inner.gaps.missing(lost_us, lost_since);
+        inner.gaps.repeated(repeated_us, repeated_since);
+        self.position = self.position.saturating_add(missing + frames.len() as u64 - repeated);
+        if missing > 0 {
+            inner.interval.disturb(ProfileRow::GAP);
+        }
+        self.take_events();
+    }
+
+    /// Books what was measured at its rate, and takes over the core's power-quality events.
+    fn take_events(&mut self) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.book_rates(self.standing.as_ref().unwrap_or(self.metrology.registers()));
+        let samples = self.metrology.samples();
+        while let Some(event) = self.metrology.take_event() {
+            let ago_ms = |sample: u64| self.rate.microseconds(samples.saturating_sub(sample)) / 1000;
+            inner.note_power_event(&event, ago_ms);
+        }
+    }
+
+    /// Takes the temperature of the front end, for its calibration's coefficients.
+    ///
+    /// # Errors
+    /// A temperature that no unit survives, 200 to 400 K being possible: a broken thermometer. The one before stays.
+    pub fn set_temperature(&mut self, millikelvin: u32) -> Result<(), meterseal_metrology::ConfigError> {
+        self.metrology.set_temperature(millikelvin)?;
+        self.inner.as_deref_mut().expect(INNER).calibration = self.metrology.calibration_state().into();
+        Ok(())
+    }
+
+    /// Gives out the pulses of the test lamps: what the registers gained in one window, evenly over the next. Called
+    /// less often than every fourth window they come later, and none is lost.
+    pub fn take_pulses(&mut self, on_pulse: &mut dyn FnMut(Pulse)) {
+        self.metrology.take_pulses(on_pulse);
+    }
+
+    /// Whether the supply's relay is closed. The device follows it after every call; the state survives restarts.
+    pub fn supply_is_connected(&self) -> bool {
+        self.inner().tariff.control == crate::supply::CONNECTED
+    }
+
+    /// Whether what the meter shows and books is calibrated.
+    pub fn calibration(&self) -> CalibrationStatus {
+        self.inner().calibration
     }
 
     /// Looks at the sensors. Every tamper event that these readings amount to is in flash when this returns `Ok`,
@@ -111,8 +211,9 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     pub fn tick(&mut self, now: UnixMillis) -> Result<(), StorageError<F::Error>> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
-        if let Some(link) = &mut self.link {
-            link.pushes.tick();
+        for slot in 0..LINKS_MAX {
+            // A link on which this fails says so when it is next asked.
+            let _ = self.serve(slot, None);
         }
         let outcome = self.do_what_is_due();
         if outcome.is_err() {
@@ -123,10 +224,18 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
 
     fn do_what_is_due(&mut self) -> Result<(), StorageError<F::Error>> {
         let inner = self.inner.as_deref_mut().expect(INNER);
+        let registers = self.standing.as_ref().unwrap_or(self.metrology.registers());
         inner.write_pending()?;
-        inner.close_interval(self.metrology.registers())?;
+        inner.log_gaps()?;
+        inner.book_rates(registers);
+        inner.advance_demand(self.position, registers)?;
+        inner.activate_when_due()?;
+        inner.bill_when_due(registers)?;
+        inner.close_interval(registers)?;
+        inner.watch_limit()?;
+        inner.write_quality()?;
         if inner.uptime_ms() - self.last_save_ms >= self.save_interval_ms {
-            inner.save_registers(self.metrology.registers())?;
+            inner.save_registers(registers)?;
             self.last_save_ms = inner.uptime_ms();
             if inner.state_changed {
                 inner.write_state()?;
@@ -135,31 +244,75 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         Ok(())
     }
 
-    /// A connection with the head-end has come up: no association yet, nothing sent yet.
-    pub fn connected(&mut self) {
-        self.link = Some(Link::default());
+    /// A connection has come up: no association yet, nothing sent yet. Who is at its other end, as TLS has found out,
+    /// decides which associations it may open.
+    ///
+    /// # Errors
+    /// [`ProtocolError::TooManyConnections`]; close the connection.
+    pub fn connected(&mut self, peer: Peer) -> Result<LinkId, ProtocolError> {
+        let slot = self.links.iter_mut().find(|slot| slot.is_none());
+        let slot = slot.ok_or(ProtocolError::TooManyConnections { limit: LINKS_MAX })?;
+        self.last_link = self.last_link.wrapping_add(1);
+        let id = LinkId(self.last_link);
+        *slot = Some((id, Link::new(peer)));
+        Ok(id)
     }
 
-    /// The connection has gone. What was not acknowledged is pushed again on the next one.
-    pub fn disconnected(&mut self) {
-        self.link = None;
+    /// A connection has gone. What was not acknowledged is pushed again on the next one.
+    pub fn disconnected(&mut self, link: LinkId) {
+        if let Some(slot) = self.slot_of(link) {
+            self.links[slot] = None;
+        }
     }
 
-    /// Takes bytes from the peer, in pieces of any size.
+    /// Takes bytes from a connection's peer, in pieces of any size.
     ///
     /// # Errors
     /// Close the connection and call [`Self::disconnected`].
-    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
-        let link = self.link.as_mut().ok_or(ProtocolError::NotConnected)?;
-        let inner = self.inner.take().expect(INNER);
-        let (inner, outcome) = link.receive(inner, &self.keys, &mut self.random, bytes);
-        self.inner = Some(inner);
-        outcome
+    pub fn receive(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let slot = self.slot_of(link).ok_or(ProtocolError::NotConnected)?;
+        self.serve(slot, Some(bytes))
     }
 
-    /// The next wrapper frame for the peer: answers first, then pushes. `None`: nothing for now.
-    pub fn transmit(&mut self) -> Option<Vec<u8>> {
-        self.link.as_mut()?.transmit(self.inner.as_deref_mut().expect(INNER), &self.keys)
+    /// The next wrapper frame for a connection's peer: answers first, then pushes. `None`: nothing for now. What is
+    /// withheld from a peer that has failed comes after a later [`Self::tick`].
+    ///
+    /// # Errors
+    /// Close the connection and call [`Self::disconnected`].
+    pub fn transmit(&mut self, link: LinkId) -> Result<Option<Vec<u8>>, ProtocolError> {
+        let slot = self.slot_of(link).ok_or(ProtocolError::NotConnected)?;
+        let Some((_, link)) = &mut self.links[slot] else { return Err(ProtocolError::NotConnected) };
+        link.transmit(self.inner.as_deref_mut().expect(INNER), &self.keys)
+    }
+
+    fn slot_of(&self, id: LinkId) -> Option<usize> {
+        self.links.iter().position(|slot| slot.as_ref().is_some_and(|(taken, _)| *taken == id))
+    }
+
+    /// Serves what has come, or else what was held back until now.
+    fn serve(&mut self, slot: usize, received: Option<&[u8]>) -> Result<(), ProtocolError> {
+        let mut elsewhere = Roles::NONE;
+        for (k, link) in self.links.iter().enumerate() {
+            if let Some((_, link)) = link.as_ref().filter(|_| k != slot) {
+                elsewhere = elsewhere.union(link.associated());
+            }
+        }
+        let Some((_, link)) = &mut self.links[slot] else { return Err(ProtocolError::NotConnected) };
+        let mut service = Service { keys: &self.keys, random: &mut self.random, elsewhere };
+        let inner = self.inner.take().expect(INNER);
+        let (inner, outcome) = match received {
+            Some(bytes) => link.receive(inner, &mut service, bytes),
+            None => link.tick(inner, &mut service),
+        };
+        self.inner = Some(inner);
+        // An association that has only begun gives way: its engine must not use a counter that another now uses.
+        let begun = link.begun().without(Role::Public);
+        for (k, link) in self.links.iter_mut().enumerate() {
+            if let Some((_, link)) = link.as_mut().filter(|_| k != slot) {
+                link.end(begun);
+            }
+        }
+        outcome
     }
 
     /// What the latest window measured; `None` before the first.
@@ -185,6 +338,21 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     pub fn security_log_entry(&self, sequence: u64) -> Result<Option<SecurityEntry>, StorageError<F::Error>> {
         let Ok(sequence) = u32::try_from(sequence) else { return Ok(None) };
         self.inner().storage.borrow_mut().log_entry(sequence)
+    }
+
+    /// The power-quality log's sequence numbers that are held, oldest to newest; empty (1 to 0) before the first row.
+    pub fn power_quality_range(&self) -> core::ops::RangeInclusive<u64> {
+        let sequences = self.inner().storage.borrow().quality().sequences();
+        (*sequences.start()).into()..=(*sequences.end()).into()
+    }
+
+    /// Reads a row of the power-quality log; `None` when it is not held.
+    ///
+    /// # Errors
+    /// The flash failed.
+    pub fn power_quality_row(&self, sequence: u64) -> Result<Option<QualityRow>, StorageError<F::Error>> {
+        let Ok(sequence) = u32::try_from(sequence) else { return Ok(None) };
+        self.inner().storage.borrow_mut().quality_row(sequence)
     }
 
     /// The load profile's sequence numbers that are held, oldest to newest; empty (1 to 0) before the first row.
@@ -222,12 +390,15 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     /// # Errors
     /// The flash failed.
     pub fn power_down(&mut self, now: UnixMillis) -> Result<(), StorageError<F::Error>> {
-        self.link = None;
+        self.links = [const { None }; LINKS_MAX];
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
+        let registers = self.standing.as_ref().unwrap_or(self.metrology.registers());
         inner.write_pending()?;
-        inner.close_interval(self.metrology.registers())?;
-        inner.save_registers(self.metrology.registers())?;
+        inner.log_gaps()?;
+        inner.close_interval(registers)?;
+        inner.save_registers(registers)?;
+        inner.write_quality()?;
         inner.log(EventCode::PowerDown, 0)?;
         inner.write_state()
     }
@@ -240,6 +411,20 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
 impl<F: NorFlash, R: Random> core::fmt::Debug for Meter<F, R> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Meter").field("id", &self.identity().id).finish_non_exhaustive()
+    }
+}
+
+/// Connections that are served at once: the head-end's, and a few at the local port.
+const LINKS_MAX: usize = 4;
+/// Frames a second, in microhertz.
+#[derive(Clone, Copy, Debug)]
+struct Rate(u64);
+
+impl Rate {
+    /// How long so many frames take.
+    fn microseconds(self, frames: u64) -> u64 {
+        let microseconds = u128::from(frames) * 1_000_000_000_000 / u128::from(self.0);
+        u64::try_from(microseconds).unwrap_or(u64::MAX)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The records in flash, each with its own version in front: registers, security-log entry, load-profile row, state.
 
 use meterseal_metrology::Registers;
-use meterseal_model::{EventCode, UnixMillis};
+use meterseal_model::{EventCode, Role, UnixMillis};
 
 use crate::flash::{Cursor, Put};
 use crate::tamper::Latches;
+use crate::tariff::Rates;
 
 /// Energy registers as they were at a time.
 pub(crate) const REGISTER_SLOT_BYTES: u32 = 512;
@@ -14,51 +15,89 @@ pub(crate) const LOG_SLOT_BYTES: u32 = 128;
 pub(crate) const PROFILE_SLOT_BYTES: u32 = 64;
 /// 32 records a sector.
 pub(crate) const STATE_SLOT_BYTES: u32 = 128;
+/// One record a sector: all settings at once.
+pub(crate) const SETTINGS_SLOT_BYTES: u32 = 4096;
+/// 16 records a sector.
+pub(crate) const TARIFF_SLOT_BYTES: u32 = 256;
+/// 16 rows a sector.
+pub(crate) const BILLING_SLOT_BYTES: u32 = 256;
+/// 64 rows a sector.
+pub(crate) const QUALITY_SLOT_BYTES: u32 = 64;
 
 const VERSION: u8 = 1;
+
+/// Records that hold something of each role's key. Version 1 knew the first two roles of [`KEYED`] only; it is still
+/// read, and the roles that it did not know have used nothing.
+const ROLES_VERSION: u8 = 2;
+
+/// The roles that have a key, in the order in which records and 0.b.43.1.e count them.
+pub(crate) const KEYED: [Role; 5] =
+    [Role::Utility, Role::Reader, Role::Firmware, Role::Installer, Role::Bench];
+
+/// A role's place in [`KEYED`]; the public has no key.
+pub(crate) fn key_index(role: Role) -> Option<usize> {
+    KEYED.iter().position(|&keyed| keyed == role)
+}
 
 /// The registers that are in flash, and when they were saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SavedRegisters {
     pub(crate) time: UnixMillis,
     pub(crate) registers: Registers,
-    pub(crate) peers: [Peer; 2],
+    pub(crate) rates: Rates,
+    pub(crate) clients: [LastClient; KEYED.len()],
+    /// Which keys those clients used ([`State::key_generations`]).
+    pub(crate) key_generations: [u8; KEYED.len()],
 }
 
 impl SavedRegisters {
-    pub(crate) const BYTES: usize = 1 + 8 + 2 * Peer::BYTES + Registers::ENCODED_LEN;
+    pub(crate) const BYTES: usize =
+        1 + 8 + KEYED.len() * (LastClient::BYTES + 1) + Registers::ENCODED_LEN + Rates::BYTES;
 
     pub(crate) fn encode(&self) -> [u8; Self::BYTES] {
         let mut record = [0; Self::BYTES];
         let mut put = Put::new(&mut record);
-        put.u8(VERSION).i64(self.time.0);
-        self.peers.iter().for_each(|peer| peer.put(&mut put));
-        put.bytes(&self.registers.encode());
+        put.u8(ROLES_VERSION).i64(self.time.0);
+        self.clients.iter().for_each(|client| client.put(&mut put));
+        put.bytes(&self.key_generations).bytes(&self.registers.encode());
+        self.rates.put(&mut put);
         record
     }
 
     /// `None` for another version or length.
     pub(crate) fn decode(record: &[u8]) -> Option<Result<Self, meterseal_metrology::DecodeError>> {
         let mut fields = Cursor::new(record);
-        if fields.u8()? != VERSION {
-            return None;
-        }
+        let roles = roles_of(fields.u8()?)?;
         let time = UnixMillis(fields.i64()?);
-        let peers = [Peer::get(&mut fields)?, Peer::get(&mut fields)?];
+        let clients = LastClient::get_each(&mut fields, roles)?;
+        let key_generations = if roles == KEYED.len() { fields.array()? } else { [0; KEYED.len()] };
         let registers = Registers::decode(fields.bytes(Registers::ENCODED_LEN)?);
-        Some(registers.map(|registers| Self { time, registers, peers }))
+        Some(registers.map(|registers| {
+            // A record from before there were rates: all was rate 1.
+            let rates = Rates::get(&mut fields).unwrap_or_else(|| Rates::of_one(&registers));
+            Self { time, registers, rates, clients, key_generations }
+        }))
+    }
+}
+
+/// How many roles a record of this version knows; `None` for a version that this software does not read.
+const fn roles_of(version: u8) -> Option<usize> {
+    match version {
+        VERSION => Some(2),
+        ROLES_VERSION => Some(KEYED.len()),
+        _ => None,
     }
 }
 
 /// The last client of a role: whose invocation counters were accepted up to where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Peer {
+pub(crate) struct LastClient {
     pub(crate) title: [u8; 8],
     /// The highest counter accepted, 0 before the first.
     pub(crate) highest: u32,
 }
 
-impl Peer {
+impl LastClient {
     const BYTES: usize = 12;
 
     fn put(&self, put: &mut Put<'_>) {
@@ -67,6 +106,15 @@ impl Peer {
 
     fn get(fields: &mut Cursor<'_>) -> Option<Self> {
         Some(Self { title: fields.array()?, highest: fields.u32()? })
+    }
+
+    /// As many as a record holds; the roles beyond have had no client.
+    fn get_each(fields: &mut Cursor<'_>, roles: usize) -> Option<[Self; KEYED.len()]> {
+        let mut clients = [Self::default(); KEYED.len()];
+        for client in clients.iter_mut().take(roles) {
+            *client = Self::get(fields)?;
+        }
+        Some(clients)
     }
 }
 
@@ -141,6 +189,10 @@ impl ProfileRow {
     pub const IRREGULAR: u8 = 1 << 2;
     /// A front-end channel was overdriven in this interval.
     pub const CLIPPED: u8 = 1 << 3;
+    /// The front end lost samples in this interval; their energy is not in the registers.
+    pub const GAP: u8 = 1 << 4;
+    /// The calibration record is refused: the registers stand still.
+    pub const NOT_BOOKED: u8 = 1 << 5;
 
     const BYTES: usize = 1 + 8 + 1 + 4 * 8 + 3 * 2;
 
@@ -178,10 +230,12 @@ impl ProfileRow {
 /// Everything small that must survive: written whole each time that a part of it changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
-    /// Utility's and reader's key: no invocation counter above this has been used.
-    pub(crate) reserved_counters: [u32; 2],
-    /// Utility's and reader's last client.
-    pub(crate) peers: [Peer; 2],
+    /// Each role's key: no invocation counter above this has been used.
+    pub(crate) reserved_counters: [u32; KEYED.len()],
+    /// Which of each role's keys the counters belong to: 0 the first, then one more with each key transferred.
+    pub(crate) key_generations: [u8; KEYED.len()],
+    /// Each role's last client.
+    pub(crate) clients: [LastClient; KEYED.len()],
     /// What the head-end has stored.
     pub(crate) committed_log: u32,
     /// What the head-end has stored.
@@ -200,16 +254,16 @@ pub(crate) struct State {
 }
 
 impl State {
-    const BYTES: usize = 1 + 2 * 4 + 2 * Peer::BYTES + 4 + 4 + 8 + 1 + 4 + 4 + 4;
+    const BYTES: usize = 1 + KEYED.len() * (4 + LastClient::BYTES + 1) + 4 + 4 + 8 + 1 + 4 + 4 + 4;
 
     pub(crate) fn encode(&self) -> [u8; Self::BYTES] {
         let mut record = [0; Self::BYTES];
         let mut put = Put::new(&mut record);
-        put.u8(VERSION);
+        put.u8(ROLES_VERSION);
         self.reserved_counters.iter().for_each(|&counter| {
             put.u32(counter);
         });
-        self.peers.iter().for_each(|peer| peer.put(&mut put));
+        self.clients.iter().for_each(|client| client.put(&mut put));
         put.u32(self.committed_log).u32(self.committed_profile).i64(self.clock_offset_ms);
         let Latches { meter_cover_open, terminal_cover_open, magnet_on } = self.latches;
         put.u8(u8::from(meter_cover_open)
@@ -217,18 +271,21 @@ impl State {
             | u8::from(magnet_on) << 2
             | u8::from(self.nearly_full) << 3);
         put.u32(self.latched_up_to).u32(self.alarms).u32(self.not_logged);
+        put.bytes(&self.key_generations);
         record
     }
 
     /// `None` for another version or length.
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
         let mut fields = Cursor::new(record);
-        if fields.u8()? != VERSION {
-            return None;
+        let roles = roles_of(fields.u8()?)?;
+        let mut reserved_counters = [0; KEYED.len()];
+        for counter in reserved_counters.iter_mut().take(roles) {
+            *counter = fields.u32()?;
         }
         let mut state = Self {
-            reserved_counters: [fields.u32()?, fields.u32()?],
-            peers: [Peer::get(&mut fields)?, Peer::get(&mut fields)?],
+            reserved_counters,
+            clients: LastClient::get_each(&mut fields, roles)?,
             committed_log: fields.u32()?,
             committed_profile: fields.u32()?,
             clock_offset_ms: fields.i64()?,
@@ -244,6 +301,9 @@ impl State {
         state.latched_up_to = fields.u32()?;
         state.alarms = fields.u32()?;
         state.not_logged = fields.u32()?;
+        if roles == KEYED.len() {
+            state.key_generations = fields.array()?;
+        }
         Some(state)
     }
 }
@@ -252,17 +312,24 @@ impl State {
 const _: () = assert!(SavedRegisters::BYTES + 12 <= REGISTER_SLOT_BYTES as usize);
 const _: () = assert!(SecurityEntry::BYTES + 12 <= LOG_SLOT_BYTES as usize);
 const _: () = assert!(ProfileRow::BYTES + 12 <= PROFILE_SLOT_BYTES as usize);
+const _: () = assert!(crate::settings::Settings::BYTES_MAX + 12 <= SETTINGS_SLOT_BYTES as usize);
+const _: () = assert!(crate::tariff::TariffState::BYTES + 12 <= TARIFF_SLOT_BYTES as usize);
+const _: () = assert!(crate::billing::BillingRow::BYTES + 12 <= BILLING_SLOT_BYTES as usize);
+const _: () = assert!(crate::quality::QualityRow::BYTES + 12 <= QUALITY_SLOT_BYTES as usize);
 const _: () = assert!(State::BYTES + 12 <= STATE_SLOT_BYTES as usize);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
 
     #[test]
     fn records_come_back_as_they_were() {
         let state = State {
-            reserved_counters: [1, 2],
-            peers: [Peer { title: *b"MSH\0\0\0\0\x01", highest: 3 }, Peer::default()],
+            reserved_counters: [1, 2, 20, 21, 22],
+            key_generations: [23, 24, 25, 26, 27],
+            clients: [1, 2, 3, 4, 5].map(|k| LastClient { title: [k; 8], highest: k.into() }),
             committed_log: 4,
             committed_profile: 5,
             clock_offset_ms: -6,
@@ -292,7 +359,12 @@ mod tests {
             mean_voltage_centivolts: [19, 20, 21],
         };
         assert_eq!(ProfileRow::decode(13, &row.encode()), Some(row));
-        let saved = SavedRegisters { time: UnixMillis(22), peers: state.peers, ..SavedRegisters::default() };
+        let saved = SavedRegisters {
+            time: UnixMillis(22),
+            clients: state.clients,
+            key_generations: [1; 5],
+            ..SavedRegisters::default()
+        };
         assert_eq!(SavedRegisters::decode(&saved.encode()), Some(Ok(saved)));
     }
 
@@ -300,7 +372,40 @@ mod tests {
     fn another_version_or_a_short_record_is_not_read() {
         let mut record = State::default().encode();
         assert_eq!(State::decode(&record[..record.len() - 1]), None);
-        record[0] = 2;
+        record[0] = 3;
         assert_eq!(State::decode(&record), None);
+    }
+
+    #[test]
+    fn records_of_version_1_are_read_and_the_new_roles_have_used_nothing() {
+        // As the first release wrote them, field by field.
+        let mut state = vec![1];
+        state.extend([77u32, 88].map(u32::to_le_bytes).concat());
+        let clients = [
+            [b"MSH\0\0\0\0\x01", b"MSH\0\0\0\0\x02"].map(|title| title.to_vec()),
+            [5u32.to_le_bytes().to_vec(), 6u32.to_le_bytes().to_vec()],
+        ];
+        let both: Vec<u8> =
+            (0..2).flat_map(|k| [clients[0][k].clone(), clients[1][k].clone()].concat()).collect();
+        state.extend(&both);
+        state.extend([4u32, 5].map(u32::to_le_bytes).concat());
+        state.extend((-6i64).to_le_bytes());
+        state.push(0b1101);
+        state.extend([7u32, 8, 9].map(u32::to_le_bytes).concat());
+        let state = State::decode(&state).unwrap();
+        assert_eq!(state.reserved_counters, [77, 88, 0, 0, 0]);
+        assert_eq!(state.clients[1], LastClient { title: *b"MSH\0\0\0\0\x02", highest: 6 });
+        assert_eq!(state.clients[2..], [LastClient::default(); 3]);
+        assert_eq!((state.committed_log, state.committed_profile, state.clock_offset_ms), (4, 5, -6));
+        assert_eq!((state.latched_up_to, state.alarms, state.not_logged), (7, 8, 9));
+        assert_eq!(state.key_generations, [0; 5]);
+
+        let mut saved = vec![1];
+        saved.extend(22i64.to_le_bytes());
+        saved.extend(&both);
+        saved.extend(Registers::default().encode());
+        let saved = SavedRegisters::decode(&saved).unwrap().unwrap();
+        assert_eq!(saved.time, UnixMillis(22));
+        assert_eq!(saved.clients[0].highest, 5);
     }
 }

@@ -1,7 +1,7 @@
 //! The security log's rules: what is logged when, which alarm it raises, and what happens when room runs short.
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_model::{EventCode, UnixMillis, event::Severity};
+use meterseal_model::{EventCode, event::Severity};
 
 use crate::StorageError;
 use crate::inner::Inner;
@@ -21,8 +21,7 @@ impl<F: NorFlash> Inner<F> {
         extreme: i64,
         since_ms: u64,
     ) -> Result<(), StorageError<F::Error>> {
-        let ago = self.uptime_ms().saturating_sub(since_ms);
-        let time = UnixMillis(self.clock().0.saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX)));
+        let time = self.clock_at(since_ms);
         if self.pending.len() == PENDING_MAX {
             self.count_as_not_logged(code);
         } else {
@@ -68,6 +67,12 @@ impl<F: NorFlash> Inner<F> {
         Ok(())
     }
 
+    /// Somebody has tried what their role does not allow.
+    pub(crate) fn acts_refused(&mut self, acts: u32, logged: bool) -> Result<(), StorageError<F::Error>> {
+        self.unauthorised_acts = self.unauthorised_acts.saturating_add(acts);
+        if logged { Ok(()) } else { self.log(EventCode::UnauthorisedAct, self.unauthorised_acts.into()) }
+    }
+
     /// Appends an entry where the rules of scarce room allow it (docs/object-model.md, "When the log is full").
     fn append(&mut self, entry: SecurityEntry) -> Result<(), StorageError<F::Error>> {
         let (room, reserve) = self.room();
@@ -110,6 +115,7 @@ impl<F: NorFlash> Inner<F> {
             EventCode::PowerUp => ALARM_POWER_UP,
             EventCode::ClockBefore | EventCode::ClockAfter => ALARM_CLOCK,
             EventCode::StorageError => ALARM_MEMORY,
+            EventCode::MeasurementError => ALARM_MEASUREMENT,
             code if code.severity() == Severity::Critical => ALARM_FRAUD,
             _ => 0,
         };
@@ -158,8 +164,9 @@ const PENDING_MAX: usize = 32;
 /// Failed logins that make an event.
 const FAILED_LOGINS: u32 = 3;
 
-/// Alarm register 1 (IDIS/DSMR numbering): clock, power up, non-volatile memory, fraud.
+/// Alarm register 1 (IDIS/DSMR numbering): clock, power up, non-volatile memory, measurement, fraud.
 const ALARM_CLOCK: u32 = 1 << 0;
 const ALARM_POWER_UP: u32 = 1 << 2;
 const ALARM_MEMORY: u32 = 1 << 10;
+const ALARM_MEASUREMENT: u32 = 1 << 11;
 const ALARM_FRAUD: u32 = 1 << 13;

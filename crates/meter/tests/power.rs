@@ -303,9 +303,9 @@ fn another_meters_flash_and_other_flashes_are_refused_unharmed() {
     assert!(matches!(error, OpenError::OtherLayout { .. }), "{error}");
 
     let mut newer = flash.clone();
-    newer.bytes[8] = 2;
+    newer.bytes[8] = 3;
     let error = refused(&mut newer, identity(), config());
-    assert!(matches!(error, OpenError::OtherVersion { found: 2, supported: 1 }), "{error}");
+    assert!(matches!(error, OpenError::OtherVersion { found: 3, supported: 2 }), "{error}");
 
     let mut foreign = blank();
     foreign.bytes.fill(0x5A);

@@ -3,7 +3,7 @@
 mod support;
 
 use dlms_cosem_rs::axdr::Data;
-use meterseal_meter::{Config, Meter, ProtocolError};
+use meterseal_meter::{Config, ProtocolError, RoleKeys};
 use meterseal_model::{EventCode, Obis, Role};
 use support::client::{Client, frame};
 use support::{OPEN, at, blank, open, reader_keys, run, utility_keys};
@@ -84,10 +84,8 @@ fn who_has_no_association_is_refused() {
 #[test]
 fn without_keys_there_is_no_reader() {
     let mut flash = blank();
-    let config = Config { reader_keys: None, ..support::config() };
-    let mut meter =
-        Meter::open(support::identity(), utility_keys(), config, &mut flash, support::Counting(1), at(0))
-            .unwrap();
+    let config = Config { role_keys: RoleKeys::NONE, ..support::config() };
+    let mut meter = support::try_open_as(config, &mut flash, at(0)).unwrap();
     meter.connected();
     let error = Client::new(Role::Reader, &reader_keys(), 0, 1024).associate(&mut meter).unwrap_err();
     assert!(error.contains("ServiceNotAllowed"), "{error}");

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod calibrate;
+mod dlms;
 mod measure;
 mod pki;
 mod progress;
@@ -27,6 +28,7 @@ struct Arguments {
 enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
+    Dlms(Box<dlms::Args>),
     Measure(measure::Args),
     Pki(pki::Args),
     Soak(soak::Args),
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
+        Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }

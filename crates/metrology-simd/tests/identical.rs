@@ -1,8 +1,7 @@
 //! Every bit that the fastest kernel gives is the scalar one's.
 
 use meterseal_metrology::{
-    BLOCK, Config, Extras, Frame, Kernel, Metrology, Nominal, Registers, Scale, Sums, Window,
-    accumulate_in_lanes,
+    BLOCK, Config, Extras, Frame, Kernel, Metrology, Nominal, Oscillator, Registers, Scale, Sums, Window,
 };
 use meterseal_metrology_simd::fastest;
 use proptest::prelude::*;
@@ -37,10 +36,12 @@ fn outputs(kernel: Kernel, frames: &[Frame], block: usize) -> (Vec<Window>, Regi
 }
 
 /// The sums by their definition: the first frame of *n* counts *n* times in a ramp.
-fn defined(frames: &[Frame], cos: &[i32], sin: &[i32]) -> Sums {
+fn defined(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
+    let mut turns = Vec::new();
+    oscillator.run(frames.len(), |range, rotation| turns.extend(range.map(|_| rotation.next())));
     let mut sums = Sums::default();
     for (n, frame) in frames.iter().enumerate() {
-        let (c, s) = (i64::from(cos[n]), i64::from(sin[n]));
+        let (c, s) = (i64::from(turns[n].0), i64::from(turns[n].1));
         let mut products = Vec::new();
         for phase in 0..3 {
             let (v, i) = (i64::from(frame.voltage[phase]), i64::from(frame.current[phase]));
@@ -60,11 +61,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn sums_in_lanes_are_those_of_the_definition(frames in frames(0..BLOCK + 1), seed: u64) {
-        let turn = |n: usize| ((seed >> (n % 40)) as i32) >> 8;
-        let cos: Vec<i32> = (0..frames.len()).map(turn).collect();
-        let sin: Vec<i32> = (0..frames.len()).map(|n| -turn(n + 7)).collect();
-        prop_assert_eq!(accumulate_in_lanes(&frames, &cos, &sin), defined(&frames, &cos, &sin));
+    fn sums_are_those_of_the_definition(frames in frames(0..BLOCK + 1), before in 0_usize..300, step: u64, phase: u64) {
+        for kernel in [Kernel::SCALAR, fastest()] {
+            let mut oscillator = Oscillator::new(step >> 4, phase);
+            oscillator.run(before, |range, rotation| range.for_each(|_| { rotation.next(); }));
+            let mut other = oscillator.clone();
+            prop_assert_eq!(kernel.sums(&frames, &mut oscillator), defined(&frames, &mut other));
+            prop_assert_eq!(oscillator, other);
+        }
     }
 
     #[test]
@@ -77,19 +81,44 @@ proptest! {
 fn a_block_of_full_scale_does_not_overflow() {
     let full = Frame::FULL_SCALE;
     let frames = [Frame { voltage: [full; 3], current: [-full; 4] }; BLOCK];
-    let turns = [1 << 23; BLOCK];
-    assert_eq!(accumulate_in_lanes(&frames, &turns, &turns), defined(&frames, &turns, &turns));
+    // A cosine of one throughout, and an eighth of a turn.
+    for phase in [0, 1 << 61] {
+        let truth = defined(&frames, &mut Oscillator::new(0, phase));
+        for kernel in [Kernel::SCALAR, fastest()] {
+            assert_eq!(kernel.sums(&frames, &mut Oscillator::new(0, phase)), truth);
+        }
+    }
+}
+
+fn refused(kernel: Kernel) {
+    let config = Config::new(1_000_000_000, Nominal::Hz50, SCALE);
+    let extras = Extras { kernel, ..Extras::default() };
+    let error = Metrology::with_extras(config, extras, Registers::default()).expect_err("a wrong result");
+    assert!(error.field.contains("kernel"));
 }
 
 #[test]
 fn a_kernel_with_a_wrong_sum_is_refused() {
-    let wrong = Kernel::new(|frames, cos, sin| {
-        let mut sums = accumulate_in_lanes(frames, cos, sin);
+    refused(Kernel::SCALAR.with_sums(|frames, oscillator| {
+        let mut sums = Kernel::SCALAR.sums(frames, oscillator);
         sums.ramp[23] += i64::from(frames.len() == 61);
         sums
-    });
-    let config = Config::new(1_000_000_000, Nominal::Hz50, SCALE);
-    let extras = Extras { kernel: wrong, ..Extras::default() };
-    let error = Metrology::with_extras(config, extras, Registers::default()).expect_err("a wrong sum");
-    assert!(error.field.contains("kernel"));
+    }));
+}
+
+#[test]
+fn a_kernel_that_leaves_the_oscillator_behind_is_refused() {
+    refused(
+        Kernel::SCALAR.with_sums(|frames, oscillator| Kernel::SCALAR.sums(frames, &mut oscillator.clone())),
+    );
+}
+
+#[test]
+fn a_kernel_that_overlooks_a_clipped_count_is_refused() {
+    // The one magnitude that has no positive counterpart.
+    refused(Kernel::SCALAR.with_clip_check(|frames| {
+        let counts = frames.iter().flat_map(|frame| frame.voltage.iter().chain(&frame.current));
+        counts.clone().all(|count| *count != i32::MIN)
+            && counts.clone().any(|count| count.unsigned_abs() >= Frame::FULL_SCALE.unsigned_abs())
+    }));
 }

@@ -1,6 +1,7 @@
-//! Frames per second of the whole core on one core: `cargo run --release -p meterseal-metrology --example throughput`.
+//! Frames per second of the core on one core, without and with harmonics:
+//! `cargo run --release -p meterseal-metrology --example throughput`.
 
-use meterseal_metrology::{Config, Frame, Metrology, Nominal, Registers, Scale};
+use meterseal_metrology::{Config, Frame, HarmonicAnalysis, Metrology, Nominal, Registers, Scale};
 use std::{f64::consts::TAU, time::Instant};
 
 fn main() {
@@ -8,6 +9,7 @@ fn main() {
         voltage_femtovolts_per_count: [64_000_000_000; 3],
         current_femtoamperes_per_count: [18_000_000_000; 4],
     };
+    let mut analysis = Box::new(HarmonicAnalysis::new());
     for rate in [1_000_u64, 8_000, 100_000] {
         let frames: Vec<Frame> = (0..rate)
             .map(|n| {
@@ -20,22 +22,35 @@ fn main() {
             })
             .collect();
         let config = Config::new(rate * 1_000_000, Nominal::Hz50, scale);
-        let mut metrology = Metrology::new(config, Registers::default()).expect("the settings are in range");
-        let mut windows = 0;
-        let repeats = 10_000_000 / rate;
-        let start = Instant::now();
-        for _ in 0..repeats {
-            for block in frames.chunks(rate as usize / 10) {
-                metrology.push(block, &mut |_| windows += 1);
+        let (plain, energy) = frames_per_second(config, &frames, None);
+        let (analysed, same) = frames_per_second(config, &frames, Some(&mut analysis));
+        assert_eq!(energy, same, "harmonics change no register");
+        println!("{rate} Hz: {plain:.3e} frames/s, {analysed:.3e} with harmonics ({energy} nWh)");
+    }
+    let [core, harmonics] = [size_of::<Metrology>(), size_of::<HarmonicAnalysis>()];
+    println!("{core} bytes of state, {harmonics} more with harmonics");
+}
+
+/// Over ten million frames, and the energy imported by then.
+fn frames_per_second(
+    config: Config,
+    frames: &[Frame],
+    mut analysis: Option<&mut HarmonicAnalysis>,
+) -> (f64, u64) {
+    let mut metrology = Metrology::new(config, Registers::default()).expect("the settings are in range");
+    let mut windows = 0;
+    let start = Instant::now();
+    for _ in 0..10_000_000 / frames.len() {
+        for block in frames.chunks(frames.len() / 10) {
+            match &mut analysis {
+                Some(analysis) => metrology.push_with_harmonics(block, analysis, &mut |_, found| {
+                    windows += usize::from(found.is_some());
+                }),
+                None => metrology.push(block, &mut |_| windows += 1),
             }
         }
-        let seconds = start.elapsed().as_secs_f64();
-        let frames = metrology.samples();
-        println!(
-            "{rate} Hz: {:.3e} frames/s ({windows} windows, {} nWh)",
-            frames as f64 / seconds,
-            metrology.registers().total_import_nanowatt_hours
-        );
     }
-    println!("{} bytes of state", size_of::<Metrology>());
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(windows > 0);
+    (metrology.samples() as f64 / seconds, metrology.registers().total_import_nanowatt_hours)
 }

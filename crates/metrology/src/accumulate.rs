@@ -29,12 +29,23 @@ pub(crate) struct Accumulator {
     turn: i128,
     interval: u64,
     clipped: bool,
+    disturbed: bool,
 }
 
 impl Accumulator {
     /// Cycles so far.
     pub(crate) fn cycles(&self) -> u16 {
         self.cycles
+    }
+
+    /// Marks the window.
+    pub(crate) fn disturb(&mut self) {
+        self.disturbed = true;
+    }
+
+    /// The voltage that angles refer to.
+    pub(crate) fn reference(&self) -> Option<usize> {
+        self.reference
     }
 
     /// Adds a boundary. All sums stay below 2¹²⁶ up to 3000 cycles: a phasor is below 2⁵⁶, a doubled weight below 2³³.
@@ -45,7 +56,7 @@ impl Accumulator {
         }
         for channel in 0..CHANNELS {
             self.squares[channel] += boundary.squares[channel];
-            self.twice_fundamental[channel] += weight * boundary.twice_fundamental_square(channel);
+            self.twice_fundamental[channel] += weight * boundary.twice_squares[channel];
             if let Some(reference) = self.reference {
                 let Complex { re, im } =
                     boundary.phasors[channel].times_conjugate(boundary.phasors[reference]);
@@ -55,7 +66,7 @@ impl Accumulator {
         }
         for number in 0..VOLTAGES {
             self.products[number] += boundary.products[number];
-            let Complex { re, im } = boundary.twice_power(number);
+            let Complex { re, im } = boundary.twice_powers[number];
             self.twice_active[number] += weight * re;
             self.twice_reactive[number] += weight * im;
         }
@@ -69,12 +80,11 @@ impl Accumulator {
         self.cycles += 1;
     }
 
-    /// Apparent power of each phase, in counts squared with 32 fractional bits.
-    pub(crate) fn apparent(&self) -> [u128; VOLTAGES] {
-        core::array::from_fn(|number| {
-            let (v, i) = (self.root(number), self.root(VOLTAGES + number));
-            (u128::from(v) * u128::from(i)) >> 32
-        })
+    /// Mean squares of all channels and their roots.
+    pub(crate) fn means(&self) -> Means {
+        let squares =
+            self.squares.map(|square| ((square << 33) / i128::from(self.twice_weight)).max(0).unsigned_abs());
+        Means { squares, roots: squares.map(root) }
     }
 
     /// Doubled weight of all boundaries so far.
@@ -82,11 +92,11 @@ impl Accumulator {
         self.twice_weight
     }
 
-    /// The window's quantities.
-    pub(crate) fn window(&self, place: Place, scale: &Scale, rate_microhertz: u64) -> Window {
-        let apparent = self.apparent();
+    /// The window's quantities, with its means.
+    pub(crate) fn window(&self, means: &Means, place: Place, scale: &Scale, rate_microhertz: u64) -> Window {
+        let fundamentals = Means::of_fundamentals(self);
         let phases: [PhaseQuantities; VOLTAGES] =
-            core::array::from_fn(|number| self.phase(number, apparent[number], scale));
+            core::array::from_fn(|number| self.phase(number, means, &fundamentals, scale));
         let active = phases.iter().map(|phase| phase.active_power_microwatts).sum();
         let total = phases.iter().map(|phase| phase.apparent_power_microvoltamperes).sum();
         Window {
@@ -96,7 +106,7 @@ impl Accumulator {
             frequency_microhertz: self.frequency(rate_microhertz),
             phases,
             neutral_current_rms_microamperes: micro(
-                self.root(CHANNELS - 1),
+                means.roots[CHANNELS - 1],
                 scale.current_femtoamperes_per_count[VOLTAGES],
             ),
             active_power_microwatts: active,
@@ -104,15 +114,21 @@ impl Accumulator {
             apparent_power_microvoltamperes: total,
             power_factor_ppm: power_factor(active.into(), total.into()),
             clipped: self.clipped,
-            components: self.components(&phases, scale),
+            components: self.components(&phases, &fundamentals, scale),
+            disturbed: self.disturbed,
         }
     }
 
-    fn components(&self, phases: &[PhaseQuantities; VOLTAGES], scale: &Scale) -> Components {
+    fn components(
+        &self,
+        phases: &[PhaseQuantities; VOLTAGES],
+        fundamentals: &Means,
+        scale: &Scale,
+    ) -> Components {
         let Some(reference) = self.reference else {
             return Components::default();
         };
-        let reference_root = self.fundamental_root(reference);
+        let reference_root = fundamentals.roots[reference];
         let relative = Relative { cross: &self.cross, reference, reference_root };
         let fundamental = core::array::from_fn(|number| {
             let volts = scale.voltage_femtovolts_per_count[number];
@@ -128,65 +144,33 @@ impl Accumulator {
         }
     }
 
-    fn phase(&self, number: usize, apparent: u128, scale: &Scale) -> PhaseQuantities {
+    fn phase(&self, number: usize, means: &Means, fundamentals: &Means, scale: &Scale) -> PhaseQuantities {
         let (voltage, current) = (number, VOLTAGES + number);
         let volts = scale.voltage_femtovolts_per_count[number];
         let amperes = scale.current_femtoamperes_per_count[number];
         let mean = |sum: i128| (sum << 33) / i128::from(self.twice_weight);
         let active = mean(self.products[number]);
         let reactive = self.twice_reactive[number] / i128::from(2 * self.twice_weight);
+        let apparent = means.apparent(number);
+        let angle = |channel: usize| {
+            let shown = fundamentals.squares[channel] >= FUNDAMENTAL_LEAST;
+            if shown { trig::microdegrees(trig::angle(self.cross[channel])) } else { 0 }
+        };
+        let distortion = |channel: usize| distortion(means.squares[channel], fundamentals.squares[channel]);
         PhaseQuantities {
-            voltage_rms_microvolts: micro(self.root(voltage), volts),
-            current_rms_microamperes: micro(self.root(current), amperes),
-            voltage_fundamental_microvolts: micro(self.fundamental_root(voltage), volts),
-            current_fundamental_microamperes: micro(self.fundamental_root(current), amperes),
+            voltage_rms_microvolts: micro(means.roots[voltage], volts),
+            current_rms_microamperes: micro(means.roots[current], amperes),
+            voltage_fundamental_microvolts: micro(fundamentals.roots[voltage], volts),
+            current_fundamental_microamperes: micro(fundamentals.roots[current], amperes),
             active_power_microwatts: power(active, volts, amperes),
             reactive_power_microvars: power(reactive, volts, amperes),
             apparent_power_microvoltamperes: power(apparent as i128, volts, amperes).unsigned_abs(),
             power_factor_ppm: power_factor(active, apparent),
-            voltage_angle_microdegrees: self.angle(voltage),
-            current_angle_microdegrees: self.angle(current),
-            voltage_thd_ppm: self.distortion(voltage),
-            current_thd_ppm: self.distortion(current),
+            voltage_angle_microdegrees: angle(voltage),
+            current_angle_microdegrees: angle(current),
+            voltage_thd_ppm: distortion(voltage),
+            current_thd_ppm: distortion(current),
         }
-    }
-
-    /// A channel's mean square, counts squared with 32 fractional bits: below 2⁸⁰. Nothing where the noise that was taken off is all there was.
-    fn mean_square(&self, channel: usize) -> u128 {
-        ((self.squares[channel] << 33) / i128::from(self.twice_weight)).max(0).unsigned_abs()
-    }
-
-    /// The same of its fundamental.
-    fn fundamental_square(&self, channel: usize) -> u128 {
-        (self.twice_fundamental[channel] / i128::from(2 * self.twice_weight)).unsigned_abs()
-    }
-
-    /// RMS of a channel, counts with 32 fractional bits.
-    fn root(&self, channel: usize) -> u64 {
-        (self.mean_square(channel) << 32).isqrt() as u64
-    }
-
-    fn fundamental_root(&self, channel: usize) -> u64 {
-        (self.fundamental_square(channel) << 32).isqrt() as u64
-    }
-
-    fn has_fundamental(&self, channel: usize) -> bool {
-        self.fundamental_square(channel) >= FUNDAMENTAL_LEAST
-    }
-
-    fn angle(&self, channel: usize) -> i32 {
-        if self.has_fundamental(channel) { trig::microdegrees(trig::angle(self.cross[channel])) } else { 0 }
-    }
-
-    fn distortion(&self, channel: usize) -> u32 {
-        if !self.has_fundamental(channel) {
-            return 0;
-        }
-        let fundamental = self.fundamental_square(channel);
-        let rest = self.mean_square(channel).saturating_sub(fundamental);
-        // 10¹² below 2⁴⁰, a mean square below 2⁷⁸.
-        let square = rest * 1_000_000_000_000 / fundamental;
-        u32::try_from(square.isqrt()).unwrap_or(u32::MAX)
     }
 
     fn frequency(&self, rate_microhertz: u64) -> Option<u64> {
@@ -199,6 +183,47 @@ impl Accumulator {
         let frequency = (i128::from(rate_microhertz) * turns + interval / 2) / interval;
         u64::try_from(frequency).ok()
     }
+}
+
+/// Mean squares of all channels in counts squared with 32 fractional bits, below 2⁸⁰, and their roots in counts with 32 fractional bits. Nothing where
+/// the noise that was taken off is all there was.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    squares: [u128; CHANNELS],
+    roots: [u64; CHANNELS],
+}
+
+impl Means {
+    fn of_fundamentals(window: &Accumulator) -> Self {
+        let weight = i128::from(2 * window.twice_weight);
+        let squares = window.twice_fundamental.map(|square| (square / weight).unsigned_abs());
+        Self { squares, roots: squares.map(root) }
+    }
+
+    /// Apparent power of a phase, in counts squared with 32 fractional bits.
+    pub(crate) fn apparent(&self, number: usize) -> u128 {
+        (u128::from(self.roots[number]) * u128::from(self.roots[VOLTAGES + number])) >> 32
+    }
+
+    /// The same of all phases.
+    pub(crate) fn apparents(&self) -> [i128; VOLTAGES] {
+        core::array::from_fn(|number| self.apparent(number) as i128)
+    }
+}
+
+fn root(mean_square: u128) -> u64 {
+    (mean_square << 32).isqrt() as u64
+}
+
+/// Total harmonic distortion in millionths: the rest of a mean square over the fundamental's.
+fn distortion(mean_square: u128, fundamental: u128) -> u32 {
+    if fundamental < FUNDAMENTAL_LEAST {
+        return 0;
+    }
+    let rest = mean_square.saturating_sub(fundamental);
+    // 10¹² below 2⁴⁰, a mean square below 2⁷⁸.
+    let square = rest * 1_000_000_000_000 / fundamental;
+    u32::try_from(square.isqrt()).unwrap_or(u32::MAX)
 }
 
 /// Where a window lies in the stream.
@@ -221,7 +246,7 @@ pub(crate) fn energies(powers: [i128; VOLTAGES], twice_weight: u64) -> Raw {
 }
 
 /// A fundamental below a quarter of a count RMS is none: its angle and distortion would be noise.
-const FUNDAMENTAL_LEAST: u128 = (1 << 32) / 16;
+pub(crate) const FUNDAMENTAL_LEAST: u128 = (1 << 32) / 16;
 
 /// Counts with 32 fractional bits to millionths of a unit, to the nearest; `scale` in 10⁻¹⁵ units a count.
 pub(crate) fn micro(counts: u64, scale: u64) -> u64 {

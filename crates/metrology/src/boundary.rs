@@ -3,7 +3,7 @@
 use crate::{
     CURRENTS, Frame, VOLTAGES,
     kernel::{IC, NEUTRAL, QUANTITIES, VC, VI, phase},
-    slot::{INVERSE, inverse, square_of},
+    slot::{INVERSE, inverse, scaled, square_of},
     trig::Complex,
 };
 
@@ -21,6 +21,10 @@ pub(crate) struct Boundary {
     pub(crate) twice_weight: u64,
     /// The fundamental's peak value in counts, 32 fractional bits; phase 0 is a maximum at the boundary.
     pub(crate) phasors: [Complex<i64>; CHANNELS],
+    /// Twice the mean square of each channel's fundamental, in counts squared with 32 fractional bits.
+    pub(crate) twice_squares: [i128; CHANNELS],
+    /// Twice the fundamental's active (real) and reactive (imaginary) power of each phase, in the same unit.
+    pub(crate) twice_powers: [Complex<i128>; VOLTAGES],
     pub(crate) clipped: bool,
 }
 
@@ -29,7 +33,7 @@ impl Boundary {
         let mut boundary = Self::without_fundamental(sums, twice_weight, clipped);
         let inverse = inverse(twice_weight);
         // Peak = 2 · Σ / weight; the oscillator has 23 and a sum 20 fractional bits, and below 2⁷⁸.
-        let mean = |sum: i128| (((sum >> 16) * inverse) >> (INVERSE - 16 - 11)) as i64;
+        let mean = |sum: i128| (scaled((sum >> 16) as i64, inverse) >> (INVERSE - 16 - 11)) as i64;
         boundary.phasors = core::array::from_fn(|channel| {
             let at = match channel {
                 0..VOLTAGES => phase(channel) + VC,
@@ -37,6 +41,12 @@ impl Boundary {
                 _ => NEUTRAL + 1,
             };
             Complex { re: mean(sums[at]), im: -mean(sums[at + 1]) }
+        });
+        let phasors = &boundary.phasors;
+        boundary.twice_squares = phasors.map(|phasor| phasor.times_conjugate(phasor).re >> 32);
+        boundary.twice_powers = core::array::from_fn(|number| {
+            let Complex { re, im } = phasors[number].times_conjugate(phasors[VOLTAGES + number]);
+            Complex { re: re >> 32, im: im >> 32 }
         });
         boundary
     }
@@ -48,31 +58,21 @@ impl Boundary {
             products: core::array::from_fn(|number| sums[phase(number) + VI]),
             twice_weight,
             phasors: [Complex::default(); CHANNELS],
+            twice_squares: [0; CHANNELS],
+            twice_powers: [Complex::default(); VOLTAGES],
             clipped,
         }
     }
 
-    /// Twice the fundamental's active (real) and reactive (imaginary) power of a phase, in counts squared with 32 fractional bits.
-    pub(crate) fn twice_power(&self, number: usize) -> Complex<i128> {
-        let Complex { re, im } = self.phasors[number].times_conjugate(self.phasors[VOLTAGES + number]);
-        Complex { re: re >> 32, im: im >> 32 }
-    }
-
     /// The fundamental's reactive power of all phases, in counts squared with 32 fractional bits.
     pub(crate) fn reactive(&self) -> [i128; VOLTAGES] {
-        core::array::from_fn(|number| self.twice_power(number).im / 2)
-    }
-
-    /// Twice the mean square of a channel's fundamental, in counts squared with 32 fractional bits.
-    pub(crate) fn twice_fundamental_square(&self, channel: usize) -> i128 {
-        let phasor = self.phasors[channel];
-        phasor.times_conjugate(phasor).re >> 32
+        core::array::from_fn(|number| self.twice_powers[number].im / 2)
     }
 
     /// Whether a voltage has a fundamental to take a frequency from: at least 2⁻¹² of full scale, and half of the RMS value, so that neither noise
     /// nor DC counts.
     pub(crate) fn has_voltage(&self, number: usize) -> bool {
-        let twice_square = self.twice_fundamental_square(number);
+        let twice_square = self.twice_squares[number];
         let least = i128::from(Frame::FULL_SCALE >> 12);
         // a ≥ ⌊b / c⌋ without the division: below 2⁸¹ · 2³³ and 2⁷⁸ · 2³³.
         let half = || (2 * twice_square + 1) * i128::from(self.twice_weight) > self.squares[number] << 33;

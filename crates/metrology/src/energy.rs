@@ -17,6 +17,8 @@ pub(crate) struct Account {
     pub(crate) registers: Registers,
     /// Raw units (with 32 further fractional bits) in one nano-watt-hour, per phase.
     divisors: [i128; VOLTAGES],
+    /// The same, to divide by once a cycle.
+    quanta: [Quantum; VOLTAGES],
     /// What the very first boundary's missing half leaves: without its counterpart it swings by 8 % of a cycle's apparent energy, so it waits
     /// for a cycle whose direction it cannot turn, or for the end.
     start: Option<Raw>,
@@ -43,7 +45,7 @@ impl Account {
             }
         }
         let gate = Gate::new(thresholds, config.sample_rate_microhertz);
-        Self { registers, divisors, start: None, gate }
+        Self { registers, divisors, quanta: divisors.map(Quantum::new), start: None, gate }
     }
 
     /// Which phases register energy.
@@ -79,12 +81,16 @@ impl Account {
 
     /// Books one boundary: active energy, and reactive power over the boundary's doubled weight and what the first one stands for `before` it.
     pub(crate) fn book(&mut self, active: Raw, reactive_power: Raw, twice_weight: u64, before: u64) {
-        self.gate.decide(&active, &energies(reactive_power, twice_weight), twice_weight, &self.divisors);
+        let reactive = energies(reactive_power, twice_weight);
+        self.gate.decide(&active, &reactive, twice_weight, &self.divisors);
         let active = match self.start {
             Some(start) if self.outweighs(&active, &start) => self.take_start(active),
             _ => active,
         };
-        self.add(active, energies(reactive_power, twice_weight + before));
+        self.add(
+            active,
+            if before == 0 { reactive } else { energies(reactive_power, twice_weight + before) },
+        );
     }
 
     /// Books the end of a record: all that is left, of less than two cycles.
@@ -105,8 +111,10 @@ impl Account {
         let apparent = self.gate.pass_apparent(apparent);
         let registers = &mut self.registers;
         for (number, raw) in apparent.into_iter().enumerate() {
-            let quanta = quanta(raw, &mut registers.apparent_residues[number], self.divisors[number]);
-            add(&mut registers.apparent_nanovoltampere_hours, quanta);
+            let quanta = self.quanta[number].whole(raw, &mut registers.apparent_residues[number]);
+            // Never below zero, so that all 64 bits are magnitude.
+            let register = &mut registers.apparent_nanovoltampere_hours;
+            *register = register.wrapping_add(quanta.cast_unsigned());
         }
     }
 
@@ -131,9 +139,9 @@ impl Account {
         let registers = &mut self.registers;
         let (mut total, mut total_reactive) = (0, 0);
         for number in 0..VOLTAGES {
-            let divisor = self.divisors[number];
-            let active = quanta(active[number], &mut registers.active_residues[number], divisor);
-            let reactive = quanta(reactive[number], &mut registers.reactive_residues[number], divisor);
+            let quantum = &self.quanta[number];
+            let active = quantum.whole(active[number], &mut registers.active_residues[number]);
+            let reactive = quantum.whole(reactive[number], &mut registers.reactive_residues[number]);
             let phase = &mut registers.phases[number];
             if active >= 0 {
                 add(&mut phase.import_nanowatt_hours, active);
@@ -168,14 +176,53 @@ fn add(register: &mut u64, quanta: i64) {
     *register = register.wrapping_add(quanta.unsigned_abs());
 }
 
-/// Whole quanta in `raw` and what was left before; what is left now stays in `residue`. It rounds towards zero, so that a small ripple around zero
-/// never reaches a register.
-fn quanta(raw: i128, residue: &mut i128, divisor: i128) -> i64 {
-    // Below 2⁷⁸ · 2³² + divisor; a cycle at 839 kV and 839 kA is below 2⁵³ quanta.
-    let sum = (raw << 32) + *residue;
-    let quanta = sum / divisor;
-    *residue = sum - quanta * divisor;
-    quanta as i64
+/// A divisor with its reciprocal: a division of 128 bits is an order of magnitude slower than two multiplications.
+#[derive(Clone, Copy, Debug)]
+struct Quantum {
+    /// 2⁴⁹ (at the largest scale) to 2¹¹¹.
+    divisor: u128,
+    /// Its length in bits.
+    bits: u32,
+    /// 2^(62 + bits) over the divisor, rounded down: 62 to 63 bits.
+    reciprocal: u64,
+}
+
+impl Quantum {
+    fn new(divisor: i128) -> Self {
+        let divisor = divisor.unsigned_abs();
+        let bits = u128::BITS - divisor.leading_zeros();
+        // 2^bits / divisor, from 1 to 2, bit by bit.
+        let (mut reciprocal, mut rest) = (1, (1 << bits) - divisor);
+        for _ in 0..62 {
+            rest <<= 1;
+            let bit = rest >= divisor;
+            reciprocal = (reciprocal << 1) | u64::from(bit);
+            rest -= if bit { divisor } else { 0 };
+        }
+        Self { divisor, bits, reciprocal }
+    }
+
+    /// Whole quanta in `raw` and what was left before; what is left now stays in `residue`. It rounds towards zero, so that a small ripple around zero
+    /// never reaches a register.
+    fn whole(&self, raw: i128, residue: &mut i128) -> i64 {
+        // A cycle is below 2⁷⁸ · 2³² + divisor, and at 839 kV and 839 kA below 2⁵³ quanta; the longest window is 3000 times that, below 2⁶⁴.
+        let sum = (raw << 32) + *residue;
+        let magnitude = sum.unsigned_abs();
+        let (quanta, rest) = match u64::try_from(magnitude >> (self.bits - 10)) {
+            Ok(leading) => {
+                // Ten bits more than the quotient: both factors are rounded down, so it is too small by at most one.
+                let quanta = ((u128::from(leading) * u128::from(self.reciprocal)) >> 72) as u64;
+                let rest = magnitude - u128::from(quanta) * self.divisor;
+                let more = rest >= self.divisor;
+                (quanta + u64::from(more), if more { rest - self.divisor } else { rest })
+            }
+            // A minute's window of hundreds of gigawatts.
+            Err(_) => ((magnitude / self.divisor) as u64, magnitude % self.divisor),
+        };
+        let negative = sum < 0;
+        *residue = if negative { -(rest as i128) } else { rest as i128 };
+        if negative { quanta.cast_signed().wrapping_neg() } else { quanta.cast_signed() }
+    }
 }
 
 /// Raw units in 3.6 µJ: 2²⁰⁺³² · rate · 3.6·10⁻⁶ / (voltage · current scale), rounded down.
@@ -198,6 +245,46 @@ fn divisor(rate_microhertz: u64, femtovolts: u64, femtoamperes: u64) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Scale;
+
+    /// Every scale and every sum there can be: the reciprocal gives what the division gives.
+    #[test]
+    fn whole_quanta_are_those_of_the_division() {
+        let mut state = 1_u128;
+        let mut random = || {
+            // Knuth's MMIX constants, widened.
+            state = state
+                .wrapping_mul(0x5851_F42D_4C95_7F2D_1405_7B7E_F767_814F)
+                .wrapping_add(0x1405_7B7E_F767_814F);
+            state >> 3
+        };
+        let extremes = [(100_000_000_000, Scale::MIN), (1_000_000_000, Scale::MAX), (8_000_000_000, 1 << 32)];
+        let mut divisors: std::vec::Vec<i128> =
+            extremes.iter().map(|(rate, scale)| divisor(*rate, *scale, *scale)).collect();
+        divisors.extend((49..111).map(|bits| 1_i128 << bits));
+        divisors.extend((49..111).map(|bits| (2_i128 << bits) - 1));
+        divisors.extend(
+            (0..500).map(|n| ((1_u128 << (49 + n % 62)) | (random() >> (125 - 49 - n % 62))) as i128),
+        );
+        for divisor in divisors {
+            let quantum = Quantum::new(divisor);
+            for n in 0..2_000_u32 {
+                // Up to 2⁶² quanta (beyond 2⁵⁴ is the plain division) and 2⁹⁰, and quotients around whole numbers.
+                let largest = if divisor >= 1 << 60 { 1 << 90 } else { divisor << 30 };
+                let mut raw = (random() as i128 % largest) >> (n % 91);
+                if n % 3 == 0 {
+                    raw = ((raw << 32) / divisor * divisor + i128::from(n % 5) - 2) >> 32;
+                }
+                let mut residue = random() as i128 % divisor;
+                if n % 2 == 0 {
+                    (raw, residue) = (-raw, -residue);
+                }
+                let sum = (raw << 32) + residue;
+                let whole = quantum.whole(raw, &mut residue);
+                assert_eq!((i128::from(whole), residue), (sum / divisor, sum % divisor), "{sum} {divisor}");
+            }
+        }
+    }
 
     #[test]
     fn a_quantum_is_3_6_microjoules() {

@@ -17,7 +17,7 @@ pub struct Extras {
     pub pulses: [Option<PulseSettings>; OUTPUTS],
     /// Thresholds of power-quality events; `None` watches none.
     pub events: Option<EventSettings>,
-    /// How blocks are summed up: to the same bits, faster or slower.
+    /// How frames are looked over and summed up: to the same bits, faster or slower.
     pub kernel: Kernel,
 }
 
@@ -27,9 +27,9 @@ impl Extras {
     /// # Errors
     /// The first field that is out of its range.
     pub fn check(&self, config: &Config) -> Result<(), ConfigError> {
-        let value = self.kernel.wrong_sums();
+        let value = self.kernel.wrong_results();
         if value > 0 {
-            return Err(ConfigError { field: "kernel (wrong sums)", value, min: 0, max: 0 });
+            return Err(ConfigError { field: "kernel (wrong results)", value, min: 0, max: 0 });
         }
         self.thresholds.map_or(Ok(()), |thresholds| thresholds.check())?;
         self.events.map_or(Ok(()), |events| events.check())?;

@@ -1,58 +1,119 @@
 //! The hot loop: 24 products a frame, their sum, and the sum of their prefix sums.
 //!
-//! Per frame: 24 multiplications and 48 additions of 64 bits, no division, no branch. A phase at a time keeps 14 accumulators in registers.
+//! Per frame: 24 multiplications and 48 additions of 64 bits, no division, no branch. At most four quantities at a time keep their accumulators in registers.
 
-use crate::{Frame, VOLTAGES};
+use crate::{
+    Frame, Oscillator, VOLTAGES,
+    boundary::CHANNELS,
+    delay::{Filter, SIGNS, raised},
+    frame::any_clipped,
+};
 
-/// How blocks are summed up: the scalar loops of this crate, or wider ones that give the same bits.
+/// How frames are looked over and summed up: the plain loops of this crate, or wider ones that give the same bits.
 ///
 /// A core trusts its kernel with every energy it books, so [`Metrology::with_extras`](crate::Metrology::with_extras) compares it with the scalar one on
-/// a block of extreme and arbitrary counts before it uses it.
+/// blocks of extreme and arbitrary counts before it uses it.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
-    pub(crate) accumulate: fn(&[Frame], &[i32], &[i32]) -> Sums,
+    pub(crate) any_clipped: fn(&[Frame]) -> bool,
+    pub(crate) accumulate: fn(&[Frame], &mut Oscillator) -> Sums,
+    pub(crate) filter: fn(&Filter, &[u32], &mut [i32]),
 }
 
 impl Kernel {
     /// Plain loops, which run everywhere.
-    pub const SCALAR: Self = Self { accumulate };
+    pub const SCALAR: Self =
+        Self { any_clipped, accumulate, filter: |filter, counts, out| filter.run(counts, out) };
 
-    /// A kernel that gives the sums over a block of at most [`BLOCK`] frames with their cosines and sines (23 fractional bits), as
-    /// [`accumulate_in_lanes`](crate::accumulate_in_lanes) does.
-    pub const fn new(accumulate: fn(&[Frame], &[i32], &[i32]) -> Sums) -> Self {
-        Self { accumulate }
+    /// The same with other sums. The function gets at most [`BLOCK`] frames with counts within full scale and takes one cosine and sine of the
+    /// oscillator for each.
+    #[must_use]
+    pub const fn with_sums(self, accumulate: fn(&[Frame], &mut Oscillator) -> Sums) -> Self {
+        Self { accumulate, ..self }
     }
 
-    /// How many of the sums over some blocks differ from the scalar ones.
-    pub(crate) fn wrong_sums(&self) -> u64 {
+    /// The same with another look for clipped frames: whether any count, of all 2³², is at or beyond full scale.
+    #[must_use]
+    pub const fn with_clip_check(self, any_clipped: fn(&[Frame]) -> bool) -> Self {
+        Self { any_clipped, ..self }
+    }
+
+    /// The same with another way to run a calibrated unit's filters: as [`Filter::run`] does.
+    #[must_use]
+    pub const fn with_filter(self, filter: fn(&Filter, &[u32], &mut [i32])) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// The sums over at most [`BLOCK`] frames with counts within full scale; the oscillator goes on by as many cells. Frames beyond the block are
+    /// left out.
+    pub fn sums(&self, frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
+        (self.accumulate)(&frames[..frames.len().min(BLOCK)], oscillator)
+    }
+
+    /// How many results differ from the scalar ones, over blocks of all kinds of length.
+    pub(crate) fn wrong_results(&self) -> u64 {
         let mut state = 0x2545_F491_4F6C_DD1D_u64;
-        let mut count = || {
-            // xorshift64: any counts, and every eighth at an end of full scale.
+        let mut random = || {
+            // xorshift64.
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            match state % 8 {
-                0 => Frame::FULL_SCALE,
-                1 => -Frame::FULL_SCALE,
-                _ => (state >> 40) as i32 - (1 << 23),
-            }
-            .max(-Frame::FULL_SCALE)
+            state
         };
         let mut wrong = 0;
-        for length in [1, 2, 3, 7, 61, BLOCK] {
+        for length in [1, 2, 3, 7, 61, 130, BLOCK] {
             let mut frames = [Frame::default(); BLOCK];
-            let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
-            for n in 0..length {
-                frames[n].voltage.fill_with(&mut count);
-                frames[n].current.fill_with(&mut count);
-                (cos[n], sin[n]) = (count(), count());
+            let frames = &mut frames[..length];
+            for frame in frames.iter_mut() {
+                for channel in 0..CHANNELS {
+                    // Any counts, and every fourth at an end of full scale.
+                    *frame.count_mut(channel) = match random() % 8 {
+                        0 => Frame::FULL_SCALE,
+                        1 => -Frame::FULL_SCALE,
+                        _ => ((random() >> 40) as i32 - (1 << 23)).max(-Frame::FULL_SCALE),
+                    };
+                }
             }
-            let (frames, cos, sin) = (&frames[..length], &cos[..length], &sin[..length]);
-            let (found, truth) = ((self.accumulate)(frames, cos, sin), accumulate(frames, cos, sin));
-            let differ = |a: &[i64], b: &[i64]| a.iter().zip(b).filter(|(a, b)| a != b).count() as u64;
-            wrong += differ(&found.total, &truth.total) + differ(&found.ramp, &truth.ramp);
+            let (step, phase) = (random() >> 4, random());
+            let [ours, plain] = &mut [0; 2].map(|_| Oscillator::new(step, phase));
+            // Twice, so that the oscillator is seen to go on.
+            for _ in 0..2 {
+                let (found, truth) = ((self.accumulate)(frames, ours), accumulate(frames, plain));
+                let differ = |a: &[i64], b: &[i64]| a.iter().zip(b).filter(|(a, b)| a != b).count() as u64;
+                wrong += differ(&found.total, &truth.total) + differ(&found.ramp, &truth.ramp);
+                wrong += u64::from(ours != plain);
+            }
+            wrong += self.wrong_filtered(frames, &mut random);
+            // One count near a limit among counts that are not.
+            for frame in frames.iter_mut() {
+                (0..CHANNELS).for_each(|channel| *frame.count_mut(channel) /= 2);
+            }
+            for limit in [Frame::FULL_SCALE, -Frame::FULL_SCALE, i32::MIN, i32::MAX] {
+                for near in -1..=1 {
+                    let (at, channel) = (random() as usize % length, random() as usize % CHANNELS);
+                    let before = frames[at];
+                    *frames[at].count_mut(channel) = limit.wrapping_add(near);
+                    wrong += u64::from((self.any_clipped)(frames) != any_clipped(frames));
+                    frames[at] = before;
+                }
+            }
         }
         wrong
+    }
+
+    /// Results of random filters that differ from the plain ones.
+    fn wrong_filtered(&self, frames: &[Frame], random: &mut impl FnMut() -> u64) -> u64 {
+        let mut weight = |sign: i64| sign * (random() >> 34) as i64;
+        let filter = Filter::new(&SIGNS.map(&mut weight), weight(1));
+        let mut counts = [0; BLOCK];
+        for (count, frame) in counts.iter_mut().zip(frames) {
+            *count = raised(frame.current[0]);
+        }
+        let counts = &counts[..frames.len()];
+        let (mut found, mut truth) = ([0; BLOCK], [0; BLOCK]);
+        (self.filter)(&filter, counts, &mut found);
+        filter.run(counts, &mut truth);
+        found.iter().zip(&truth).filter(|(found, truth)| found != truth).count() as u64
     }
 }
 
@@ -100,28 +161,60 @@ pub struct Sums {
     pub ramp: [i64; QUANTITIES],
 }
 
-/// Sums over a block of at most [`BLOCK`] frames with counts within full scale. `cos` and `sin` have 23 fractional bits, one pair a frame.
-pub(crate) fn accumulate(frames: &[Frame], cos: &[i32], sin: &[i32]) -> Sums {
-    debug_assert!(frames.len() <= BLOCK && cos.len() == frames.len() && sin.len() == frames.len());
-    let mut sums = Sums::default();
-    for number in 0..VOLTAGES {
-        let (total, ramp) = pass(frames, cos, sin, |frame, cos, sin| {
-            let (v, i) = (i64::from(frame.voltage[number]), i64::from(frame.current[number]));
-            [v * v, i * i, v * i, v * cos, v * sin, i * cos, i * sin]
-        });
-        sums.total[phase(number)..phase(number + 1)].copy_from_slice(&total);
-        sums.ramp[phase(number)..phase(number + 1)].copy_from_slice(&ramp);
+impl Sums {
+    fn put<const N: usize>(&mut self, at: usize, (total, ramp): &([i64; N], [i64; N])) {
+        self.total[at..at + N].copy_from_slice(total);
+        self.ramp[at..at + N].copy_from_slice(ramp);
     }
-    let (total, ramp) = pass(frames, cos, sin, |frame, cos, sin| {
-        let i = i64::from(frame.current[3]);
+}
+
+/// The products of one frame with its cosine and sine, in the order of the sums.
+#[inline]
+pub(crate) fn products(frame: &Frame, cos: i64, sin: i64) -> [i64; QUANTITIES] {
+    let mut products = [0; QUANTITIES];
+    for number in 0..VOLTAGES {
+        let (v, i) = (i64::from(frame.voltage[number]), i64::from(frame.current[number]));
+        let of_phase = [v * v, i * i, v * i, v * cos, v * sin, i * cos, i * sin];
+        products[phase(number)..phase(number + 1)].copy_from_slice(&of_phase);
+    }
+    let i = i64::from(frame.current[VOLTAGES]);
+    products[NEUTRAL..].copy_from_slice(&[i * i, i * cos, i * sin]);
+    products
+}
+
+/// Sums over a block of at most [`BLOCK`] frames with counts within full scale.
+fn accumulate(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
+    let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
+    let (cos, sin) = (&mut cos[..frames.len()], &mut sin[..frames.len()]);
+    oscillator.fill(cos, sin);
+    let mut sums = Sums::default();
+    add_phase::<0>(frames, cos, sin, &mut sums);
+    add_phase::<1>(frames, cos, sin, &mut sums);
+    add_phase::<2>(frames, cos, sin, &mut sums);
+    let neutral = pass(frames, cos, sin, |frame, cos, sin| {
+        let i = i64::from(frame.current[VOLTAGES]);
         [i * i, i * cos, i * sin]
     });
-    sums.total[NEUTRAL..].copy_from_slice(&total);
-    sums.ramp[NEUTRAL..].copy_from_slice(&ramp);
+    sums.put(NEUTRAL, &neutral);
     sums
 }
 
-#[inline(always)]
+/// The sums of phase `NUMBER`, in two passes.
+fn add_phase<const NUMBER: usize>(frames: &[Frame], cos: &[i32], sin: &[i32], sums: &mut Sums) {
+    let powers = pass(frames, cos, sin, |frame, _, _| {
+        let (v, i) = (i64::from(frame.voltage[NUMBER]), i64::from(frame.current[NUMBER]));
+        [v * v, i * i, v * i]
+    });
+    sums.put(phase(NUMBER), &powers);
+    let demodulated = pass(frames, cos, sin, |frame, cos, sin| {
+        let (v, i) = (i64::from(frame.voltage[NUMBER]), i64::from(frame.current[NUMBER]));
+        [v * cos, v * sin, i * cos, i * sin]
+    });
+    sums.put(phase(NUMBER) + VC, &demodulated);
+}
+
+/// Sums and ramps of some quantities. A function of its own, so that its sums have the registers for themselves.
+#[inline(never)]
 fn pass<const N: usize>(
     frames: &[Frame],
     cos: &[i32],

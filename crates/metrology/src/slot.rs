@@ -12,7 +12,7 @@ use crate::{
     Frame, VOLTAGES,
     boundary::CHANNELS,
     kernel::{BLOCK, II, Kernel, NEUTRAL, QUANTITIES, Sums, VV, phase},
-    oscillator::Oscillator,
+    oscillator::{Oscillator, step_of},
 };
 
 /// Fractional bits of positions in samples.
@@ -99,7 +99,7 @@ impl Slot {
             exit: end % SAMPLE,
             whole_cells: (end / SAMPLE - 1) as u32,
             seen: Seen::Nothing,
-            oscillator: Oscillator::new(cycle, before),
+            oscillator: Oscillator::of_slot(step_of(cycle), before),
             first: [0; QUANTITIES],
             total: [0; QUANTITIES],
             ramp: [0; QUANTITIES],
@@ -110,9 +110,8 @@ impl Slot {
     }
 
     /// The same, which leaves its sums to `kernel`.
-    pub(crate) fn with_kernel(mut self, kernel: Kernel) -> Self {
-        self.kernel = kernel;
-        self
+    pub(crate) fn with_kernel(self, kernel: Kernel) -> Self {
+        Self { kernel, ..self }
     }
 
     /// The same, which also sums up the squares of its first half.
@@ -184,14 +183,14 @@ impl Slot {
             }
             if let Some(frame) = frames.first() {
                 let counts = |channel: usize| match channel {
-                    0..VOLTAGES => i128::from(frame.voltage[channel]),
-                    _ => i128::from(frame.current[channel - VOLTAGES]),
+                    0..VOLTAGES => i64::from(frame.voltage[channel]),
+                    _ => i64::from(frame.current[channel - VOLTAGES]),
                 };
                 *squares = Some(core::array::from_fn(|channel| {
                     let (at, count) = (square_of(channel), counts(channel));
                     (i128::from(self.total[at]) << EDGE)
-                        + i128::from(self.first[at]) * i128::from(self.entry)
-                        + count * count * i128::from(*part)
+                        + wide(self.first[at], self.entry as i64)
+                        + wide(count * count, *part as i64)
                 }));
             }
         }
@@ -204,13 +203,10 @@ impl Slot {
     }
 
     fn add(&mut self, block: &[Frame]) {
-        let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
-        let (cos, sin) = (&mut cos[..block.len()], &mut sin[..block.len()]);
-        self.oscillator.fill(cos, sin);
-        let Sums { total, ramp } = (self.kernel.accumulate)(block, cos, sin);
-        let frames = block.len() as i128;
+        let Sums { total, ramp } = self.kernel.sums(block, &mut self.oscillator);
+        let frames = block.len() as i64;
         for n in 0..QUANTITIES {
-            self.ramp[n] += i128::from(self.total[n]) * frames + i128::from(ramp[n]);
+            self.ramp[n] += wide(self.total[n], frames) + i128::from(ramp[n]);
             self.total[n] += total[n];
         }
     }
@@ -220,20 +216,21 @@ impl Slot {
         debug_assert_eq!(last.is_some(), self.exit > 0);
         debug_assert_eq!(self.seen, Seen::Whole(self.whole_cells));
         let last = last.map_or([0; QUANTITIES], |frame| self.oscillator.products(frame));
-        let [length, entry, exit] = [self.length, self.entry, self.exit].map(i128::from);
-        // Twice the position behind the last whole cell's middle.
-        let twice_position = 2 * entry + ((2 * i128::from(self.whole_cells) + 1) << EDGE);
-        // In units of 2⁻⁴¹ below 2⁴⁶ · 2¹² · 2¹¹ · 2⁴¹ = 2¹¹⁰.
+        let [length, entry, exit] = [self.length, self.entry, self.exit].map(|samples| samples as i64);
+        // Twice the position behind the last whole cell's middle: below 2³⁴.
+        let twice_position = 2 * entry + ((2 * i64::from(self.whole_cells) + 1) << EDGE);
+        // Below 2⁴⁰ and 2⁵³.
+        let (entry_moment, exit_moment) = (entry * entry, exit * (2 * length - exit));
         let inverse = inverse(2 * self.length);
         let (mut down, mut up) = ([0; QUANTITIES], [0; QUANTITIES]);
         for n in 0..QUANTITIES {
-            let (first, last) = (i128::from(self.first[n]), i128::from(last[n]));
-            let total = i128::from(self.total[n]);
-            let moment = ((total * twice_position) << EDGE) - (self.ramp[n] << (2 * EDGE + 1))
-                + first * entry * entry
-                + last * exit * (2 * length - exit);
-            up[n] = ((moment >> 48) * inverse) >> (INVERSE - 48);
-            down[n] = (total << EDGE) + first * entry + last * exit - up[n];
+            let (first, last, total) = (self.first[n], last[n], self.total[n]);
+            // In units of 2⁻⁴¹ below 2⁴⁶ · 2¹² · 2¹¹ · 2⁴¹ = 2¹¹⁰, of which 2⁶² is left.
+            let moment = (wide(total, twice_position) << EDGE) - (self.ramp[n] << (2 * EDGE + 1))
+                + wide(first, entry_moment)
+                + wide(last, exit_moment);
+            up[n] = scaled((moment >> 48) as i64, inverse) >> (INVERSE - 48);
+            down[n] = (i128::from(total) << EDGE) + wide(first, entry) + wide(last, exit) - up[n];
         }
         let clipped = self.clipped || (clipped && self.exit > 0);
         let first_half = self.middle.as_ref().and_then(|middle| middle.squares);
@@ -264,8 +261,18 @@ pub(crate) const fn square_of(channel: usize) -> usize {
 /// Fractional bits of [`inverse`].
 pub(crate) const INVERSE: u32 = 87;
 
-/// 2⁸⁷ over twice a length: 54 to 64 bits.
-pub(crate) fn inverse(twice_length: u64) -> i128 {
-    debug_assert!(twice_length >= 1 << 23);
-    (1_i128 << INVERSE) / i128::from(twice_length)
+/// 2⁸⁷ over twice a length, which is seven samples at the least: 54 to 64 bits.
+pub(crate) fn inverse(twice_length: u64) -> u64 {
+    debug_assert!(twice_length > 1 << 23);
+    ((1_u128 << INVERSE) / u128::from(twice_length)) as u64
+}
+
+/// A product of 64 bits each: one multiplication, where two wide numbers take three.
+pub(crate) fn wide(a: i64, b: i64) -> i128 {
+    i128::from(a) * i128::from(b)
+}
+
+/// The same with an [`inverse`], which has no sign.
+pub(crate) fn scaled(value: i64, inverse: u64) -> i128 {
+    i128::from(value) * i128::from(inverse)
 }

@@ -1,6 +1,6 @@
 //! What a meter can notice: the event numbers that the DSMR and IDIS families share, and our own beyond them.
 //!
-//! 1–46 are common to both families; 47–51, 88 and 91 are IDIS numbers [not verified against the standard's
+//! 1–46 are common to both families; 47–51, 62–66, 88 and 91 are IDIS numbers [not verified against the standard's
 //! text]; 200 and above are Meterseal's own.
 
 use core::fmt;
@@ -61,7 +61,9 @@ events! {
     PowerUp = 2, "power_up", Notice, "The meter started.";
     ClockBefore = 4, "clock_adjusted_from", Notice, "The clock was adjusted; this is the time before.";
     ClockAfter = 5, "clock_adjusted_to", Notice, "The clock was adjusted; this is the time after.";
+    CalendarActivated = 9, "calendar_activated", Notice, "The passive activity calendar became the active one.";
     StorageError = 14, "storage_error", Critical, "The meter's memory failed a check.";
+    MeasurementError = 16, "measurement_error", Critical, "The meter refuses its calibration record and books no energy.";
     TerminalCoverRemoved = 40, "terminal_cover_removed", Critical, "The terminal cover was removed.";
     TerminalCoverClosed = 41, "terminal_cover_closed", Notice, "The terminal cover was closed.";
     MagnetOn = 42, "magnetic_field_on", Critical, "A strong magnetic field is at the meter.";
@@ -69,11 +71,24 @@ events! {
     CoverRemoved = 44, "meter_cover_removed", Critical, "The meter's cover was opened.";
     CoverClosed = 45, "meter_cover_closed", Notice, "The meter's cover was closed.";
     FailedLogins = 46, "failed_logins", Warning, "Somebody failed to log in to the meter several times.";
+    ParametersChanged = 47, "parameters_changed", Notice, "The utility changed the meter's settings.";
     UndecryptableMessage = 49, "undecryptable_message", Warning, "A message to the meter could not be deciphered.";
     ReplayedMessage = 50, "replayed_message", Warning, "An old message was sent to the meter again.";
+    RemoteDisconnection = 62, "remote_disconnection", Warning, "The utility disconnected the supply.";
+    RemoteReconnection = 63, "remote_reconnection", Notice, "The utility reconnected the supply.";
+    LocalDisconnection = 64, "local_disconnection", Warning, "The limiter disconnected the supply.";
+    LimitExceeded = 65, "limit_exceeded", Warning, "The power was above the limiter's threshold for too long.";
+    LimitKept = 66, "limit_kept", Notice, "The power is under the limiter's threshold again.";
     VoltageSpike = 200, "voltage_spike", Critical, "A voltage spike struck the supply.";
     MeasurementGap = 201, "measurement_gap", Warning, "Samples are missing; the gap is recorded and not estimated.";
     LogNearlyFull = 202, "log_nearly_full", Warning, "The security log is nearly full of events that nobody has fetched.";
+    SamplesRepeated = 204, "samples_repeated", Warning, "Samples came twice from the front end; they were counted once.";
+    UnauthorisedAct = 205, "unauthorised_act", Warning, "Somebody tried what their role does not allow.";
+    LocalReconnection = 209, "local_reconnection", Notice, "The limiter reconnected the supply.";
+    BillingPeriodEnded = 206, "billing_period_ended", Notice, "A billing period ended; its row is in the billing profile.";
+    CalendarRefused = 207, "calendar_refused", Warning, "The passive activity calendar could not be activated: it is not whole.";
+    DemandReset = 208, "demand_reset", Notice, "The utility reset the maximum demand.";
+    EventLogCleared = 255, "event_log_cleared", Warning, "The event log was cleared.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -83,10 +98,20 @@ impl EventCode {
         match self {
             Self::PowerUp => "µs: how long the supply was away, from what was last saved",
             Self::ClockBefore | Self::ClockAfter => "µs: by how much the clock was moved",
+            Self::MeasurementError => {
+                "count: why (1 length, 2 version, 3 checksum, 4 another unit, 5 a value out of range, 6 a curve that does not rise)"
+            }
+            Self::ParametersChanged => "count: the class of the object that was set",
+            Self::LimitExceeded | Self::LimitKept => "µW: the power",
+            Self::BillingPeriodEnded => "count: the billing profile's row",
+            Self::EventLogCleared => "count: entries that were in it",
+            Self::MeasurementGap => "µs: how much is missing",
+            Self::SamplesRepeated => "µs: how much came twice",
             Self::MagnetOn => "µT: flux density when the field was certain",
             Self::MagnetOff => "µT: the largest flux density since the field was noticed",
             Self::VoltageSpike => "µV: the surge's peak",
             Self::FailedLogins => "count: logins failed since power-up",
+            Self::UnauthorisedAct => "count: acts refused since power-up",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
             _ => "",
@@ -95,6 +120,64 @@ impl EventCode {
 }
 
 impl fmt::Display for EventCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+macro_rules! power_events {
+    ($($variant:ident = $number:literal, $name:literal, $extreme:literal, $sentence:literal;)*) => {
+        /// A kind of event of the power-quality log. Its discriminant is the number in the log: Meterseal's own.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum PowerEvent {
+            $(#[doc = $sentence] $variant = $number,)*
+        }
+
+        impl PowerEvent {
+            /// Every event.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The event with this number.
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// A short name, stable, for programs.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One sentence that a person understands.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence,)* }
+            }
+
+            /// What the event's extreme value is.
+            pub const fn extreme(self) -> &'static str {
+                match self { $(Self::$variant => $extreme,)* }
+            }
+        }
+    };
+}
+
+power_events! {
+    Sag = 1, "sag", "µV: lowest RMS voltage", "A phase's voltage fell below 90 % of the declared one.";
+    Swell = 2, "swell", "µV: highest RMS voltage", "A phase's voltage rose above 110 % of the declared one.";
+    Interruption = 3, "interruption", "µV: lowest RMS voltage of the largest phase", "All voltages fell below 5 % of the declared one.";
+    Transient = 4, "transient", "µV: largest deviation", "A voltage left its curve from one sample to the next.";
+    Unbalance = 5, "unbalance", "millionths: largest ratio", "The voltages' negative sequence rose above 2 % of the positive one.";
+    PhaseSequence = 6, "phase_sequence", "millionths: largest ratio", "Two phases are exchanged.";
+    ReversePower = 7, "reverse_power", "µW: most negative active power", "A phase exported power.";
+    OverCurrent = 8, "over_current", "µA: highest RMS current", "A phase's current rose above its limit.";
+    NotRecorded = 255, "not_recorded", "count: rows left out", "More happened than the log takes; this many rows were left out.";
+}
+
+impl fmt::Display for PowerEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -110,6 +193,9 @@ mod tests {
             assert_eq!(EventCode::from_number(code as u8), Some(code));
         }
         assert_eq!(EventCode::from_number(0), None);
+        for &event in PowerEvent::ALL {
+            assert_eq!(PowerEvent::from_number(event as u8), Some(event));
+        }
     }
 
     #[test]

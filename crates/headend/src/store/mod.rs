@@ -44,8 +44,14 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     // Option: taken on close, so that the threads see the end of their queues.
-    workers: tokio::sync::RwLock<Option<Arc<Workers>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    workers: tokio::sync::RwLock<Option<Workers>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+#[derive(Debug)]
+struct Threads {
+    writing: JoinHandle<()>,
+    reading: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -81,8 +87,8 @@ impl Store {
         let (reader, reading) = Worker::reader(&path)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                workers: tokio::sync::RwLock::new(Some(Arc::new(Workers { writer, reader, _lock: lock }))),
-                threads: Mutex::new(vec![writing, reading]),
+                workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: lock })),
+                threads: Mutex::new(Some(Threads { writing, reading })),
             }),
         })
     }
@@ -90,11 +96,19 @@ impl Store {
     /// Finishes what is queued and closes the database. Calls after this fail with [`StoreError::Closed`].
     pub async fn close(&self) {
         let workers = self.inner.workers.write().await.take();
-        let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let done = tokio::task::spawn_blocking(move || {
-            // The write lock above was granted, so no call is under way and this is the last reference.
-            drop(workers);
-            threads.into_iter().all(|thread| thread.join().is_ok())
+            // The write lock above was granted, so no call is under way.
+            let (Some(Workers { writer, reader, _lock }), Some(Threads { writing, reading })) =
+                (workers, threads)
+            else {
+                return true;
+            };
+            // The reader goes first: only a last connection that may write folds the write-ahead log in.
+            drop(reader);
+            let reading = reading.join();
+            drop(writer);
+            reading.and(writing.join()).is_ok()
         });
         if !done.await.unwrap_or(false) {
             tracing::error!("a thread of the store ended in a panic; nothing that was acknowledged is lost");

@@ -235,6 +235,18 @@ async fn another_format_program_or_damage_is_refused_and_nothing_is_changed() {
 }
 
 #[tokio::test]
+async fn a_closed_store_is_whole_in_its_one_file() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).await;
+        store.insert_live(meter(), reading(5_000)).await.unwrap();
+        assert!(store.newest_live(meter()).await.unwrap().is_some());
+        store.close().await;
+        assert!(!folder.path().join("headend.sqlite-wal").exists());
+    }
+}
+
+#[tokio::test]
 async fn a_second_head_end_is_kept_out() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;

@@ -8,7 +8,7 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNo
 use meterseal_headend::Headend;
 use meterseal_link::dial::{self, DialLimits, Target};
 use meterseal_link::tls;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Random};
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer, Random};
 use meterseal_metrology::{Frame, Nominal, Scale};
 use meterseal_model::{Digest384, SensorReadings, Stimulus, UnixMillis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -150,14 +150,14 @@ struct Body {
 impl Body {
     /// One connection. `true`: stop altogether.
     async fn talk(&mut self, mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> bool {
-        self.meter.connected();
+        let link = self.meter.connected(Peer::HEADEND).expect("the only connection");
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         let mut bytes = [0; 4096];
         let stop = loop {
             tokio::select! {
                 read = stream.read(&mut bytes) => match read {
                     Ok(count) if count > 0 => {
-                        if self.meter.receive(&bytes[..count]).is_err() {
+                        if self.meter.receive(link, &bytes[..count]).is_err() {
                             break false;
                         }
                     }
@@ -173,13 +173,13 @@ impl Body {
                     Err(mpsc::TryRecvError::Empty) => self.live(),
                 },
             }
-            while let Some(frame) = self.meter.transmit() {
+            while let Ok(Some(frame)) = self.meter.transmit(link) {
                 if stream.write_all(&frame).await.is_err() {
                     break;
                 }
             }
         };
-        self.meter.disconnected();
+        self.meter.disconnected(link);
         self.pause = self.pause.max(Duration::from_millis(20));
         stop
     }

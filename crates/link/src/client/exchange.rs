@@ -7,15 +7,17 @@ use dlms_cosem_rs::axdr::DateTime;
 use dlms_cosem_rs::client::{AssociationStep, ClientConfig, ClientSession};
 use dlms_cosem_rs::codec::{Decode as _, Reader};
 use dlms_cosem_rs::security::{
-    CryptoProvider as _, KeyRing, Protector, RandomSource, RustCryptoProvider, SecurityPolicy, SecuritySuite,
-    SystemTitle as CodecTitle,
+    CryptoProvider as _, KeyRing, Protector, RandomSource, RustCryptoProvider, SystemTitle as CodecTitle,
 };
-use dlms_cosem_rs::xdlms::{Apdu, ApduTag, ExceptionResponse, GeneralGloCiphering, ServiceError};
+use dlms_cosem_rs::xdlms::{
+    Apdu, ApduTag, Conformance, ExceptionResponse, GeneralGloCiphering, ServiceError,
+};
 use dlms_cosem_rs::{Error as CodecError, ErrorKind};
 use meterseal_model::{SystemTitle, UnixMillis};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::login::{Gmac, Login, Opening};
 use super::push::Notification;
 use super::value::{CosemDateTime, Value};
 use super::{Association, ClientError, Limits, MAX_APDU};
@@ -30,10 +32,12 @@ pub struct DlmsClient<S> {
     /// Deciphered responses.
     pub(super) plain: Vec<u8>,
     frames: WrapperStream<S>,
-    /// Opens pushes; the session has a protector of its own, which knows nothing of them.
-    opener: Protector<Provider>,
+    /// Opens pushes; the session has a protector of its own, which knows nothing of them. `None`: nothing is ciphered.
+    opener: Option<Protector<Provider>>,
     client_address: u16,
-    meter: SystemTitle,
+    server_address: u16,
+    /// What the meter must be called, until it has said; then what it is called.
+    meter: Option<SystemTitle>,
     highest_push: u32,
     pushes: VecDeque<Notification>,
     pushes_dropped: u64,
@@ -42,42 +46,65 @@ pub struct DlmsClient<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
-    /// Opens an association on `stream` and proves both sides to each other.
+    /// Opens an association on `stream` with HLS-5 and suite 2 and proves both sides to each other.
     ///
     /// # Errors
     /// [`ClientError`]; the stream is then of no more use.
     pub async fn associate(stream: S, params: Association) -> Result<Self, ClientError> {
-        // Two ends with one title and one key would share their nonces.
-        if params.client_title == params.meter {
-            return Err(ClientError::Refused { diagnostic: "the meter has our own system title".to_owned() });
+        Self::open(stream, params.into()).await
+    }
+
+    /// Opens an association on `stream`, as [`Opening`] says.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the stream is then of no more use.
+    pub async fn open(stream: S, opening: Opening) -> Result<Self, ClientError> {
+        let Opening { client_address, server_address, meter, login, pushes, limits } = opening;
+        let mut config =
+            ClientConfig { max_pdu_size: MAX_APDU, challenge_len: 32, ..ClientConfig::default() };
+        if !pushes {
+            let notifications = Conformance::DATA_NOTIFICATION.union(Conformance::EVENT_NOTIFICATION);
+            config.conformance = config.conformance.difference(notifications);
         }
-        let title = CodecTitle(params.client_title.0);
-        let config = ClientConfig {
-            system_title: Some(title),
-            mechanism: AuthMechanism::HighGmac,
-            security: POLICY,
-            max_pdu_size: MAX_APDU,
-            challenge_len: 32,
-            invocation_counter: params.invocation_counter,
-            ..ClientConfig::default()
-        };
-        let ring = || KeyRing::new_256(params.keys.encryption, params.keys.authentication);
+        let (mut gmac, mut opener, mut ring) = (None, None, KeyRing::default());
+        match login {
+            Login::Public => {}
+            Login::Password(password) => {
+                config.mechanism = AuthMechanism::Low;
+                config.password = Some(password.0);
+            }
+            Login::Gmac(login) => {
+                // Two ends with one title and one key would share their nonces.
+                if Some(login.client_title) == meter {
+                    return Err(ClientError::OwnTitle);
+                }
+                config.system_title = Some(CodecTitle(login.client_title.0));
+                config.mechanism = AuthMechanism::HighGmac;
+                config.security = login.keys.policy();
+                config.invocation_counter = login.invocation_counter;
+                ring = login.keys.ring();
+                opener =
+                    Some(Protector::new(Provider::with_rng(ring.clone(), SystemRandom), login.keys.policy()));
+                gmac = Some(login);
+            }
+        }
         let mut client = Self {
-            session: Box::new(ClientSession::new(config, Provider::with_rng(ring(), SystemRandom))),
-            limits: params.limits,
+            session: Box::new(ClientSession::new(config, Provider::with_rng(ring, SystemRandom))),
+            limits,
             request: vec![0; SCRATCH + PROTECTION],
             plain: vec![0; usize::from(MAX_APDU)],
             frames: WrapperStream::new(stream, MAX_APDU),
-            opener: Protector::new(Provider::with_rng(ring(), SystemRandom), POLICY),
-            client_address: params.role.client_address(),
-            meter: params.meter,
-            highest_push: params.last_push_counter,
+            opener,
+            client_address,
+            server_address,
+            meter,
+            highest_push: gmac.as_ref().map_or(0, |login| login.last_push_counter),
             pushes: VecDeque::new(),
             pushes_dropped: 0,
             owed: false,
         };
         let deadline = Instant::now() + client.limits.operation;
-        client.handshake(&params, deadline).await?;
+        client.handshake(gmac.as_ref(), deadline).await?;
         Ok(client)
     }
 
@@ -121,8 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         self.pushes_dropped
     }
 
-    /// The meter's system title, proven by the association.
-    pub fn meter(&self) -> SystemTitle {
+    /// The meter's system title: proven with HLS-5, otherwise as it says; `None` where it says none.
+    pub fn meter(&self) -> Option<SystemTitle> {
         self.meter
     }
 
@@ -161,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         let response = self.limits.response;
         let deadline = operation.min(Instant::now() + response);
         let exchange = async {
-            self.frames.write(self.client_address, LOGICAL_DEVICE, &self.request[..length]).await?;
+            self.frames.write(self.client_address, self.server_address, &self.request[..length]).await?;
             loop {
                 let frame = self.frames.read().await?;
                 if let Some(response) = self.sort(frame)? {
@@ -177,12 +204,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         self.owed = false;
     }
 
-    async fn handshake(&mut self, params: &Association, deadline: Instant) -> Result<(), ClientError> {
+    async fn handshake(&mut self, gmac: Option<&Gmac>, deadline: Instant) -> Result<(), ClientError> {
         let length = self.session.associate_request(&mut self.request).map_err(ClientError::Unreadable)?;
         let answer = self.exchange(length, deadline).await?;
         let step = self.session.handle_associate_response(&answer).map_err(not_authentic)?;
+        let Some(gmac) = gmac else {
+            self.check_step(step, AssociationStep::Established)?;
+            self.check_title()?;
+            // Without it no service was agreed, and every request would be refused as not supported.
+            if self.session.negotiated().is_none() {
+                return Err(ClientError::Unexpected {
+                    asked: "association",
+                    found: "no agreement".to_owned(),
+                });
+            }
+            self.settle();
+            return Ok(());
+        };
         self.check_step(step, AssociationStep::HlsReplyRequired)?;
-        self.check_meter(params)?;
+        self.check_meter(gmac)?;
 
         let length = self.session.hls_reply_request(&mut self.request).map_err(ClientError::Unreadable)?;
         let answer = self.exchange(length, deadline).await?;
@@ -206,19 +246,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         }
     }
 
+    /// What the meter says that it is called, against what it must be called.
+    fn check_title(&mut self) -> Result<(), ClientError> {
+        let stated = self.session.server_system_title().map(|title| SystemTitle(title.0));
+        match (self.meter, stated) {
+            (Some(expected), Some(found)) if expected != found => {
+                Err(ClientError::SystemTitle { expected: expected.0, found: found.0 })
+            }
+            _ => {
+                self.meter = self.meter.or(stated);
+                Ok(())
+            }
+        }
+    }
+
     /// After the AARE, whose user information was deciphered under the title that it states: is it the right meter,
     /// and is the message fresh? The title is not proven before the challenge is answered.
-    fn check_meter(&self, params: &Association) -> Result<(), ClientError> {
+    fn check_meter(&mut self, gmac: &Gmac) -> Result<(), ClientError> {
         let stated = self.session.server_system_title().ok_or(ClientError::NotAuthentic)?;
-        if stated.0 != params.meter.0 {
-            return Err(ClientError::SystemTitle { expected: params.meter.0, found: stated.0 });
+        self.check_title()?;
+        if stated.0 == gmac.client_title.0 {
+            return Err(ClientError::OwnTitle);
         }
         // An AARE without a ciphered InitiateResponse has negotiated nothing.
         let counter = self.session.peer_invocation_counter();
         let (Some(_), Some(counter)) = (self.session.negotiated(), counter) else {
             return Err(ClientError::NotAuthentic);
         };
-        let highest = params.last_response_counter;
+        let highest = gmac.last_response_counter;
         if counter <= highest {
             return Err(ClientError::Replay { kind: "response", counter, highest });
         }
@@ -228,11 +283,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
     /// Takes a push out of the stream and gives everything else back.
     fn sort(&mut self, frame: Frame) -> Result<Option<Vec<u8>>, ClientError> {
         let Frame { source, destination, apdu } = frame;
-        if source != LOGICAL_DEVICE || destination != self.client_address {
+        if source != self.server_address || destination != self.client_address {
             let found = format!("from address {source} to {destination}");
             return Err(ClientError::Unexpected { asked: "request", found });
         }
-        if apdu.first() != Some(&ApduTag::GeneralGloCiphering.as_u8()) {
+        if self.opener.is_none() && apdu.first() == Some(&ApduTag::DataNotification.as_u8()) {
+            // Nothing proves where it comes from, and nobody asked for it.
+            self.pushes_dropped += 1;
+            return Ok(None);
+        }
+        if self.opener.is_none() || apdu.first() != Some(&ApduTag::GeneralGloCiphering.as_u8()) {
             return Ok(Some(apdu));
         }
         // A response may travel in general-glo-ciphering too (interop.md): only what is inside tells them apart, and
@@ -255,17 +315,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         let mut reader = Reader::new(apdu);
         reader.skip(1).map_err(ClientError::Unreadable)?;
         let general = GeneralGloCiphering::decode(&mut reader).map_err(ClientError::Unreadable)?;
-        if general.system_title != self.meter.0 || reader.remaining() != 0 {
-            return Err(ClientError::Unreadable(CodecError::new(ErrorKind::UnexpectedMessage, 1)));
+        let stranger = || ClientError::Unreadable(CodecError::new(ErrorKind::UnexpectedMessage, 1));
+        let (Some(opener), Some(meter)) = (&self.opener, self.meter) else { return Err(stranger()) };
+        if general.system_title != meter.0 || reader.remaining() != 0 {
+            return Err(stranger());
         }
         let ciphered = general.ciphered;
-        let key = self.opener.provider().authentication_key().unwrap_or(&[]);
+        let key = opener.provider().authentication_key().unwrap_or(&[]);
         let mut body = ciphered.payload.to_vec();
-        let plain = self
-            .opener
+        let plain = opener
             .unprotect(
                 ciphered.security_control,
-                &CodecTitle(self.meter.0),
+                &CodecTitle(meter.0),
                 ciphered.invocation_counter,
                 key,
                 &mut body,
@@ -278,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
             return Ok(None);
         };
         Ok(Some(Notification {
-            sender: self.meter,
+            sender: meter,
             invocation_counter: ciphered.invocation_counter,
             captured_at: push.date_time.0.and_then(unix),
             body: Value::from_data(push.body)?,
@@ -303,10 +364,6 @@ type Provider = RustCryptoProvider<SystemRandom>;
 pub(super) const SCRATCH: usize = 2048;
 /// Tag, title, lengths, security header and tag around a plain request, generously.
 const PROTECTION: usize = 64;
-/// The meter's management logical device (IEC 62056-46: server address 1).
-const LOGICAL_DEVICE: u16 = 1;
-/// Security suite 2, authenticated and encrypted, under the global unicast key.
-const POLICY: SecurityPolicy = SecurityPolicy::authenticated_encrypted(SecuritySuite::Suite2);
 
 /// The operating system's random source, for challenges.
 #[derive(Debug)]
@@ -328,6 +385,17 @@ pub(super) fn exception(apdu: &[u8]) -> Option<ExceptionResponse> {
 pub(super) fn refused_by(exception: ExceptionResponse) -> ClientError {
     match (exception.service_error, exception.expected_invocation_counter) {
         (ServiceError::InvocationCounterError, Some(expected)) => ClientError::InvocationCounter { expected },
+        (ServiceError::InvocationCounterError, None) => ClientError::CounterBehind,
+        (ServiceError::DecipheringError, _) => ClientError::Refused {
+            diagnostic:
+                "it could not decipher our message: other keys, another security suite, or a system title \
+                         that it does not expect"
+                    .to_owned(),
+        },
+        (ServiceError::OperationNotPossible | ServiceError::ServiceNotSupported, _) => ClientError::Refused {
+            diagnostic: "it does not offer this service here; check the role's address and how it logs in"
+                .to_owned(),
+        },
         (error, _) => ClientError::Refused { diagnostic: format!("{error:?}, {:?}", exception.state_error) },
     }
 }
@@ -345,7 +413,7 @@ pub(super) fn name_of(apdu: &[u8]) -> String {
 fn in_words(diagnostic: Diagnostic) -> String {
     match diagnostic {
         Diagnostic::User(UserDiagnostic::AuthenticationFailure) => {
-            "authentication failed; check the meter's keys at the head-end".to_owned()
+            "authentication failed; check keys and security suite, or the password".to_owned()
         }
         Diagnostic::User(UserDiagnostic::ApplicationContextNameNotSupported) => {
             "it does not offer a ciphered association for this role".to_owned()

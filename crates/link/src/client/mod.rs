@@ -1,4 +1,6 @@
-//! The head-end's DLMS session with one meter: HLS-5 (GMAC), security suite 2, global keys, wrapper frames.
+//! The head-end's DLMS session with one meter over wrapper frames: HLS-5 (GMAC), security suite 2 and global keys with
+//! our own meters ([`DlmsClient::associate`]); suites 0 and 1, a password or nothing with other makers'
+//! ([`DlmsClient::open`]).
 //!
 //! [`DlmsClient::associate`] proves both sides to each other and binds the session to one system title; after it come
 //! reads, writes, methods, and the meter's pushes. One request is outstanding at a time. A request that was given up
@@ -6,6 +8,7 @@
 //! says so; waiting for a push may be cancelled at any time.
 
 mod exchange;
+mod login;
 mod push;
 mod services;
 mod value;
@@ -18,6 +21,7 @@ use thiserror::Error;
 use zeroize::Zeroize as _;
 
 pub use exchange::DlmsClient;
+pub use login::{GlobalKeys, Gmac, Login, LoginError, MANAGEMENT_LOGICAL_DEVICE, Opening, Password, Suite};
 pub use push::{EventPush, Notification, PushError};
 pub use value::{CosemDateTime, MAX_ELEMENTS, Value, ValueError};
 
@@ -112,6 +116,8 @@ pub enum AccessError {
     TemporaryFailure,
     #[error("the role's rights forbid it")]
     Denied,
+    #[error("the meter cannot answer this selection; ask for less at once, or select otherwise")]
+    Selection,
     #[error("the meter has no such object")]
     NoSuchObject,
     #[error("the object has another class")]
@@ -129,7 +135,8 @@ impl From<DataAccessResult> for AccessError {
         match result {
             DataAccessResult::HardwareFault => Self::HardwareFault,
             DataAccessResult::TemporaryFailure => Self::TemporaryFailure,
-            DataAccessResult::ReadWriteDenied | DataAccessResult::ScopeOfAccessViolated => Self::Denied,
+            DataAccessResult::ReadWriteDenied => Self::Denied,
+            DataAccessResult::ScopeOfAccessViolated => Self::Selection,
             DataAccessResult::ObjectUndefined => Self::NoSuchObject,
             DataAccessResult::ObjectClassInconsistent => Self::WrongClass,
             DataAccessResult::ObjectUnavailable => Self::Unavailable,
@@ -146,8 +153,9 @@ impl From<ActionResult> for AccessError {
     }
 }
 
-/// Why a session or one of its operations failed. Only [`Access`](Self::Access), [`NotSupported`](Self::NotSupported)
-/// and [`TooManyRows`](Self::TooManyRows) leave the session usable; see [`is_fatal`](Self::is_fatal).
+/// Why a session or one of its operations failed. Only [`Access`](Self::Access), [`NotSupported`](Self::NotSupported),
+/// [`TooManyRows`](Self::TooManyRows) and [`AnswerTooLong`](Self::AnswerTooLong) leave the session usable; see
+/// [`is_fatal`](Self::is_fatal).
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The meter refused this one thing.
@@ -194,6 +202,15 @@ pub enum ClientError {
         /// The next counter that it would accept.
         expected: u32,
     },
+    /// The same, from a meter that does not say which counter it wants.
+    #[error("the meter says that our invocation counter is behind, and not what it expects")]
+    CounterBehind,
+    /// Two ends with one system title and one key would share their nonces.
+    #[error("the meter has our own system title; give the client another one")]
+    OwnTitle,
+    /// The meter's answer does not fit what it can send.
+    #[error("the meter's answer is longer than it can send; ask for less at once")]
+    AnswerTooLong,
     /// A message was sent under an invocation counter that had been used before.
     #[error("a {kind} came under invocation counter {counter}, but {highest} had been seen: a replay")]
     Replay {
@@ -232,6 +249,9 @@ pub enum ClientError {
 impl ClientError {
     /// Whether the session is over.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Self::Access(_) | Self::NotSupported(_) | Self::TooManyRows { .. })
+        !matches!(
+            self,
+            Self::Access(_) | Self::NotSupported(_) | Self::TooManyRows { .. } | Self::AnswerTooLong
+        )
     }
 }

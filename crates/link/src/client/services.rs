@@ -6,7 +6,7 @@ use dlms_cosem_rs::client::{BlockSender, Response};
 use dlms_cosem_rs::codec::Decode as _;
 use dlms_cosem_rs::xdlms::{
     AttributeDescriptor, AttributeDescriptorWithSelection, GetDataResult, List, MethodDescriptor,
-    SelectiveAccess,
+    SelectiveAccess, ServiceError,
 };
 use dlms_cosem_rs::{Error as CodecError, ErrorKind};
 use meterseal_model::Obis;
@@ -42,7 +42,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
     ) -> Result<Vec<Result<Value, AccessError>>, ClientError> {
         let mut results = Vec::with_capacity(items.len());
         for chunk in items.chunks(LIST_CHUNK) {
-            self.get_chunk(chunk, &mut results).await?;
+            match self.get_chunk(chunk, &mut results).await {
+                Ok(()) => {}
+                // Another maker's meter without lists, or without room for this one: one by one.
+                Err(ClientError::NotSupported(_) | ClientError::AnswerTooLong) => {
+                    for &(class, object, attribute) in chunk {
+                        results.push(match self.get(class, object, attribute).await {
+                            Ok(value) => Ok(value),
+                            Err(ClientError::Access(refused)) => Err(refused),
+                            Err(other) => return Err(other),
+                        });
+                    }
+                }
+                Err(other) => return Err(other),
+            }
         }
         Ok(results)
     }
@@ -181,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
             .map_err(ClientError::NotSupported)?;
         let outcome = match self.collect(length, deadline).await? {
             Collected::Refused(error) => Err(error.into()),
+            Collected::TooLong => Err(ClientError::AnswerTooLong),
             Collected::Whole(GetAnswer::Value(value)) => Ok(value),
             Collected::Whole(GetAnswer::List(_)) => {
                 return Err(ClientError::Unexpected { asked: "GET", found: "a list".to_owned() });
@@ -213,6 +227,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
                 self.settle();
                 return Err(error.into());
             }
+            Collected::TooLong => {
+                self.settle();
+                return Err(ClientError::AnswerTooLong);
+            }
             Collected::Whole(GetAnswer::List(answers)) => answers,
             Collected::Whole(GetAnswer::Value(_)) => {
                 return Err(ClientError::Unexpected {
@@ -240,6 +258,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
             let answer = self.exchange(length, deadline).await?;
             let number = match self.session.handle_response(&answer, &mut self.plain).map_err(unreadable)? {
                 Response::DataError(result) => return Ok(Collected::Refused(result.into())),
+                // The answer to this very request, so nothing is outstanding after it.
+                Response::Exception(exception) if exception.service_error == ServiceError::PduTooLong => {
+                    return Ok(Collected::TooLong);
+                }
                 Response::Data(data) if expected == 1 => {
                     return Ok(Collected::Whole(GetAnswer::Value(Value::from_data(data)?)));
                 }
@@ -315,6 +337,7 @@ enum GetAnswer {
 
 enum Collected {
     Refused(AccessError),
+    TooLong,
     Whole(GetAnswer),
     Blocks(Vec<u8>),
 }

@@ -14,8 +14,11 @@ use super::PkiError;
 /// The longest file that is read: a chain of a few P-384 certificates takes 3 KiB.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// Writes a file that only its owner may read.
-pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
+/// Writes a file that only its owner may read: whole or not at all.
+///
+/// # Errors
+/// [`PkiError`].
+pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
     write_whole(path, bytes, 0o600)
 }
 
@@ -25,7 +28,10 @@ pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
 }
 
 /// Reads a key file, and refuses one that others could have read.
-pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, PkiError> {
+///
+/// # Errors
+/// [`PkiError`]: missing, unreadable, readable by others, or far too long for a key.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, PkiError> {
     let file = File::open(path).map_err(|error| cannot(path, "read", &error))?;
     let mode = file.metadata().map_err(|error| cannot(path, "read", &error))?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -41,7 +47,10 @@ pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, PkiError> {
 }
 
 /// Reads a chain of certificates in PEM, at least one.
-pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+///
+/// # Errors
+/// [`PkiError`]: missing, unreadable, or no certificates.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PkiError> {
     let text = read_text(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match chain {

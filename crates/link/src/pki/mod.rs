@@ -41,7 +41,8 @@ use crate::revocation::{Revocations, Revoked};
 use crate::tls::{Peer, Trust};
 use authority::Authority;
 pub use certificate::{Certificate, Serial, SerialError, moment};
-pub(crate) use files::{read_bytes, write_secret as write_private};
+pub(crate) use files::read_bytes;
+pub use files::{read_certificates, read_secret, write_secret};
 pub use identity::{Identity, IssuedIdentity};
 pub use register::Reason;
 pub use request::{Request, RequestError};
@@ -477,19 +478,6 @@ pub fn read_request(path: &Path) -> Result<Vec<u8>, PkiError> {
 /// Reads a file with one list of revoked certificates.
 pub(crate) fn read_list_file(path: &Path) -> Result<String, PkiError> {
     files::read_long(path, crate::revocation::MAX_LIST_PEM)?.ok_or_else(|| PkiError::new(path, "is gone"))
-}
-
-/// Reads a private key's file (PEM), and refuses one that others could have read.
-pub(crate) fn read_key(path: &Path) -> Result<zeroize::Zeroizing<String>, PkiError> {
-    files::read_secret(path)
-}
-
-/// Reads the certificates in a PEM file, at least one.
-///
-/// # Errors
-/// [`PkiError`].
-pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PkiError> {
-    files::read_certificates(path)
 }
 
 /// Writes certificates as a PEM file that everybody may read, whole or not at all.

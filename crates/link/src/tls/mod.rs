@@ -10,6 +10,7 @@
 mod clock;
 mod explain;
 mod judge;
+mod listening;
 mod peer;
 mod verify;
 
@@ -234,6 +235,43 @@ fn client(
     config.enable_early_data = false;
     config.resumption = Resumption::in_memory_sessions(1);
     Ok(ClientProfile { config: Arc::new(config), judge, trust: Arc::new(trust.clone()), me })
+}
+
+/// The side of a client that dials a meter which listens: shows `identity` if it has one, accepts a meter that
+/// `authorities` issued, and only `expected` where that is given. A certificate without a `urn:meterseal:` name, another
+/// maker's, must be a server's for the address that is dialled.
+///
+/// # Errors
+/// [`rustls::Error`] when `authorities` is empty or holds one that cannot be read.
+pub fn listening_meter_config(
+    identity: Option<&Identity>,
+    authorities: &[CertificateDer<'static>],
+    expected: Option<MeterId>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let verifier = listening::ListeningMeterVerifier::new(anchors(authorities)?, provider(), expected)?;
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous() // as above
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match identity {
+        Some(identity) => config.with_client_cert_resolver(identity.resolver()),
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_early_data = false;
+    // One connection per configuration: nothing to resume, so every handshake is judged in full.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Who is at the other end of a connection that neither profile made, judged by the system's clock and without lists
+/// of revoked certificates. To be asked after *every* handshake.
+///
+/// # Errors
+/// [`PeerError`]; the connection must then be closed.
+pub fn peer_identity(connection: &rustls::CommonState) -> Result<Peer, PeerError> {
+    let judge = Judge { revocations: Revocations::default(), clock: MeterClock::system() };
+    judge.judge(connection).map(|judged| judged.peer)
 }
 
 /// The name under which a head-end is addressed in TLS: `NAME.headend.meterseal.internal`. `None` when `name` is no

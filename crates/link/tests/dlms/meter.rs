@@ -8,16 +8,18 @@ use dlms_cosem_rs::axdr::Data;
 use dlms_cosem_rs::codec::{Encode as _, Writer};
 use dlms_cosem_rs::cosem::{AttributeAccess, MethodAccess};
 use dlms_cosem_rs::security::{
-    KeyRing, RandomSource, RustCryptoProvider, SecurityPolicy, SecuritySuite, SystemTitle as CodecTitle,
+    KeyRing, RandomSource, RustCryptoProvider, Secret, SecurityPolicy, SecuritySuite,
+    SystemTitle as CodecTitle,
 };
 use dlms_cosem_rs::server::{ObjectStore, PushSender, Server, ServerConfig, StoreResult};
-use dlms_cosem_rs::xdlms::{ActionResult, DataAccessResult, SelectiveAccess};
+use dlms_cosem_rs::xdlms::{ActionResult, Conformance, DataAccessResult, SelectiveAccess};
 use meterseal_link::client::{CosemDateTime, Limits};
 use meterseal_link::wrapper::WrapperStream;
 use meterseal_link::{Association, DlmsKeys, Value};
 use meterseal_model::{MeterId, Obis, Role, SystemTitle, UnixMillis};
 use tokio::io::DuplexStream;
 
+pub(crate) const PASSWORD: &[u8] = b"12345678";
 pub(crate) const TITLE: SystemTitle = SystemTitle(*b"MSL\0\0\0\0\x01");
 pub(crate) const CLIENT: SystemTitle = SystemTitle(*b"HES\0\0\0\0\x01");
 pub(crate) const PROFILE: Obis = Obis::LOAD_PROFILE;
@@ -57,6 +59,8 @@ pub(crate) fn event_body(sequence: u64) -> Vec<Value> {
 /// The meter and its faults.
 pub(crate) struct Meter {
     pub(crate) mechanism: AuthMechanism,
+    pub(crate) suite: SecuritySuite,
+    pub(crate) conformance: Conformance,
     pub(crate) pushes_before_response: usize,
     pub(crate) replay_pushes: bool,
     pub(crate) silent_after: Option<usize>,
@@ -71,6 +75,8 @@ impl Meter {
     pub(crate) fn new() -> Self {
         Self {
             mechanism: AuthMechanism::HighGmac,
+            suite: SecuritySuite::Suite2,
+            conformance: ServerConfig::default().conformance,
             pushes_before_response: 0,
             replay_pushes: false,
             silent_after: None,
@@ -84,15 +90,21 @@ impl Meter {
 
     pub(crate) async fn serve(self, stream: DuplexStream) {
         let policy = match self.mechanism {
-            AuthMechanism::None => SecurityPolicy::NONE,
-            _ => SecurityPolicy::authenticated_encrypted(SecuritySuite::Suite2),
+            AuthMechanism::HighGmac => SecurityPolicy::authenticated_encrypted(self.suite),
+            _ => SecurityPolicy::NONE,
         };
-        let provider = || RustCryptoProvider::with_rng(KeyRing::new_256(ENCRYPTION, AUTHENTICATION), Random);
+        let ring = match self.suite {
+            SecuritySuite::Suite2 => KeyRing::new_256(ENCRYPTION, AUTHENTICATION),
+            _ => KeyRing::new([0x11; 16], [0x22; 16]),
+        };
+        let provider = || RustCryptoProvider::with_rng(ring.clone(), Random);
         let config = ServerConfig {
             system_title: Some(CodecTitle(TITLE.0)),
             mechanism: self.mechanism,
             security: policy,
             max_pdu_size: 1024,
+            password: Some(Secret::new(PASSWORD).unwrap()),
+            conformance: self.conformance,
             invocation_counter: 100,
             ..ServerConfig::default()
         };

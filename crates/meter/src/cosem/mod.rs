@@ -1,7 +1,11 @@
 //! The COSEM objects as the DLMS engine sees them: rights from the object table, values from the meter.
 
+mod act;
 mod association;
+mod parse;
 mod profile;
+mod supply;
+mod tariff;
 mod values;
 
 use alloc::boxed::Box;
@@ -11,7 +15,7 @@ use dlms_cosem_rs::axdr::{Data, DateTime};
 use dlms_cosem_rs::codec::{Encode, Writer};
 use dlms_cosem_rs::cosem::{AttributeAccess, MethodAccess};
 use dlms_cosem_rs::server::{AuditEvent, ObjectStore, StoreResult};
-use dlms_cosem_rs::xdlms::{DataAccessResult, SelectiveAccess};
+use dlms_cosem_rs::xdlms::{ActionResult, DataAccessResult, SelectiveAccess};
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::{self, Access, Class, Object};
 use meterseal_model::{Obis, Role, UnixMillis};
@@ -26,6 +30,8 @@ pub(crate) struct Store<F: NorFlash> {
     pub(crate) inner: Option<Box<Inner<F>>>,
     /// An association was refused for its credentials.
     pub(crate) refused: bool,
+    /// Acts in this request that the role's rights do not allow.
+    pub(crate) denied: u32,
 }
 
 impl<F: NorFlash> ObjectStore for Store<F> {
@@ -47,6 +53,15 @@ impl<F: NorFlash> ObjectStore for Store<F> {
             _ if selective_access.is_some() && !is_buffer => Err(DataAccessResult::ScopeOfAccessViolated),
             Class::ProfileGeneric => profile::get(inner, object, attribute_id, selective_access, w),
             Class::AssociationLn => association::get(inner, self.role, attribute_id, w),
+            Class::ActivityCalendar
+            | Class::SpecialDays
+            | Class::ScriptTable
+            | Class::SingleActionSchedule
+            | Class::DemandRegister
+            | Class::ExtendedRegister => tariff::get(inner, object, attribute_id, w),
+            Class::DisconnectControl | Class::Limiter | Class::TcpUdpSetup => {
+                supply::get(inner, object, attribute_id, w)
+            }
             _ => values::get(inner, object, attribute_id, w),
         }
     }
@@ -61,7 +76,13 @@ impl<F: NorFlash> ObjectStore for Store<F> {
     ) -> StoreResult<()> {
         let inner = self.inner.as_deref_mut().ok_or(DataAccessResult::TemporaryFailure)?;
         let object = object(class_id, logical_name)?;
-        if selective_access.is_some() || attribute_id != 2 {
+        if selective_access.is_some() {
+            return Err(DataAccessResult::ScopeOfAccessViolated);
+        }
+        if let Some(outcome) = act::set(inner, object, attribute_id, &value) {
+            return outcome;
+        }
+        if attribute_id != 2 {
             return Err(DataAccessResult::ScopeOfAccessViolated);
         }
         let number = || value.as_u64().ok_or(DataAccessResult::TypeUnmatched);
@@ -83,6 +104,19 @@ impl<F: NorFlash> ObjectStore for Store<F> {
             Ok(false) => Err(DataAccessResult::ScopeOfAccessViolated),
             Err(_) => Err(DataAccessResult::HardwareFault),
         }
+    }
+
+    fn invoke_method(
+        &mut self,
+        class_id: u16,
+        logical_name: dlms_cosem_rs::obis::Obis,
+        method_id: i8,
+        parameters: Option<Data<'_>>,
+        _: &mut dyn Writer,
+    ) -> Result<bool, ActionResult> {
+        let inner = self.inner.as_deref_mut().ok_or(ActionResult::TemporaryFailure)?;
+        let object = object(class_id, logical_name).map_err(|_| ActionResult::ObjectUndefined)?;
+        act::invoke(inner, object, method_id, parameters).map(|()| false)
     }
 
     fn attribute_access(
@@ -117,11 +151,14 @@ impl<F: NorFlash> ObjectStore for Store<F> {
     }
 
     fn audit(&mut self, event: AuditEvent) {
-        if matches!(
-            event,
-            AuditEvent::AssociationRefused { diagnostic: UserDiagnostic::AuthenticationFailure }
-        ) {
-            self.refused = true;
+        match event {
+            AuditEvent::AssociationRefused { diagnostic: UserDiagnostic::AuthenticationFailure } => {
+                self.refused = true;
+            }
+            AuditEvent::AttributeRead { outcome: DataAccessResult::ReadWriteDenied, .. }
+            | AuditEvent::AttributeWritten { outcome: DataAccessResult::ReadWriteDenied, .. }
+            | AuditEvent::MethodInvoked { outcome: ActionResult::ReadWriteDenied, .. } => self.denied += 1,
+            _ => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Profile generic: security log and load profile, whole or by range of sequence or time, or by entry.
+//! Profile generic: logs and profiles, whole or by range of sequence or time, or by entry.
 //!
 //! An answer is built whole before it is cut into blocks, so a selection that does not fit is refused with
 //! scope-of-access-violated, never shortened: a client asks for a smaller range.
@@ -11,13 +11,19 @@ use dlms_cosem_rs::cosem::CaptureObject;
 use dlms_cosem_rs::server::StoreResult;
 use dlms_cosem_rs::xdlms::{DataAccessResult, SelectiveAccess};
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_model::objects::{Column, LOAD_PROFILE_COLUMNS, Object, SECURITY_LOG_COLUMNS};
+use meterseal_model::objects::{
+    BILLING_COLUMNS, Column, EVENT_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, Object, POWER_QUALITY_COLUMNS,
+    SECURITY_LOG_COLUMNS,
+};
 use meterseal_model::{Obis, UnixMillis};
 
+use super::tariff::{centiwatts, given, put_instant};
 use super::{put, put_array, put_structure, raw};
+use crate::billing::BillingRow;
 use crate::clock::timestamp;
 use crate::dlms::VALUE_MAX;
 use crate::inner::Inner;
+use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 
 pub(super) fn get<F: NorFlash>(
@@ -27,7 +33,7 @@ pub(super) fn get<F: NorFlash>(
     access: Option<SelectiveAccess<'_>>,
     w: &mut dyn Writer,
 ) -> StoreResult<()> {
-    let profile = if object.obis == Obis::SECURITY_LOG { Profile::SecurityLog } else { Profile::LoadProfile };
+    let profile = Profile::of(object.obis).ok_or(DataAccessResult::ObjectUndefined)?;
     let (held, capacity) = profile.extent(inner);
     match attribute {
         2 => buffer(inner, profile, access, w),
@@ -36,8 +42,8 @@ pub(super) fn get<F: NorFlash>(
         4 => put(
             w,
             Data::DoubleLongUnsigned(match profile {
-                Profile::SecurityLog => 0,
-                Profile::LoadProfile => inner.interval.period_seconds(),
+                Profile::Load => inner.interval.period_seconds(),
+                Profile::SecurityLog | Profile::Quality | Profile::Events | Profile::Billing => 0,
             }),
         ),
         // First in, first out: sorted by nothing but their order.
@@ -66,22 +72,42 @@ fn column(column: &Column, w: &mut dyn Writer) -> StoreResult<()> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Profile {
     SecurityLog,
-    LoadProfile,
+    Load,
+    Quality,
+    Events,
+    Billing,
 }
 
-/// A row of either profile.
+/// A row of any profile.
 enum Row {
     Entry(SecurityEntry),
     Interval(ProfileRow),
+    Quality(QualityRow),
+    Event(SecurityEntry),
+    Billing(BillingRow),
 }
 
 type Sequences = core::ops::RangeInclusive<u32>;
 
 impl Profile {
+    fn of(obis: Obis) -> Option<Self> {
+        Some(match obis {
+            Obis::SECURITY_LOG => Self::SecurityLog,
+            Obis::LOAD_PROFILE => Self::Load,
+            Obis::POWER_QUALITY_LOG => Self::Quality,
+            Obis::EVENT_LOG => Self::Events,
+            Obis::BILLING_PROFILE => Self::Billing,
+            _ => return None,
+        })
+    }
+
     const fn columns(self) -> &'static [Column] {
         match self {
             Self::SecurityLog => SECURITY_LOG_COLUMNS,
-            Self::LoadProfile => LOAD_PROFILE_COLUMNS,
+            Self::Load => LOAD_PROFILE_COLUMNS,
+            Self::Quality => POWER_QUALITY_COLUMNS,
+            Self::Events => EVENT_LOG_COLUMNS,
+            Self::Billing => BILLING_COLUMNS,
         }
     }
 
@@ -90,16 +116,26 @@ impl Profile {
         let storage = inner.storage.borrow();
         let ring = match self {
             Self::SecurityLog => storage.log(),
-            Self::LoadProfile => storage.profile(),
+            Self::Load => storage.profile(),
+            Self::Quality => storage.quality(),
+            Self::Events => storage.events(),
+            Self::Billing => storage.billing(),
         };
-        (ring.sequences(), ring.capacity())
+        let mut held = ring.sequences();
+        if self == Self::Events && inner.tariff.events_cleared >= *held.start() {
+            held = inner.tariff.events_cleared + 1..=*held.end();
+        }
+        (held, ring.capacity())
     }
 
     fn row<F: NorFlash>(self, inner: &Inner<F>, sequence: u32) -> StoreResult<Option<Row>> {
         let mut storage = inner.storage.borrow_mut();
         let row = match self {
             Self::SecurityLog => storage.log_entry(sequence).map(|entry| entry.map(Row::Entry)),
-            Self::LoadProfile => storage.profile_row(sequence).map(|row| row.map(Row::Interval)),
+            Self::Load => storage.profile_row(sequence).map(|row| row.map(Row::Interval)),
+            Self::Quality => storage.quality_row(sequence).map(|row| row.map(Row::Quality)),
+            Self::Events => storage.event(sequence).map(|entry| entry.map(Row::Event)),
+            Self::Billing => storage.billing_row(sequence).map(|row| row.map(Row::Billing)),
         };
         row.map_err(|_| DataAccessResult::HardwareFault)
     }
@@ -201,8 +237,10 @@ fn chosen_columns(profile: Profile, chosen: &Data<'_>) -> StoreResult<u32> {
 impl Row {
     const fn time(&self) -> UnixMillis {
         match self {
-            Self::Entry(entry) => entry.time,
+            Self::Entry(entry) | Self::Event(entry) => entry.time,
+            Self::Billing(row) => row.time,
             Self::Interval(row) => row.time,
+            Self::Quality(row) => row.time,
         }
     }
 
@@ -216,19 +254,25 @@ impl Row {
         let chosen = || profile.columns().iter().enumerate().filter(|(k, _)| columns & (1 << k) != 0);
         put_structure(w, chosen().count())?;
         let time = inner.date_time(self.time()).to_bytes();
-        chosen().try_for_each(|(_, column)| {
-            let value =
-                if column.obis == Obis::CLOCK { Data::OctetString(&time) } else { self.value(column)? };
-            put(w, value)
+        chosen().try_for_each(|(_, column)| match (self, column.obis, column.attribute) {
+            (_, Obis::CLOCK, _) => put(w, Data::OctetString(&time)),
+            (Self::Billing(row), obis, 5) => {
+                let k = super::tariff::direction(&Obis::MAXIMUM_DEMAND, obis)?;
+                put_instant(inner, given(row.maxima[k].time), w)
+            }
+            _ => put(w, self.value(column)?),
         })
     }
 
     fn value(&self, column: &Column) -> StoreResult<Data<'static>> {
         Ok(match (self, column.obis) {
-            (Self::Entry(entry), Obis::ROW_SEQUENCE) => Data::Long64Unsigned(entry.sequence),
+            (Self::Event(entry), Obis::EVENT_LOG_CODE) => Data::Unsigned(entry.code as u8),
+            (Self::Event(entry) | Self::Entry(entry), Obis::ROW_SEQUENCE) => {
+                Data::Long64Unsigned(entry.sequence)
+            }
             (Self::Entry(entry), Obis::SECURITY_EVENT_CODE) => Data::Unsigned(entry.code as u8),
-            (Self::Entry(entry), Obis::EVENT_EXTREME) => Data::Long64(entry.extreme),
-            (Self::Entry(entry), Obis::UPTIME) => Data::Long64Unsigned(entry.uptime_ms),
+            (Self::Event(entry) | Self::Entry(entry), Obis::EVENT_EXTREME) => Data::Long64(entry.extreme),
+            (Self::Event(entry) | Self::Entry(entry), Obis::UPTIME) => Data::Long64Unsigned(entry.uptime_ms),
             (Self::Interval(row), obis) => match obis {
                 Obis::ROW_SEQUENCE => Data::Long64Unsigned(row.sequence),
                 Obis::PROFILE_STATUS => Data::Unsigned(row.status),
@@ -242,7 +286,29 @@ impl Row {
                     Data::LongUnsigned(row.mean_voltage_centivolts[phase])
                 }
             },
-            (Self::Entry(_), _) => return Err(DataAccessResult::ObjectUndefined),
+            (Self::Quality(row), obis) => match obis {
+                Obis::ROW_SEQUENCE => Data::Long64Unsigned(row.sequence),
+                Obis::POWER_QUALITY_EVENT => Data::Unsigned(row.event as u8),
+                Obis::POWER_QUALITY_PHASE => Data::Unsigned(row.phase),
+                Obis::POWER_QUALITY_DURATION => Data::DoubleLongUnsigned(row.duration_ms),
+                Obis::EVENT_EXTREME => Data::Long64(row.extreme),
+                Obis::UPTIME => Data::Long64Unsigned(row.uptime_ms),
+                _ => return Err(DataAccessResult::ObjectUndefined),
+            },
+            (Self::Billing(row), obis) => match obis {
+                Obis::ROW_SEQUENCE => Data::Long64Unsigned(row.sequence),
+                Obis::ACTIVE_ENERGY_IMPORT => Data::Long64Unsigned(row.active_import_milliwatt_hours),
+                Obis::ACTIVE_ENERGY_EXPORT => Data::Long64Unsigned(row.active_export_milliwatt_hours),
+                Obis::REACTIVE_ENERGY_IMPORT => Data::Long64Unsigned(row.reactive_import_millivar_hours),
+                Obis::REACTIVE_ENERGY_EXPORT => Data::Long64Unsigned(row.reactive_export_millivar_hours),
+                _ => match row.rates.energy(obis) {
+                    Some(energy) => Data::Long64Unsigned(energy),
+                    None => centiwatts(
+                        row.maxima[super::tariff::direction(&Obis::MAXIMUM_DEMAND, obis)?].microwatts,
+                    ),
+                },
+            },
+            (Self::Entry(_) | Self::Event(_), _) => return Err(DataAccessResult::ObjectUndefined),
         })
     }
 }

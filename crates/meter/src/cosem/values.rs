@@ -9,11 +9,11 @@ use dlms_cosem_rs::xdlms::DataAccessResult;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{PhaseQuantities, Registers, Window};
 use meterseal_model::objects::{Class, Object, PUSH_COLUMNS};
-use meterseal_model::{Obis, Role, Roles, TimeBase};
+use meterseal_model::{Obis, TimeBase};
 
 use super::{profile, put, put_array, put_structure};
 use crate::inner::{Inner, milli};
-use crate::records::Peer;
+use crate::records::{KEYED, LastClient};
 
 /// What a text object shows at most.
 const TEXT_MAX: usize = 128;
@@ -54,13 +54,6 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         Obis::FIRMWARE_DIGEST => put(w, Data::OctetString(&identity.firmware_digest.0)),
         Obis::TIME_BASE => put(w, Data::Unsigned(u8::from(inner.time_base == TimeBase::Simulated))),
         Obis::UPTIME => put(w, Data::Long64Unsigned(inner.uptime_ms())),
-        Obis::INVOCATION_COUNTER => put(w, Data::DoubleLongUnsigned(inner.state.peers[0].highest)),
-        _ if obis == Obis::invocation_counter(Role::Reader) => {
-            put(w, Data::DoubleLongUnsigned(inner.state.peers[1].highest))
-        }
-        _ if Roles::AUTHENTICATED.iter().any(|role| obis == Obis::invocation_counter(role)) => {
-            put(w, Data::DoubleLongUnsigned(0))
-        }
         Obis::PROFILE_STATUS => put(w, Data::Unsigned(inner.newest_row.map_or(0, |row| row.status))),
         Obis::COMMITTED_LOAD_PROFILE => put(w, Data::Long64Unsigned(inner.state.committed_profile.into())),
         Obis::COMMITTED_SECURITY_LOG => put(w, Data::Long64Unsigned(inner.state.committed_log.into())),
@@ -71,12 +64,31 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
             put(w, Data::Unsigned(inner.newest_entry.map_or(0, |entry| entry.code as u8)))
         }
         Obis::EVENT_EXTREME => put(w, Data::Long64(inner.newest_entry.map_or(0, |entry| entry.extreme))),
+        Obis::ACTIVE_RATE => put(w, Data::Unsigned(inner.rate)),
+        Obis::EVENT_LOG_CODE => {
+            put(w, Data::Unsigned(inner.newest_event.map_or(0, |entry| entry.code as u8)))
+        }
+        Obis::CALIBRATION_STATUS => put(w, Data::Unsigned(inner.calibration as u8)),
+        Obis::POWER_QUALITY_EVENT => {
+            put(w, Data::Unsigned(inner.newest_quality.map_or(0, |row| row.event as u8)))
+        }
+        Obis::POWER_QUALITY_PHASE => put(w, Data::Unsigned(inner.newest_quality.map_or(0, |row| row.phase))),
+        Obis::POWER_QUALITY_DURATION => {
+            put(w, Data::DoubleLongUnsigned(inner.newest_quality.map_or(0, |row| row.duration_ms)))
+        }
         Obis::ALARM_REGISTER => put(w, Data::DoubleLongUnsigned(inner.state.alarms)),
-        _ => Err(DataAccessResult::ObjectUndefined),
+        _ => {
+            let key = KEYED.iter().position(|&role| obis == Obis::invocation_counter(role));
+            let client = inner.state.clients[key.ok_or(DataAccessResult::ObjectUndefined)?];
+            put(w, Data::DoubleLongUnsigned(client.highest))
+        }
     }
 }
 
 fn register<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {
+    if let Some(energy) = inner.saved.rates.energy(obis) {
+        return put(w, Data::Long64Unsigned(energy));
+    }
     if let Some(nano) = energy(&inner.saved.registers, obis) {
         return put(w, Data::Long64Unsigned(milli(nano)));
     }
@@ -111,7 +123,7 @@ fn energy(registers: &Registers, obis: Obis) -> Option<u64> {
 
 fn live(window: &Window, obis: Obis) -> StoreResult<Data<'static>> {
     type Quantity = fn(&PhaseQuantities) -> Data<'static>;
-    let phases: [([Obis; 3], Quantity); 7] = [
+    let phases: [([Obis; 3], Quantity); 9] = [
         (Obis::VOLTAGE, |phase| unsigned(phase.voltage_rms_microvolts / 1000)),
         (Obis::CURRENT, |phase| unsigned(phase.current_rms_microamperes)),
         (Obis::PHASE_POWER_IMPORT, |phase| power(phase.active_power_microwatts)),
@@ -119,13 +131,23 @@ fn live(window: &Window, obis: Obis) -> StoreResult<Data<'static>> {
         (Obis::PHASE_REACTIVE_IMPORT, |phase| power(phase.reactive_power_microvars)),
         (Obis::PHASE_REACTIVE_EXPORT, |phase| power(-phase.reactive_power_microvars)),
         (Obis::PHASE_POWER_FACTOR, |phase| factor(phase.power_factor_ppm)),
+        (Obis::VOLTAGE_THD, |phase| Data::DoubleLongUnsigned(phase.voltage_thd_ppm)),
+        (Obis::CURRENT_THD, |phase| Data::DoubleLongUnsigned(phase.current_thd_ppm)),
     ];
     for (codes, quantity) in phases {
         if let Some(k) = codes.iter().position(|&code| code == obis) {
             return Ok(quantity(&window.phases[k]));
         }
     }
+    let components = &window.components;
+    if let Some(k) = Obis::VOLTAGE_SEQUENCE.iter().position(|&code| code == obis) {
+        return Ok(unsigned(components.voltage_sequences_microvolts[k] / 1000));
+    }
+    if let Some(k) = Obis::CURRENT_SEQUENCE.iter().position(|&code| code == obis) {
+        return Ok(unsigned(components.current_sequences_microamperes[k]));
+    }
     Ok(match obis {
+        Obis::VOLTAGE_UNBALANCE => Data::DoubleLongUnsigned(components.voltage_unbalance_ppm),
         Obis::ACTIVE_POWER_IMPORT => power(window.active_power_microwatts),
         Obis::ACTIVE_POWER_EXPORT => power(-window.active_power_microwatts),
         Obis::REACTIVE_POWER_IMPORT => power(window.reactive_power_microvars),
@@ -197,8 +219,8 @@ fn security_setup<F: NorFlash>(inner: &Inner<F>, attribute: i8, w: &mut dyn Writ
         2 => put(w, Data::Enum(POLICY_ALL)),
         3 => put(w, Data::Enum(2)),
         4 => {
-            let peer = inner.state.peers[0];
-            put(w, Data::OctetString(if peer == Peer::default() { &[] } else { &peer.title }))
+            let client = inner.state.clients[0];
+            put(w, Data::OctetString(if client == LastClient::default() { &[] } else { &client.title }))
         }
         5 => put(w, Data::OctetString(&inner.identity.id.system_title().0)),
         6 => put_array(w, 0),

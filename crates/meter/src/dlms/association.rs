@@ -17,7 +17,7 @@ use super::form;
 use super::provider::{CHALLENGE_BYTES, Provider, Sealing, key_ring};
 use crate::cosem::Store;
 use crate::inner::Inner;
-use crate::records::Peer;
+use crate::records::{LastClient, key_index};
 use crate::{DlmsKeys, ProtocolError};
 
 /// The longest message that the meter accepts, and announces.
@@ -37,13 +37,21 @@ const POLICY: SecurityPolicy = SecurityPolicy::authenticated_encrypted(SecurityS
 
 pub(crate) struct Association<F: NorFlash> {
     role: Role,
+    /// Whether the connection is at the local port.
+    local: bool,
+    /// The uptime before which nothing is answered here: the association itself has done wrong.
+    until_ms: u64,
     server: Server<Store<F>, Provider, VALUE_MAX>,
     sealing: Sealing,
     /// One event of each kind per association: a peer must not be able to fill the log.
     undecryptable_logged: bool,
     replay_logged: bool,
-    /// Whether the client agreed to `general-protection`, without which it cannot be sent a push. Known once tried.
+    unauthorised_logged: bool,
+    /// Whether the client did not ask for notifications, or did not agree to `general-protection`, without which it
+    /// cannot be sent any. Known once tried.
     push_refused: bool,
+    /// The AARQ, until it is known whether it asked for notifications.
+    aarq: Option<Vec<u8>>,
 }
 
 impl<F: NorFlash> core::fmt::Debug for Association<F> {
@@ -57,6 +65,7 @@ impl<F: NorFlash> Association<F> {
     /// from what flash holds, so nothing that an unauthenticated AARQ says can reset them.
     pub(crate) fn new(
         role: Role,
+        local: bool,
         keys: Option<&DlmsKeys>,
         challenge: [u8; CHALLENGE_BYTES],
         inner: &Inner<F>,
@@ -76,23 +85,33 @@ impl<F: NorFlash> Association<F> {
             ..ServerConfig::default()
         };
         let provider = Provider::new(keys, Some(challenge), sealing.clone());
-        let mut server = Server::new(config, Store { role, inner: None, refused: false }, provider);
-        if let Some(peer) = ciphered.map(|key| inner.state.peers[key]).filter(|peer| *peer != Peer::default())
-        {
-            server.resume_replay_window(SystemTitle(peer.title), peer.highest);
+        let mut server =
+            Server::new(config, Store { role, inner: None, refused: false, denied: 0 }, provider);
+        let client = ciphered.map(|key| inner.state.clients[key]);
+        if let Some(client) = client.filter(|client| *client != LastClient::default()) {
+            server.resume_replay_window(SystemTitle(client.title), client.highest);
         }
         Box::new(Self {
             role,
+            local,
+            until_ms: 0,
             server,
             sealing,
             undecryptable_logged: false,
             replay_logged: false,
+            unauthorised_logged: false,
             push_refused: false,
+            aarq: None,
         })
     }
 
     pub(crate) fn is_associated(&self) -> bool {
         self.server.state() == ServerState::Associated
+    }
+
+    /// The uptime before which this association is not answered.
+    pub(crate) const fn until_ms(&self) -> u64 {
+        self.until_ms
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -111,11 +130,14 @@ impl<F: NorFlash> Association<F> {
         {
             return (inner, Err(ProtocolError::Storage));
         }
+        if request.first() == Some(&form::TAG_AARQ) {
+            self.aarq = Some(request.to_vec());
+        }
         let before = self.server.state();
         let highest_before = self.server.peer_invocation_counter();
         let counter = form::counter_of(request);
         inner.incoming = match (key, self.server.replay_owner(), counter) {
-            (Some(key), Some(title), Some(highest)) => Some((key, Peer { title: title.0, highest })),
+            (Some(key), Some(title), Some(highest)) => Some((key, LastClient { title: title.0, highest })),
             _ => None,
         };
 
@@ -124,6 +146,7 @@ impl<F: NorFlash> Association<F> {
         let outcome = self.server.handle(request, &mut response);
         let store = self.server.store_mut();
         let refused = core::mem::take(&mut store.refused);
+        let denied = core::mem::take(&mut store.denied);
         let mut inner = store.inner.take().expect("the store keeps what it is lent for the request");
 
         inner.incoming = None;
@@ -134,8 +157,15 @@ impl<F: NorFlash> Association<F> {
         let failed_proof = before == ServerState::AwaitingHlsReply && state == ServerState::Closed;
         let established = before != ServerState::Associated && state == ServerState::Associated;
         let mut noted = self.note_client(&mut inner, key, established);
+        let (role, local, uptime) = (self.role, self.local, inner.uptime_ms());
         if refused || failed_proof {
+            self.until_ms = inner.guard.strike(role, local, uptime);
             noted = noted.and(inner.login_failed());
+        }
+        if denied > 0 {
+            self.until_ms = inner.guard.unauthorised(role, local, denied, uptime);
+            noted = noted.and(inner.acts_refused(denied, self.unauthorised_logged));
+            self.unauthorised_logged = true;
         }
         if before == ServerState::Associated && counter.is_some() {
             let unread = self.server.peer_invocation_counter() == highest_before;
@@ -172,6 +202,12 @@ impl<F: NorFlash> Association<F> {
         let Some(key) = key_index(self.role).filter(|_| self.is_associated() && !self.push_refused) else {
             return Ok(None);
         };
+        if let Some(aarq) = self.aarq.take()
+            && !form::asks_for_pushes(&aarq, keys, POLICY)
+        {
+            self.push_refused = true;
+            return Ok(None);
+        }
         inner.reserve_counters(key, COUNTERS_PER_REQUEST).map_err(|_| ProtocolError::Storage)?;
         let Some(counter) = self.spend_counter() else {
             self.push_refused = true;
@@ -215,9 +251,9 @@ impl<F: NorFlash> Association<F> {
         else {
             return Ok(());
         };
-        let peer = Peer { title: title.0, highest };
-        let another = peer.title != inner.state.peers[key].title;
-        inner.state.peers[key] = peer;
+        let client = LastClient { title: title.0, highest };
+        let another = client.title != inner.state.clients[key].title;
+        inner.state.clients[key] = client;
         if established || another { inner.write_state() } else { Ok(()) }
     }
 
@@ -230,6 +266,7 @@ impl<F: NorFlash> Association<F> {
         if !unread {
             return Ok(());
         }
+        self.until_ms = inner.guard.strike(self.role, self.local, inner.uptime_ms());
         let (logged, code) = if replayed {
             (&mut self.replay_logged, EventCode::ReplayedMessage)
         } else {
@@ -241,12 +278,3 @@ impl<F: NorFlash> Association<F> {
 
 /// A tag that no APDU has.
 const NO_APDU: u8 = 0xFF;
-
-/// Which of the meter's two key pairs a role uses; the public has none.
-pub(crate) const fn key_index(role: Role) -> Option<usize> {
-    match role {
-        Role::Utility => Some(0),
-        Role::Reader => Some(1),
-        Role::Public | Role::Firmware | Role::Installer | Role::Bench => None,
-    }
-}

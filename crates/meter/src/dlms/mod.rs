@@ -1,28 +1,31 @@
-//! The meter's side of DLMS/COSEM over the TCP wrapper: reassembly, one association per client role, pushes.
+//! The meter's side of DLMS/COSEM over the TCP wrapper: one link a connection, one association per client role, pushes.
 //!
-//! The engine of `dlms-cosem-rs` serves one association. Here one is made for each client address that asks, its
-//! small deviations from what other makers' clients expect are corrected (`form`), and pushes are threaded into
-//! its sequence of invocation counters (`association`).
+//! The engine of `dlms-cosem-rs` serves one association. Here one is made for each client address that asks and may
+//! ask ([`crate::Peer`]), its small deviations from what other makers' clients expect are corrected (`form`), whoever
+//! fails is answered later (`guard`), and pushes are threaded into its sequence of invocation counters
+//! (`association`).
 
 mod association;
 mod form;
+mod guard;
 mod provider;
 mod push;
+mod wrapper;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use dlms_cosem_rs::codec::Encode;
-use dlms_cosem_rs::transport::wrapper::{Header, VERSION, Wpdu};
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_model::Role;
+use meterseal_model::{Role, Roles};
 
 pub(crate) use association::{Association, REQUEST_MAX, VALUE_MAX};
+pub(crate) use guard::Guard;
 pub(crate) use push::Pushes;
 
 use crate::inner::Inner;
-use crate::{DlmsKeys, ProtocolError, Random};
+use crate::{Peer, ProtocolError, Random, RoleKeys, StorageError};
+use wrapper::{Frame, Reassembly, frame};
 
 /// The meter's only logical device: the management logical device, wrapper port 1.
 const LOGICAL_DEVICE: u16 = 1;
@@ -30,49 +33,96 @@ const LOGICAL_DEVICE: u16 = 1;
 /// Answers that wait to be sent: a client of one outstanding request needs one.
 const OUTGOING_MAX: usize = 64;
 
+/// Messages that wait while their sender is slowed down. A client that waits for its answers has one.
+const HELD_MAX: usize = 4;
+
 /// One connection's state, and nothing that outlives it.
-#[derive(Debug)]
 pub(crate) struct Link<F: NorFlash> {
-    incoming: Vec<u8>,
-    outgoing: VecDeque<Vec<u8>>,
+    peer: Peer,
+    incoming: Reassembly,
+    /// Frames, each with the uptime before which it does not go out.
+    outgoing: VecDeque<(u64, Vec<u8>)>,
+    /// Messages of roles that are slowed down.
+    held: VecDeque<Frame>,
     associations: [Option<Box<Association<F>>>; Role::ALL.len()],
-    pub(crate) pushes: Pushes,
+    pushes: Pushes,
+    /// A role that the peer may not take has been logged: once a connection is enough.
+    misuse_logged: bool,
+    /// Why the connection must be closed.
+    failed: Option<ProtocolError>,
 }
 
-impl<F: NorFlash> Default for Link<F> {
-    fn default() -> Self {
-        Self {
-            incoming: Vec::new(),
-            outgoing: VecDeque::new(),
-            associations: [const { None }; Role::ALL.len()],
-            pushes: Pushes::default(),
-        }
+impl<F: NorFlash> core::fmt::Debug for Link<F> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Link").field("peer", &self.peer).field("associations", &self.associations).finish()
     }
 }
 
-/// The keys of each role that has some.
-#[derive(Debug)]
-pub(crate) struct Keys {
-    pub(crate) utility: DlmsKeys,
-    pub(crate) reader: Option<DlmsKeys>,
+/// What a link needs of the meter to serve a message.
+pub(crate) struct Service<'a, R> {
+    pub(crate) keys: &'a RoleKeys,
+    pub(crate) random: &'a mut R,
+    /// The roles with an association on another connection. A role's key is used on one connection at a time:
+    /// everything under it is one rising sequence of counters.
+    pub(crate) elsewhere: Roles,
 }
 
 impl<F: NorFlash> Link<F> {
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            incoming: Reassembly::default(),
+            outgoing: VecDeque::new(),
+            held: VecDeque::new(),
+            associations: [const { None }; Role::ALL.len()],
+            pushes: Pushes::default(),
+            misuse_logged: false,
+            failed: None,
+        }
+    }
+
+    /// The roles whose association is up here.
+    pub(crate) fn associated(&self) -> Roles {
+        self.begun_where(Association::is_associated)
+    }
+
+    /// The roles whose association is up here, or begun.
+    pub(crate) fn begun(&self) -> Roles {
+        self.begun_where(|_| true)
+    }
+
+    fn begun_where(&self, wanted: impl Fn(&Association<F>) -> bool) -> Roles {
+        let is_wanted = |role: &Role| self.associations[role.index()].as_deref().is_some_and(&wanted);
+        Role::ALL.into_iter().filter(is_wanted).collect()
+    }
+
+    /// Ends the associations of these roles.
+    pub(crate) fn end(&mut self, roles: Roles) {
+        for role in roles.iter() {
+            self.associations[role.index()] = None;
+        }
+    }
+
     /// Takes bytes from the peer and serves every message that is complete.
     pub(crate) fn receive(
         &mut self,
         mut inner: Box<Inner<F>>,
-        keys: &Keys,
-        random: &mut impl Random,
+        service: &mut Service<'_, impl Random>,
         mut bytes: &[u8],
     ) -> (Box<Inner<F>>, Result<(), ProtocolError>) {
         loop {
-            match self.next_message(&mut bytes) {
+            match self.incoming.next(&mut bytes) {
                 Ok(None) => return (inner, Ok(())),
                 Err(error) => return (inner, Err(error)),
+                Ok(Some(message)) if self.must_wait(&inner, &message) => {
+                    if self.held.len() == HELD_MAX {
+                        return (inner, Err(ProtocolError::Backlog));
+                    }
+                    self.held.push_back(message);
+                }
                 Ok(Some(message)) => {
                     let outcome;
-                    (inner, outcome) = self.serve(inner, keys, random, &message);
+                    (inner, outcome) = self.serve(inner, service, &message);
                     if let Err(error) = outcome {
                         return (inner, Err(error));
                     }
@@ -81,101 +131,139 @@ impl<F: NorFlash> Link<F> {
         }
     }
 
-    /// The next frame for the peer, pushes after answers.
-    pub(crate) fn transmit(&mut self, inner: &mut Inner<F>, keys: &Keys) -> Option<Vec<u8>> {
-        if let Some(frame) = self.outgoing.pop_front() {
-            return Some(frame);
+    /// Serves the messages whose time has come. An error is kept until [`Self::transmit`] is asked.
+    pub(crate) fn tick(
+        &mut self,
+        mut inner: Box<Inner<F>>,
+        service: &mut Service<'_, impl Random>,
+    ) -> (Box<Inner<F>>, Result<(), ProtocolError>) {
+        self.pushes.tick();
+        let ready = |link: &Self, inner: &Inner<F>| {
+            link.held.iter().position(|message| link.answered_from(inner, message) <= inner.uptime_ms())
+        };
+        while let Some(message) = ready(self, &inner).and_then(|k| self.held.remove(k)) {
+            let outcome;
+            (inner, outcome) = self.serve(inner, service, &message);
+            if let Err(error) = outcome {
+                self.failed = Some(error);
+                self.held.clear();
+                return (inner, Err(error));
+            }
         }
-        let utility = self.associations[Role::Utility.index()].as_mut()?;
-        let apdu = self.pushes.next(inner, utility, &keys.utility)?;
-        Some(frame(LOGICAL_DEVICE, Role::Utility.client_address(), &apdu))
+        (inner, Ok(()))
     }
 
-    /// Takes bytes until a whole wrapper frame is there, never more than one frame's bytes at a time.
-    fn next_message(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, ProtocolError> {
-        let mut wanted = Header::LEN;
-        loop {
-            let missing = wanted.saturating_sub(self.incoming.len());
-            let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
-            self.incoming.extend_from_slice(taken);
-            *bytes = rest;
-            if self.incoming.len() < wanted {
-                return Ok(None);
-            }
-            let word = |at: usize| u16::from_be_bytes([self.incoming[at], self.incoming[at + 1]]);
-            if word(0) != VERSION {
-                return Err(ProtocolError::WrapperVersion { found: word(0) });
-            }
-            let announced = word(6);
-            if announced > REQUEST_MAX {
-                return Err(ProtocolError::TooLong { announced, limit: REQUEST_MAX });
-            }
-            if self.incoming.len() == Header::LEN + usize::from(announced) {
-                return Ok(Some(core::mem::take(&mut self.incoming)));
-            }
-            wanted = Header::LEN + usize::from(announced);
+    /// The next frame for the peer, pushes after answers.
+    pub(crate) fn transmit(
+        &mut self,
+        inner: &mut Inner<F>,
+        keys: &RoleKeys,
+    ) -> Result<Option<Vec<u8>>, ProtocolError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let due = self.outgoing.iter().position(|(from_ms, _)| *from_ms <= inner.uptime_ms());
+        if let Some((_, frame)) = due.and_then(|k| self.outgoing.remove(k)) {
+            return Ok(Some(frame));
+        }
+        let utility = self.associations[Role::Utility.index()].as_mut();
+        let push = utility
+            .zip(keys.get(Role::Utility))
+            .and_then(|(utility, keys)| self.pushes.next(inner, utility, keys));
+        Ok(push.map(|apdu| frame(LOGICAL_DEVICE, Role::Utility.client_address(), &apdu)))
+    }
+
+    /// Whether a message comes too early, or after another of its role that did.
+    fn must_wait(&self, inner: &Inner<F>, message: &Frame) -> bool {
+        self.answered_from(inner, message) > inner.uptime_ms()
+            || self.held.iter().any(|held| held.client == message.client)
+    }
+
+    /// The uptime from which a message is served: an association that stands answers for what was done in it, the
+    /// way to a new one for all that has failed at this port.
+    fn answered_from(&self, inner: &Inner<F>, message: &Frame) -> u64 {
+        let Some(role) = Role::from_client_address(message.client) else { return 0 };
+        let begins = message.apdu().first() == Some(&form::TAG_AARQ);
+        match &self.associations[role.index()] {
+            Some(association) if association.is_associated() && !begins => association.until_ms(),
+            _ => inner.guard.until(role, self.peer.local),
         }
     }
 
     fn serve(
         &mut self,
-        inner: Box<Inner<F>>,
-        keys: &Keys,
-        random: &mut impl Random,
-        message: &[u8],
+        mut inner: Box<Inner<F>>,
+        service: &mut Service<'_, impl Random>,
+        message: &Frame,
     ) -> (Box<Inner<F>>, Result<(), ProtocolError>) {
-        let (header, apdu) = message.split_at(Header::LEN);
-        let client = u16::from_be_bytes([header[2], header[3]]);
-        let logical_device = u16::from_be_bytes([header[4], header[5]]);
         if self.outgoing.len() == OUTGOING_MAX {
             return (inner, Err(ProtocolError::Backlog));
         }
-        let role = Role::from_client_address(client).filter(|_| logical_device == LOGICAL_DEVICE);
-        let role_keys = role.and_then(|role| match role {
-            Role::Public => Some(None),
-            Role::Reader => keys.reader.as_ref().map(Some),
-            Role::Utility => Some(Some(&keys.utility)),
-            Role::Firmware | Role::Installer | Role::Bench => None,
-        });
-        let (Some(role), Some(role_keys)) = (role, role_keys) else {
-            self.outgoing.push_back(frame(logical_device, client, &form::REFUSAL));
+        let served = message.logical_device == LOGICAL_DEVICE;
+        let role = Role::from_client_address(message.client).filter(|_| served);
+        let Some(role) = role else {
+            self.answer(0, message, &form::REFUSAL);
             return (inner, Ok(()));
         };
-        let slot = &mut self.associations[role.index()];
-        if apdu.first() == Some(&form::TAG_AARQ) {
-            let mut challenge = [0; provider::CHALLENGE_BYTES];
-            random.fill(&mut challenge);
-            *slot = Some(Association::new(role, role_keys, challenge, &inner));
+        if message.apdu().first() == Some(&form::TAG_AARQ) {
+            match self.begin(role, &mut inner, service) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let from_ms = inner.guard.until(role, self.peer.local);
+                    self.answer(from_ms, message, &form::REFUSAL);
+                    return (inner, Ok(()));
+                }
+                Err(_) => return (inner, Err(ProtocolError::Storage)),
+            }
         }
+        let slot = &mut self.associations[role.index()];
         let Some(association) = slot else {
-            self.outgoing.push_back(frame(logical_device, client, &form::REFUSAL));
+            self.answer(0, message, &form::REFUSAL);
             return (inner, Ok(()));
         };
         let was_associated = association.is_associated();
-        let (inner, answer) = association.handle(inner, apdu);
+        let (inner, answer) = association.handle(inner, message.apdu());
+        let from_ms = association.until_ms();
         if role == Role::Utility && !was_associated && association.is_associated() {
             self.pushes.restart(&inner);
         }
         if association.is_over() {
             *slot = None;
         }
-        let answer = match answer {
-            Ok(answer) => answer,
+        match answer {
+            Ok(answer) if answer.is_empty() => {}
+            Ok(answer) => self.answer(from_ms, message, &answer),
             Err(error) => return (inner, Err(error)),
-        };
-        if !answer.is_empty() {
-            self.outgoing.push_back(frame(logical_device, client, &answer));
         }
         (inner, Ok(()))
     }
-}
 
-/// A wrapper frame around an APDU of at most 65 535 bytes, which all of the meter's are.
-fn frame(source: u16, destination: u16, apdu: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(Header::LEN + apdu.len());
-    if let Ok(frame) = Wpdu::new(source, destination, apdu) {
-        // Writing to a vector cannot fail.
-        let _ = frame.encode(&mut bytes);
+    /// Makes an engine for a new association, if this peer may have one of this role and no other connection has.
+    fn begin(
+        &mut self,
+        role: Role,
+        inner: &mut Inner<F>,
+        service: &mut Service<'_, impl Random>,
+    ) -> Result<bool, StorageError<F::Error>> {
+        if !self.peer.may_take(role) {
+            let logged = core::mem::replace(&mut self.misuse_logged, true);
+            inner.guard.strike(role, self.peer.local, inner.uptime_ms());
+            inner.acts_refused(1, logged)?;
+            return Ok(false);
+        }
+        let keys = service.keys.get(role);
+        let without_keys = role != Role::Public && keys.is_none();
+        if without_keys || (role != Role::Public && service.elsewhere.contains(role)) {
+            return Ok(false);
+        }
+        let mut challenge = [0; provider::CHALLENGE_BYTES];
+        service.random.fill(&mut challenge);
+        let association = Association::new(role, self.peer.local, keys, challenge, inner);
+        self.associations[role.index()] = Some(association);
+        Ok(true)
     }
-    bytes
+
+    fn answer(&mut self, from_ms: u64, message: &Frame, apdu: &[u8]) {
+        self.outgoing.push_back((from_ms, frame(message.logical_device, message.client, apdu)));
+    }
 }

@@ -13,11 +13,11 @@ use super::{Cursor, Layout, Put, SECTOR_BYTES, StorageError};
 use crate::OpenError;
 
 /// The format that this version writes and reads.
-pub(crate) const FORMAT_VERSION: u16 = 1;
+pub(crate) const FORMAT_VERSION: u16 = 2;
 
 const MAGIC: [u8; 8] = *b"MTRSEAL\0";
-/// magic, version, system title, four region sizes, checksum; the slot is a multiple of every write size.
-const RECORD_BYTES: usize = 8 + 2 + 8 + 8 + 4;
+/// magic, version, system title, nine region sizes, checksum; the slot is a multiple of every write size.
+const RECORD_BYTES: usize = 8 + 2 + 8 + 2 * 9 + 4;
 const SLOT_BYTES: usize = 64;
 
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
@@ -31,11 +31,21 @@ pub(crate) fn mount<F: NorFlash>(
     if !geometry_fits::<F>() || !layout.is_usable() {
         return Err(OpenError::Geometry { erase: F::ERASE_SIZE, write: F::WRITE_SIZE });
     }
-    if flash.capacity() < layout.size() {
-        return Err(OpenError::TooSmall { needed: layout.size(), found: flash.capacity() });
+    let too_small = OpenError::TooSmall { needed: layout.size(), found: flash.capacity() };
+    if flash.capacity() < SLOT_BYTES {
+        return Err(too_small);
     }
     let mut slot = vec![0; SLOT_BYTES];
     flash.read(0, &mut slot).map_err(StorageError::Flash)?;
+    if flash.capacity() < layout.size() {
+        // Another version's flash may well be smaller, and its version says more.
+        return Err(match decode(&slot) {
+            Some((found, ..)) if found != FORMAT_VERSION => {
+                OpenError::OtherVersion { found, supported: FORMAT_VERSION }
+            }
+            _ => too_small,
+        });
+    }
     let record = encode(owner, layout);
     if slot[..RECORD_BYTES] == record {
         return Ok(false);
@@ -84,10 +94,23 @@ fn encode(owner: SystemTitle, layout: Layout) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
     let mut put = Put::new(&mut record);
     put.bytes(&MAGIC).u16(FORMAT_VERSION).bytes(&owner.0);
-    put.u16(layout.state_sectors)
-        .u16(layout.register_sectors)
-        .u16(layout.log_sectors)
-        .u16(layout.profile_sectors);
+    let Layout {
+        state_sectors,
+        register_sectors,
+        log_sectors,
+        profile_sectors,
+        settings_sectors,
+        tariff_sectors,
+        quality_sectors,
+        event_sectors,
+        billing_sectors,
+    } = layout;
+    put.u16(state_sectors).u16(register_sectors).u16(log_sectors).u16(profile_sectors);
+    put.u16(settings_sectors)
+        .u16(tariff_sectors)
+        .u16(quality_sectors)
+        .u16(event_sectors)
+        .u16(billing_sectors);
     let len = put.len();
     let checksum = CHECKSUM.checksum(&record[..len]);
     record[len..].copy_from_slice(&checksum.to_le_bytes());
@@ -108,6 +131,11 @@ fn decode(slot: &[u8]) -> Option<(u16, SystemTitle, Layout, bool)> {
         register_sectors: fields.u16()?,
         log_sectors: fields.u16()?,
         profile_sectors: fields.u16()?,
+        settings_sectors: fields.u16()?,
+        tariff_sectors: fields.u16()?,
+        quality_sectors: fields.u16()?,
+        event_sectors: fields.u16()?,
+        billing_sectors: fields.u16()?,
     };
     let checksum = fields.u32()?;
     Some((version, owner, layout, checksum == CHECKSUM.checksum(&slot[..RECORD_BYTES - 4])))

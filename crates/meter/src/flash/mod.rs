@@ -1,4 +1,5 @@
-//! What a meter keeps through a power cut, and where: four rings of fixed slots behind a format record.
+//! What a meter keeps through a power cut, and where: rings of fixed slots behind a format record, and one sector for the
+//! factory's calibration record.
 //!
 //! Nothing is ever rewritten in place. A ring erases a sector just before the first slot in it is written, so a cut
 //! during an erase can only hurt entries that were being dropped, and a cut during a write only the entry whose
@@ -26,26 +27,58 @@ pub struct Layout {
     pub log_sectors: u16,
     /// Load profile, 64 B slots.
     pub profile_sectors: u16,
+    /// What the utility sets: tariffs, schedules, limits; 4 KiB slots, so a sector each.
+    pub settings_sectors: u16,
+    /// What tariffs, switching and demand must remember, 256 B slots.
+    pub tariff_sectors: u16,
+    /// Power-quality log, 64 B slots.
+    pub quality_sectors: u16,
+    /// Event log, 128 B slots.
+    pub event_sectors: u16,
+    /// Billing profile, 256 B slots.
+    pub billing_sectors: u16,
 }
 
 impl Layout {
-    /// For an 8 MiB chip (uses 5.7 MiB). The security log holds 4 096 entries and the load profile 19 136 rows (of
-    /// 19 056 required: 198 days of 15 minutes), each beside the one sector that may just have been erased.
+    /// For an 8 MiB chip (uses 5.9 MiB). The security log holds 4 096 entries and the load profile 19 136 rows (of
+    /// 19 056 required: 198 days of 15 minutes), each beside the one sector that may just have been erased; the
+    /// power-quality log 1 024, the event log 256, the billing profile 32 months.
     /// Registers saved every second for 20 years come to 6.31 × 10⁸ records, or 77 000 erases of each sector at
     /// 8 records a sector, of the 100 000 that such a chip is rated for.
-    pub const STANDARD: Self =
-        Self { state_sectors: 16, register_sectors: 1024, log_sectors: 129, profile_sectors: 300 };
+    pub const STANDARD: Self = Self {
+        state_sectors: 16,
+        register_sectors: 1024,
+        log_sectors: 129,
+        profile_sectors: 300,
+        settings_sectors: 4,
+        tariff_sectors: 8,
+        quality_sectors: 17,
+        event_sectors: 9,
+        billing_sectors: 3,
+    };
 
     /// The smallest layout that works, for tests and for fleets of virtual meters: 64 log entries.
-    pub const TINY: Self = Self { state_sectors: 2, register_sectors: 2, log_sectors: 3, profile_sectors: 2 };
+    pub const TINY: Self = Self {
+        state_sectors: 2,
+        register_sectors: 2,
+        log_sectors: 3,
+        profile_sectors: 2,
+        settings_sectors: 2,
+        tariff_sectors: 2,
+        quality_sectors: 2,
+        event_sectors: 2,
+        billing_sectors: 2,
+    };
 
     /// Bytes of flash that this layout needs, the format record's sector included.
     pub const fn size(self) -> usize {
-        let sectors = 1
-            + self.state_sectors as usize
-            + self.register_sectors as usize
-            + self.log_sectors as usize
-            + self.profile_sectors as usize;
+        let mut sectors = 1;
+        let mut k = 0;
+        let regions = self.sectors();
+        while k < regions.len() {
+            sectors += regions[k] as usize;
+            k += 1;
+        }
         sectors * SECTOR_BYTES as usize
     }
 
@@ -55,19 +88,33 @@ impl Layout {
             && self.register_sectors >= 2
             && self.log_sectors >= 3
             && self.profile_sectors >= 2
+            && self.settings_sectors >= 2
+            && self.tariff_sectors >= 2
+            && self.quality_sectors >= 2
+            && self.event_sectors >= 2
+            && self.billing_sectors >= 2
+    }
+
+    /// Every region's sectors in their order on the chip: that of [`RegionName`]'s numbers.
+    const fn sectors(self) -> [u16; RegionName::COUNT] {
+        [
+            self.state_sectors,
+            self.register_sectors,
+            self.log_sectors,
+            self.profile_sectors,
+            CALIBRATION_SECTORS,
+            self.settings_sectors,
+            self.tariff_sectors,
+            self.quality_sectors,
+            self.event_sectors,
+            self.billing_sectors,
+        ]
     }
 
     pub(crate) fn region(self, name: RegionName) -> Region {
-        let [state, registers, log, profile] =
-            [self.state_sectors, self.register_sectors, self.log_sectors, self.profile_sectors]
-                .map(u32::from);
-        let (first_sector, sectors) = match name {
-            RegionName::State => (1, state),
-            RegionName::Registers => (1 + state, registers),
-            RegionName::Log => (1 + state + registers, log),
-            RegionName::Profile => (1 + state + registers + log, profile),
-        };
-        Region { name, first_sector, sectors }
+        let regions = self.sectors().map(u32::from);
+        let place = name as usize - 1;
+        Region { name, first_sector: 1 + regions[..place].iter().sum::<u32>(), sectors: regions[place] }
     }
 }
 
@@ -77,6 +124,9 @@ impl Default for Layout {
     }
 }
 
+/// The calibration record is written whole, once, by the factory.
+const CALIBRATION_SECTORS: u16 = 1;
+
 /// A region's name; its number goes into every checksum, so that a record never passes for another region's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RegionName {
@@ -84,6 +134,16 @@ pub(crate) enum RegionName {
     Registers = 2,
     Log = 3,
     Profile = 4,
+    Calibration = 5,
+    Settings = 6,
+    Tariff = 7,
+    Quality = 8,
+    Events = 9,
+    Billing = 10,
+}
+
+impl RegionName {
+    const COUNT: usize = 10;
 }
 
 #[derive(Clone, Copy, Debug)]

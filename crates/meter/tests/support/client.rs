@@ -14,7 +14,8 @@ use dlms_cosem_rs::security::{
     FixedRandom, KeyRing, RustCryptoProvider, SecurityPolicy, SecuritySuite, SystemTitle,
 };
 use dlms_cosem_rs::xdlms::{
-    AttributeDescriptor, AttributeDescriptorWithSelection, DataAccessResult, GetDataResult, SelectiveAccess,
+    ActionResult, AttributeDescriptor, AttributeDescriptorWithSelection, Conformance, DataAccessResult,
+    GetDataResult, MethodDescriptor, SelectiveAccess,
 };
 use meterseal_meter::{DlmsKeys, ProtocolError};
 use meterseal_model::{Obis, Role, objects};
@@ -56,6 +57,9 @@ pub fn value(data: &Data<'_>) -> Value {
     if let Some(list) = data.as_seq() {
         return Value::List(list.iter().map(|item| value(&item.unwrap())).collect());
     }
+    if let Data::Boolean(boolean) = *data {
+        return Value::Number(boolean.into());
+    }
     match (data.as_i64(), data.as_bytes()) {
         (Some(number), _) => Value::Number(number),
         (_, Some(bytes)) => Value::Bytes(bytes.to_vec()),
@@ -73,6 +77,8 @@ pub struct Client {
     pub frames: Vec<Vec<u8>>,
     /// Every frame sent.
     pub sent: Vec<Vec<u8>>,
+    /// How long the last answer was withheld, to 50 ms.
+    pub waited_ms: u64,
 }
 
 impl Client {
@@ -100,11 +106,28 @@ impl Client {
             pushes: VecDeque::new(),
             frames: Vec::new(),
             sent: Vec::new(),
+            waited_ms: 0,
         }
     }
 
     pub fn utility() -> Self {
         Self::new(Role::Utility, &super::utility_keys(), 0, 1024)
+    }
+
+    /// The utility by another maker's client, which did not ask for pushes.
+    pub fn utility_without_pushes() -> Self {
+        let keys = super::utility_keys();
+        let config = ClientConfig {
+            client_sap: Role::Utility.client_address() as u8,
+            system_title: Some(SystemTitle(CLIENT_TITLE)),
+            mechanism: AuthMechanism::HighGmac,
+            security: POLICY,
+            conformance: Conformance::CLIENT_DEFAULT.difference(Conformance::DATA_NOTIFICATION),
+            ..ClientConfig::default()
+        };
+        let ring = KeyRing::new_256(keys.encryption, keys.authentication);
+        let session = ClientSession::new(config, RustCryptoProvider::with_rng(ring, FixedRandom(7)));
+        Self { session, ..Self::utility() }
     }
 
     /// Opens the association or says how far it came.
@@ -199,6 +222,41 @@ impl Client {
         self.try_set(meter, class, obis, new).unwrap()
     }
 
+    /// Sets an attribute, in one request.
+    pub fn set_attribute(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        attribute: i8,
+        new: &[u8],
+    ) -> Result<(), DataAccessResult> {
+        let mut request = [0; 4096];
+        let descriptor = AttributeDescriptor::new(class, dlms(obis), attribute);
+        let new = Data::from_bytes(new).unwrap();
+        let len = self.session.set_request(descriptor, None, new, &mut request).unwrap();
+        let answer = self.exchange(meter, &request[..len]).unwrap();
+        match self.session.handle_response(&answer, &mut [0; 1024]).unwrap() {
+            Response::Ok => Ok(()),
+            Response::DataError(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Invokes a method that returns nothing.
+    pub fn invoke(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        method: i8,
+        parameters: &[u8],
+    ) -> Result<(), ActionResult> {
+        let descriptor = MethodDescriptor::new(class, dlms(obis), method);
+        let parameters = Data::from_bytes(parameters).unwrap();
+        self.act(meter, descriptor, Some(parameters)).map(drop)
+    }
+
     /// The outer error: the meter has closed the connection.
     pub fn try_set(
         &mut self,
@@ -218,6 +276,26 @@ impl Client {
         }
     }
 
+    /// Invokes a method; gives what it returned.
+    pub fn act(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        method: MethodDescriptor,
+        parameters: Option<Data<'_>>,
+    ) -> Result<Option<Value>, ActionResult> {
+        let mut request = [0; 4096];
+        let len = self.session.action_request(method, parameters, &mut request).unwrap();
+        let answer = self.exchange(meter, &request[..len]).unwrap();
+        match self.session.handle_response(&answer, &mut [0; 8192]).unwrap() {
+            Response::Ok => Ok(None),
+            Response::ActionResult { result: ActionResult::Success, value: returned } => {
+                Ok(returned.as_ref().map(value))
+            }
+            Response::ActionResult { result, .. } => Err(result),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Takes what the meter sends of itself.
     pub fn listen(&mut self, meter: &mut TestMeter<'_>) {
         while let Some(frame) = meter.transmit() {
@@ -233,17 +311,27 @@ impl Client {
         let (head, tail) = frame.split_at(frame.len() / 3);
         meter.receive(head)?;
         meter.receive(tail)?;
-        while let Some(frame) = meter.transmit() {
-            assert_eq!(frame[..4], [0, 1, 0, 1]);
-            assert_eq!(frame[4..6], self.role.client_address().to_be_bytes());
-            if is_push(&frame) {
-                self.take_push(frame);
-            } else {
-                self.frames.push(frame.clone());
-                return Ok(frame[8..].to_vec());
+        self.answer(meter)
+    }
+
+    /// Waits for an answer: by the meter's clock, as long as one can be withheld.
+    pub fn answer(&mut self, meter: &mut TestMeter<'_>) -> Result<Vec<u8>, ProtocolError> {
+        self.waited_ms = 0;
+        loop {
+            while let Some(frame) = meter.transmit() {
+                assert_eq!(frame[..4], [0, 1, 0, 1]);
+                assert_eq!(frame[4..6], self.role.client_address().to_be_bytes());
+                if is_push(&frame) {
+                    self.take_push(frame);
+                } else {
+                    self.frames.push(frame.clone());
+                    return Ok(frame[8..].to_vec());
+                }
             }
+            assert!(self.waited_ms <= 130_000, "no answer");
+            meter.pass(50);
+            self.waited_ms += 50;
         }
-        panic!("no answer");
     }
 
     fn take_push(&mut self, frame: Vec<u8>) {

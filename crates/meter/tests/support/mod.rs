@@ -2,13 +2,18 @@
 
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, reason = "each test uses a part")]
 
+pub mod axdr;
 pub mod client;
 pub mod flash;
 
+use embedded_storage::nor_flash::NorFlashErrorKind;
 use flash::RamFlash;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, OpenError, Random};
+use meterseal_meter::{
+    Config, DlmsKeys, Identity, Layout, LinkId, Meter, OpenError, Peer, ProtocolError, Random, RoleKeys,
+    StorageError,
+};
 use meterseal_metrology::{Frame, Nominal, Scale};
-use meterseal_model::{Digest384, SensorReadings, UnixMillis};
+use meterseal_model::{Digest384, Role, Roles, SensorReadings, UnixMillis};
 
 pub const QUIET: SensorReadings = SensorReadings::QUIET;
 pub const OPEN: SensorReadings = SensorReadings { meter_cover_open: true, ..QUIET };
@@ -37,6 +42,21 @@ pub fn reader_keys() -> DlmsKeys {
     DlmsKeys { encryption: [0x33; 32], authentication: [0x44; 32] }
 }
 
+/// Each role's own keys.
+pub fn keys_of(role: Role) -> DlmsKeys {
+    match role {
+        Role::Utility => utility_keys(),
+        Role::Reader => reader_keys(),
+        role => {
+            let byte = role.client_address() as u8;
+            DlmsKeys { encryption: [byte; 32], authentication: [byte + 1; 32] }
+        }
+    }
+}
+
+/// A peer at the local port whose certificate names every role.
+pub const EVERYBODY: Peer = Peer { roles: Roles::ALL, local: true };
+
 pub const RATE: u32 = 8000;
 /// 1 count = 50 µV and 20 µA: full scale 419 V and 168 A.
 const VOLTS_PER_COUNT: f64 = 50e-6;
@@ -49,7 +69,9 @@ pub fn config() -> Config {
     };
     Config {
         layout: Layout::TINY,
-        reader_keys: Some(reader_keys()),
+        role_keys: Roles::AUTHENTICATED
+            .iter()
+            .fold(RoleKeys::NONE, |keys, role| keys.with(role, keys_of(role))),
         ..Config::new(meterseal_metrology::Config::new(u64::from(RATE) * 1_000_000, Nominal::Hz50, scale))
     }
 }
@@ -65,14 +87,82 @@ impl Random for Counting {
     }
 }
 
-pub type TestMeter<'a> = Meter<&'a mut RamFlash, Counting>;
+/// A meter with one connection at most, and a hand on its clock.
+pub struct TestMeter<'a> {
+    pub meter: Meter<&'a mut RamFlash, Counting>,
+    pub link: Option<LinkId>,
+    now: UnixMillis,
+}
+
+impl<'a> TestMeter<'a> {
+    pub fn new(meter: Meter<&'a mut RamFlash, Counting>, now: UnixMillis) -> Self {
+        Self { meter, link: None, now }
+    }
+
+    pub fn connected(&mut self) {
+        self.connect(EVERYBODY);
+    }
+
+    /// A new connection, in place of the one that there was.
+    pub fn connect(&mut self, peer: Peer) {
+        self.disconnected();
+        self.link = Some(self.meter.connected(peer).unwrap());
+    }
+
+    pub fn disconnected(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.meter.disconnected(link);
+        }
+    }
+
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        self.meter.receive(self.link.ok_or(ProtocolError::NotConnected)?, bytes)
+    }
+
+    pub fn transmit(&mut self) -> Option<Vec<u8>> {
+        self.meter.transmit(self.link?).unwrap()
+    }
+
+    pub fn tick(&mut self, now: UnixMillis) -> Result<(), StorageError<NorFlashErrorKind>> {
+        self.now = now;
+        self.meter.tick(now)
+    }
+
+    /// Lets time pass, without a supply.
+    pub fn pass(&mut self, millis: i64) {
+        self.tick(UnixMillis(self.now.0 + millis)).unwrap();
+    }
+}
+
+impl<'a> std::ops::Deref for TestMeter<'a> {
+    type Target = Meter<&'a mut RamFlash, Counting>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.meter
+    }
+}
+
+impl std::ops::DerefMut for TestMeter<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.meter
+    }
+}
 
 pub fn try_open(
     flash: &mut RamFlash,
     now: UnixMillis,
-) -> Result<TestMeter<'_>, OpenError<embedded_storage::nor_flash::NorFlashErrorKind>> {
+) -> Result<TestMeter<'_>, OpenError<NorFlashErrorKind>> {
+    try_open_as(config(), flash, now)
+}
+
+pub fn try_open_as(
+    config: Config,
+    flash: &mut RamFlash,
+    now: UnixMillis,
+) -> Result<TestMeter<'_>, OpenError<NorFlashErrorKind>> {
     let seed = flash.steps;
-    Meter::open(identity(), utility_keys(), config(), flash, Counting(seed), now)
+    let meter = Meter::open(identity(), utility_keys(), config, flash, Counting(seed), now)?;
+    Ok(TestMeter::new(meter, now))
 }
 
 pub fn open(flash: &mut RamFlash, now: UnixMillis) -> TestMeter<'_> {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use meterseal_link::opening::TimeSource;
+use meterseal_link::tls::Peer;
 use meterseal_link::{Identity, Pki, Validity, pki::IssuedIdentity};
 use meterseal_model::{Digest384, MeterId, TimeBase, UnixMillis};
 use meterseal_seal::Mark;
@@ -121,7 +122,10 @@ fn identity(
 ) -> Result<Identity> {
     if folder.join("certificate.pem").exists() {
         let found = Identity::load(folder)?;
-        if found.certificate()?.renewal_due() > SystemTime::now() {
+        let certificate = found.certificate()?;
+        // Head-ends of version 0.1 have no roles, and meters grant them nothing.
+        let outdated = matches!(certificate.peer, Some(Peer::Headend(_))) && certificate.roles.is_empty();
+        if certificate.renewal_due() > SystemTime::now() && !outdated {
             return Ok(found);
         }
     }

@@ -26,6 +26,7 @@ use meterseal_seal::Scope;
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use sites::{PLANS, Plan, Sites};
@@ -97,45 +98,74 @@ async fn serve(arguments: &Args) -> Result<()> {
     })
     .await?;
 
+    // Stopped in order even when a meter refuses: a store that is dropped in the middle leaves its last writes aside.
     // Dropped at the end, which ends what it does.
-    let mut background = tokio::task::JoinSet::new();
-    let mut recording = recording;
-    let mut devices = Vec::new();
-    for (plan, files) in meters {
+    let mut background = JoinSet::new();
+    // Lists of revoked certificates are due within a week, however long this runs.
+    background.spawn(refresh_lists(installation.pki().dir().to_owned()));
+    let started =
+        open_meters(meters, recording, firmware, &installation, &headend, arguments, &mut background)
+            .and_then(|devices| start(devices, &sites));
+    let outcome = match started {
+        Ok(()) => until_told_to_stop(&headend, &installation).await,
+        Err(refused) => Err(refused),
+    };
+    let stopping: Vec<_> = sites.take().into_iter().map(|device| tokio::spawn(device.stop())).collect();
+    let mut stopped = Ok(());
+    for device in stopping {
+        stopped = stopped.and(
+            device.await.context("a meter did not stop in order; its registers are as of the last save"),
+        );
+    }
+    headend.shutdown().await;
+    outcome.and(stopped)?;
+    // Whoever read the addresses may be gone by now; that is no failure.
+    let _ = say("stopped; the next `meterseal up` goes on from here");
+    Ok(())
+}
+
+/// Opens every meter before any starts: what one refuses then stops all before one has sampled or dialled.
+fn open_meters(
+    meters: Vec<(&Plan, MeterFiles)>,
+    mut recording: Option<Recording>,
+    firmware: Digest384,
+    installation: &Installation,
+    headend: &Headend,
+    arguments: &Args,
+    background: &mut JoinSet<Infallible>,
+) -> Result<Vec<Opened>> {
+    let open = |(plan, files): (&Plan, MeterFiles)| {
         let place = match recording.take_if(|_| plan.kind == SiteKind::Factory) {
             Some(recording) => Place::Recording(Box::new(recording)),
             None => Place::Synthetic(plan.kind),
         };
-        let settings =
-            settings(plan, files, place, firmware, &installation, &headend, speed(plan, arguments))?;
+        let speed = speed(plan, arguments);
+        let settings = settings(plan, files, place, firmware, installation, headend, speed)?;
         // What `meterseal pki revoke` writes reaches the meters as well: they, too, leave a revoked head-end.
         if let Some(trust) = &settings.trust {
             let revocations = trust.trust().revocations.clone();
             background.spawn(revocation::watch(installation.pki().dir().to_owned(), revocations));
         }
-        devices.push(Opened::new(settings)?);
-    }
+        Ok(Opened::new(settings)?)
+    };
+    meters.into_iter().map(open).collect()
+}
+
+fn start(devices: Vec<Opened>, sites: &Sites) -> Result<()> {
     for device in devices {
         sites.add(device.start(&tokio::runtime::Handle::current())?);
     }
+    Ok(())
+}
 
-    // Lists of revoked certificates are due within a week, however long this runs.
-    background.spawn(refresh_lists(installation.pki().dir().to_owned()));
-
+async fn until_told_to_stop(headend: &Headend, installation: &Installation) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for a signal")?;
-    announce(&headend, &installation)?;
+    announce(headend, installation)?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    let stopping: Vec<_> = sites.take().into_iter().map(|device| tokio::spawn(device.stop())).collect();
-    for device in stopping {
-        device.await.context("a meter did not stop in order; its registers are as of the last save")?;
-    }
-    headend.shutdown().await;
-    // Whoever read the addresses may be gone by now; that is no failure.
-    let _ = say("stopped; the next `meterseal up` goes on from here");
     Ok(())
 }
 

@@ -6,6 +6,8 @@
     reason = "each test program uses a part of it, and ends where it cannot go on"
 )]
 
+pub(crate) mod listening;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -128,11 +130,23 @@ pub(crate) fn command(data: &Path) -> Command {
     command
 }
 
-/// Runs a command that must be refused; gives its one line.
+/// Runs a command that must be refused; gives its one line. One that starts all the same is ended, and said.
 pub(crate) fn refused(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > REFUSED_WITHIN {
+            child.kill().unwrap();
+            panic!("{command:?} was not refused");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");
     said
 }
+
+/// Far more than a refusal takes on a busy machine, far less than the test runner's patience.
+const REFUSED_WITHIN: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ use crate::{
     delay::Conditioner,
     kernel::{IC, II, NEUTRAL, QUANTITIES, VC, VI, VV, phase},
     slot::{EDGE, Halves},
+    trig::Complex,
 };
 
 /// A calibration record with everything that follows from it.
@@ -60,6 +61,19 @@ impl Correction {
 
     pub(crate) fn is_extrapolated(&self) -> bool {
         self.record.is_beyond(self.millikelvin)
+    }
+
+    /// Corrects phasors of one order, in counts: cross-talk and gain, as for sums.
+    pub(crate) fn correct_phasors(&self, phasors: &mut [Complex<i64>; CHANNELS]) {
+        for number in 0..VOLTAGES {
+            let Complex { re, im } = phasors[number];
+            let current = &mut phasors[VOLTAGES + number];
+            current.re -= product_of(re, self.crosstalk[number]);
+            current.im -= product_of(im, self.crosstalk[number]);
+        }
+        for (Complex { re, im }, gain) in phasors.iter_mut().zip(self.gains) {
+            (*re, *im) = (product_of(*re, gain), product_of(*im, gain));
+        }
     }
 
     /// Corrects a whole slot.

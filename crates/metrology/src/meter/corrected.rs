@@ -2,9 +2,9 @@
 
 use super::Metrology;
 use crate::{
-    Calibration, CalibrationState, ConfigError, Frame, Window,
+    Calibration, CalibrationState, ConfigError, Frame, Harmonics, Window,
     delay::{HISTORY, PIECE},
-    frame::any_clipped,
+    harmonics::Outlet,
 };
 
 impl Metrology {
@@ -33,7 +33,7 @@ impl Metrology {
 
     /// The way through offsets and delays. A piece never goes beyond the slot's end, where coefficients may change; around clipped frames and
     /// corrected counts beyond full scale a piece is one frame, so that block sizes change nothing.
-    pub(super) fn correct(&mut self, mut frames: &[Frame], whole: bool, on_window: &mut dyn FnMut(&Window)) {
+    pub(super) fn correct(&mut self, mut frames: &[Frame], whole: bool, outlet: &mut Outlet<'_>) {
         let mut out = [Frame::default(); PIECE];
         while let Some(first) = frames.first() {
             let single = !whole || self.clipped_reach > 0;
@@ -47,17 +47,18 @@ impl Metrology {
                 self.clipped_reach = HISTORY + 1;
             }
             let Some(correction) = &mut self.correction else { return };
-            let ready = correction.conditioner.take(if single { &clamped } else { piece }, &mut out);
-            self.run_corrected(ready, self.clipped_reach > 0, on_window);
+            let ready =
+                correction.conditioner.take(if single { &clamped } else { piece }, &self.kernel, &mut out);
+            self.run_corrected(ready, self.clipped_reach > 0, outlet);
         }
     }
 
-    fn run_corrected(&mut self, frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
-        if !any_clipped(frames) {
-            return self.run(frames, clipped, on_window);
+    fn run_corrected(&mut self, frames: &[Frame], clipped: bool, outlet: &mut Outlet<'_>) {
+        if !(self.kernel.any_clipped)(frames) {
+            return self.run(frames, clipped, outlet);
         }
         for frame in frames {
-            self.run(&[frame.clamped()], clipped || frame.is_clipped(), on_window);
+            self.run(&[frame.clamped()], clipped || frame.is_clipped(), outlet);
         }
     }
 
@@ -67,8 +68,9 @@ impl Metrology {
         let mut completed = None;
         let reach = core::mem::take(&mut self.clipped_reach);
         if let Some(correction) = &mut self.correction {
-            let held = correction.conditioner.finish(&mut out);
-            self.run_corrected(held, reach > 0, &mut |window| completed = Some(*window));
+            let held = correction.conditioner.finish(&self.kernel, &mut out);
+            let on_window = &mut |window: &Window, _: Option<&Harmonics>| completed = Some(*window);
+            self.run_corrected(held, reach > 0, &mut Outlet { on_window, analysis: None });
         }
         completed
     }

@@ -4,19 +4,19 @@ mod corrected;
 mod record;
 
 use crate::{
-    CalibrationState, Config, ConfigError, Event, Extras, Frame, Pulse, Registers, Started, Unregistered,
-    VOLTAGES, Window,
-    accumulate::{Accumulator, Place, energies},
+    CalibrationState, Config, ConfigError, Event, Extras, Frame, HarmonicAnalysis, Harmonics, Pulse,
+    Registers, Started, Unregistered, VOLTAGES, Window,
+    accumulate::{Accumulator, Means, Place, energies},
     boundary::Boundary,
     calibration::Correction,
     continuity::Numbering,
     energy::{Account, Raw},
     events::Detector,
-    frame::any_clipped,
+    harmonics::{Completed, Outlet, Share},
     kernel::{Kernel, QUANTITIES, VI, phase},
     pulses::Pulses,
     slot::{EDGE, Halves, Slot},
-    tracker::{Advance, Tracker},
+    tracker::{Advance, Tracker, voltage_stepped},
 };
 
 /// The metrology core of one meter: of fixed size, without a heap, and the same to the bit however its input is cut into blocks.
@@ -45,6 +45,8 @@ pub struct Metrology {
     window: Accumulator,
     /// Twice the weight for which no apparent energy has been booked yet: the first slot's first half, and what came before the first window.
     unbooked: u64,
+    /// Whether a sag, swell or interruption went on in the last slot, and in the one before.
+    flagged: [bool; 2],
     /// Where the window begins: samples with 20 fractional bits.
     window_start: u128,
     /// Whether a first window has been completed.
@@ -104,6 +106,7 @@ impl Metrology {
             last: None,
             window: Accumulator::default(),
             unbooked: 0,
+            flagged: [false; 2],
             window_start: 0,
             started: false,
             samples: 0,
@@ -124,17 +127,32 @@ impl Metrology {
     /// Measures a block of frames of any length, and hands each window that it completes to `on_window`. Counts beyond full scale are clamped to
     /// it; frames with a count at or beyond full scale are counted and mark their window.
     pub fn push(&mut self, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) {
+        self.push_to(frames, &mut Outlet { on_window: &mut |window, _| on_window(window), analysis: None });
+    }
+
+    /// [`push`](Self::push), and each window with its harmonics. `None` where a window is shorter than the others, or where frames in it were pushed
+    /// without `analysis`.
+    pub fn push_with_harmonics(
+        &mut self,
+        frames: &[Frame],
+        analysis: &mut HarmonicAnalysis,
+        on_window: &mut dyn FnMut(&Window, Option<&Harmonics>),
+    ) {
+        self.push_to(frames, &mut Outlet { on_window, analysis: Some(analysis) });
+    }
+
+    fn push_to(&mut self, frames: &[Frame], outlet: &mut Outlet<'_>) {
         for block in frames.chunks(LOOKED_OVER) {
-            let whole = !any_clipped(block);
+            let whole = !(self.kernel.any_clipped)(block);
             if self.correction.is_some() {
-                self.correct(block, whole, on_window);
+                self.correct(block, whole, outlet);
             } else if whole {
-                self.run(block, false, on_window);
+                self.run(block, false, outlet);
             } else {
                 for frame in block {
                     let clipped = frame.is_clipped();
                     self.clipped_samples += u64::from(clipped);
-                    self.run(&[frame.clamped()], clipped, on_window);
+                    self.run(&[frame.clamped()], clipped, outlet);
                 }
             }
         }
@@ -182,26 +200,34 @@ impl Metrology {
         self.clipped_samples
     }
 
-    fn run(&mut self, mut frames: &[Frame], clipped: bool, on_window: &mut dyn FnMut(&Window)) {
+    fn run(&mut self, mut frames: &[Frame], clipped: bool, outlet: &mut Outlet<'_>) {
         while !frames.is_empty() {
-            let taken = self.take(frames, clipped);
+            let taken = self.take(frames, clipped, outlet);
             if taken > 0 {
                 frames = &frames[taken..];
                 if self.slot.is_complete() {
-                    self.next_slot(None, false, on_window);
+                    self.next_slot(None, false, outlet);
                 }
             } else {
                 // The cell that the edge cuts belongs to both slots.
-                self.next_slot(frames.first(), clipped, on_window);
-                self.take(&frames[..1], clipped);
+                self.next_slot(frames.first(), clipped, outlet);
+                self.take(&frames[..1], clipped, outlet);
                 frames = &frames[1..];
             }
         }
     }
 
     /// Gives the slot what it takes.
-    fn take(&mut self, frames: &[Frame], clipped: bool) -> usize {
+    fn take(&mut self, frames: &[Frame], clipped: bool, outlet: &mut Outlet<'_>) -> usize {
+        let begins = self.slot.filled() == 0;
         let taken = self.slot.take(frames, clipped);
+        if taken > 0 {
+            outlet.expect(self.samples);
+            if begins {
+                outlet.open(self.share(), self.slot.length(), self.slot.filled());
+            }
+            outlet.pass(&frames[..taken]);
+        }
         if let Some(events) = &mut self.events {
             events.pass_samples(&frames[..taken], self.samples);
         }
@@ -209,22 +235,13 @@ impl Metrology {
         taken
     }
 
-    fn next_slot(&mut self, last: Option<&Frame>, clipped: bool, on_window: &mut dyn FnMut(&Window)) {
+    fn next_slot(&mut self, last: Option<&Frame>, clipped: bool, outlet: &mut Outlet<'_>) {
         let mut halves = self.slot.close(last, clipped);
+        outlet.close(last);
         if let Some(correction) = &self.correction {
             correction.correct(&mut halves);
         }
-        match self.previous.take() {
-            None => {
-                self.account.hold_start(products(&halves.down));
-                self.unbooked = halves.length;
-                self.window_start = self.slot_start + u128::from(halves.length / 2);
-            }
-            Some(previous) => self.pass_boundary(&previous, &halves, on_window),
-        }
-        if let Some(correction) = &mut self.correction {
-            correction.pass_edge(self.last.as_ref().map(|last| &last.boundary), halves.length);
-        }
+        // Before the boundary, whose window they mark.
         if let (Some(events), Some(first)) = (&mut self.events, halves.first_half) {
             let squares = halves.squares();
             let length = halves.length / 2;
@@ -232,6 +249,18 @@ impl Metrology {
             let second = core::array::from_fn(|channel| squares[channel] - first[channel]);
             let middle = self.slot_start + u128::from(length);
             events.pass_half_cycle(second, middle, halves.length - length);
+            self.flagged = [events.take_flag(), self.flagged[0]];
+        }
+        match self.previous.take() {
+            None => {
+                self.account.hold_start(products(&halves.down));
+                self.unbooked = halves.length;
+                self.window_start = self.slot_start + u128::from(halves.length / 2);
+            }
+            Some(previous) => self.pass_boundary(&previous, &halves, outlet),
+        }
+        if let Some(correction) = &mut self.correction {
+            correction.pass_edge(self.last.as_ref().map(|last| &last.boundary), halves.length);
         }
         self.slot_start += u128::from(halves.length);
         self.slot = self.new_slot(self.slot.exit());
@@ -239,7 +268,7 @@ impl Metrology {
     }
 
     /// Joins two neighbouring slots at the boundary between them.
-    fn pass_boundary(&mut self, earlier: &Halves, later: &Halves, on_window: &mut dyn FnMut(&Window)) {
+    fn pass_boundary(&mut self, earlier: &Halves, later: &Halves, outlet: &mut Outlet<'_>) {
         let sums = core::array::from_fn(|n| earlier.up[n] + later.down[n]);
         let boundary = Boundary::new(&sums, earlier.length + later.length, earlier.clipped || later.clipped);
         if let Some(events) = &mut self.events {
@@ -248,49 +277,73 @@ impl Metrology {
         let last = self.last.take();
         let advance =
             last.as_ref().and_then(|last| Advance::between(&last.boundary, &boundary, earlier.length));
+        let mut disturbed = last.as_ref().is_some_and(|last| voltage_stepped(&last.boundary, &boundary));
         if let Some(advance) = advance {
-            self.tracker.follow(advance);
+            disturbed |= self.tracker.follow(advance);
         } else if !(0..VOLTAGES).any(|number| boundary.has_voltage(number)) {
             self.tracker.lose();
         }
+        outlet.follow(advance, later.length);
         // The first boundary also stands for the half slot before it.
         let before = if last.is_none() { earlier.length } else { 0 };
         self.account.book(boundary.products, boundary.reactive(), boundary.twice_weight, before);
         // The advance to the first window's first boundary began before the window.
         let counts = self.started || self.window.cycles() > 0;
         self.window.add(&boundary, advance.filter(|_| counts));
+        if disturbed || self.flagged.contains(&true) {
+            self.window.disturb();
+        }
         let mut apparent = last.map_or([0; VOLTAGES], |last| last.apparent);
         if self.window.cycles() == self.config.window_cycles {
-            apparent = self.book_apparent(0);
+            let means = self.book_apparent(0);
+            apparent = means.apparents();
             let end = self.slot_start + u128::from(later.length / 2);
-            on_window(&self.take_window(self.config.window_cycles, end));
+            let period = ((end - self.window_start) / u128::from(self.config.window_cycles)) as u64;
+            let reference = self.window.reference();
+            let window = self.take_window(&means, self.config.window_cycles, end);
+            let (scale, correction) = (&self.config.scale, self.correction.as_ref());
+            outlet.window(&window, &Completed { period, reference, scale, correction });
             self.started = true;
         } else if !self.started && self.tracker.is_settling() {
             // Slots of the wrong length so far: the first window begins anew, apparent energy does not.
-            apparent = self.window.apparent().map(|power| power as i128);
+            apparent = self.window.means().apparents();
             self.unbooked += self.window.twice_weight();
             self.window = Accumulator::default();
             self.window_start = self.slot_start + u128::from(later.length / 2);
+            outlet.restart();
         }
         self.last = Some(Last { boundary, apparent });
     }
 
-    /// Books the window's apparent energy, over its own weight, what was not booked before it, and `more`.
-    fn book_apparent(&mut self, more: u64) -> [i128; VOLTAGES] {
-        let power = self.window.apparent().map(|power| power as i128);
-        let weight = self.window.twice_weight() + core::mem::take(&mut self.unbooked) + more;
-        self.account.book_apparent(energies(power, weight));
-        power
+    /// How the samples of the present slot count for windows: the last one of a window is the first one of the next.
+    fn share(&self) -> Share {
+        if self.previous.is_none() {
+            Share::Rising
+        } else if self.window.cycles() + 1 == self.config.window_cycles {
+            Share::Shared
+        } else if !self.started && self.tracker.is_settling() {
+            Share::Doubtful
+        } else {
+            Share::Whole
+        }
     }
 
-    /// The quantities of the window that ends at `end`, in samples with 20 fractional bits; the next one begins there.
-    fn take_window(&mut self, cycles: u16, end: u128) -> Window {
+    /// Books the window's apparent energy, over its own weight, what was not booked before it, and `more`; returns the means it follows from.
+    fn book_apparent(&mut self, more: u64) -> Means {
+        let means = self.window.means();
+        let weight = self.window.twice_weight() + core::mem::take(&mut self.unbooked) + more;
+        self.account.book_apparent(energies(means.apparents(), weight));
+        means
+    }
+
+    /// The quantities of the window with these means that ends at `end`, in samples with 20 fractional bits; the next one begins there.
+    fn take_window(&mut self, means: &Means, cycles: u16, end: u128) -> Window {
         let sample = |position: u128| (position >> EDGE) as u64;
         let start = core::mem::replace(&mut self.window_start, end);
         self.pulses.pass_window(&self.account.registers, end, (end - start) as u64);
         let place = Place { first_sample: sample(start), samples: sample(end) - sample(start), cycles };
         let Config { scale, sample_rate_microhertz, .. } = &self.config;
-        core::mem::take(&mut self.window).window(place, scale, *sample_rate_microhertz)
+        core::mem::take(&mut self.window).window(means, place, scale, *sample_rate_microhertz)
     }
 
     /// The next slot, of whose first cell `before` belongs to the slot before.
@@ -311,6 +364,7 @@ impl Metrology {
         self.last = None;
         self.window = Accumulator::default();
         self.unbooked = 0;
+        self.flagged = [false; 2];
         self.started = false;
     }
 }

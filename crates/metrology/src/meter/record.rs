@@ -60,8 +60,8 @@ impl Metrology {
         let end = self.slot_start - u128::from(previous.length.div_ceil(2));
         let cycles = self.window.cycles();
         if cycles > 0 {
-            self.book_apparent(weight);
-            return Some(self.take_window(cycles, end));
+            let means = self.book_apparent(weight);
+            return Some(self.take_window(&means, cycles, end));
         }
         let weight = weight + core::mem::take(&mut self.unbooked);
         self.account.book_apparent(energies(last.apparent, weight));
@@ -71,7 +71,8 @@ impl Metrology {
         // The record ended while the first window waited for the frequency: the last boundary is the best there is.
         self.window_start = end - u128::from(last.boundary.twice_weight / 2);
         self.window.add(&last.boundary, None);
-        Some(self.take_window(1, end))
+        let means = self.window.means();
+        Some(self.take_window(&means, 1, end))
     }
 
     /// The end of a record without a boundary: `boundary` stands for it, `left` is the energy not yet handed over.
@@ -86,8 +87,8 @@ impl Metrology {
         self.account.book_only(products(left), reactive, twice_weight);
         self.window.add(boundary, None);
         self.unbooked = 0;
-        self.book_apparent(twice_weight - boundary.twice_weight);
+        let means = self.book_apparent(twice_weight - boundary.twice_weight);
         let end = self.window_start + u128::from(boundary.twice_weight / 2);
-        self.take_window(cycles, end)
+        self.take_window(&means, cycles, end)
     }
 }

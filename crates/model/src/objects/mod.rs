@@ -11,13 +11,19 @@ mod energy;
 mod identity;
 mod live;
 mod load_profile;
+mod quality;
 pub mod rights;
 mod security;
 mod security_log;
+mod supply;
+mod tariff;
 mod time;
 
 pub use class::{Class, Kind};
-pub use columns::{Column, LOAD_PROFILE_COLUMNS, PUSH_COLUMNS, SECURITY_LOG_COLUMNS};
+pub use columns::{
+    BILLING_COLUMNS, Column, EVENT_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, POWER_QUALITY_COLUMNS, PUSH_COLUMNS,
+    SECURITY_LOG_COLUMNS,
+};
 pub use rights::{Access, Rights};
 
 use crate::{Obis, Role, Roles, unit::Unit};
@@ -31,6 +37,9 @@ const SUBJECTS: &[&[Object]] = &[
     live::OBJECTS,
     load_profile::OBJECTS,
     security_log::OBJECTS,
+    quality::OBJECTS,
+    tariff::OBJECTS,
+    supply::OBJECTS,
 ];
 
 /// Every object, in the order of the object list.
@@ -174,7 +183,15 @@ mod tests {
 
     #[test]
     fn every_column_names_an_object_with_that_attribute_and_type() {
-        for column in SECURITY_LOG_COLUMNS.iter().chain(LOAD_PROFILE_COLUMNS).chain(PUSH_COLUMNS) {
+        let profiles = [
+            SECURITY_LOG_COLUMNS,
+            LOAD_PROFILE_COLUMNS,
+            POWER_QUALITY_COLUMNS,
+            EVENT_LOG_COLUMNS,
+            BILLING_COLUMNS,
+            PUSH_COLUMNS,
+        ];
+        for column in profiles.into_iter().flatten() {
             let object = find(column.class.id(), column.obis).unwrap();
             assert_eq!(object.attribute(column.attribute).unwrap().kind, column.kind, "{}", column.obis);
         }

@@ -1,0 +1,150 @@
+//! Who logs in, and by what: roles, key files, passwords, certificates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use meterseal_link::client::{GlobalKeys, Password, Suite};
+use meterseal_link::pki::{read_certificates, read_secret};
+use meterseal_link::reach::MeterAddress;
+use meterseal_link::{Identity, tls};
+use meterseal_model::{MeterId, Role, SystemTitle};
+
+use super::LoginArgs;
+use super::counters::system_title;
+
+/// The meter that must answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// One of ours, known by certificate and system title.
+    Meter(MeterId),
+    /// Any maker's, known by its system title.
+    Title(SystemTitle),
+}
+
+impl Expected {
+    pub(crate) fn title(self) -> SystemTitle {
+        match self {
+            Self::Meter(meter) => meter.system_title(),
+            Self::Title(title) => title,
+        }
+    }
+}
+
+/// Reads `--meter`.
+pub(crate) fn expected(text: &str) -> Result<Expected, String> {
+    let meter = text.parse().ok().map(Expected::Meter);
+    meter.or_else(|| system_title(text).map(Expected::Title)).ok_or_else(|| {
+        "write a meter's identifier (MSL0000000001) or its system title in 16 hexadecimal digits".to_owned()
+    })
+}
+
+/// Reads `--as`.
+pub(crate) fn client_address(text: &str) -> Result<u16, String> {
+    if let Some(role) = Role::ALL.into_iter().find(|role| role.to_string() == text) {
+        return Ok(role.client_address());
+    }
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| {
+        let roles = Role::ALL.map(|role| role.to_string()).join(", ");
+        format!("write a role ({roles}) or a client address (16, 0x20)")
+    })
+}
+
+/// What `--keys` or `--password` gave.
+#[derive(Debug)]
+pub(crate) enum Secret {
+    None,
+    Keys(GlobalKeys),
+    Password(Password),
+}
+
+pub(crate) fn secret(arguments: &LoginArgs) -> Result<Secret> {
+    if let Some(path) = &arguments.keys {
+        let suite = Suite::from_number(arguments.suite).context("there are security suites 0, 1 and 2")?;
+        return Ok(Secret::Keys(keys(path, suite)?));
+    }
+    if let Some(path) = &arguments.password {
+        let text = read_secret(path)?;
+        let password = Password::new(text.trim_end_matches(['\r', '\n']).as_bytes())
+            .with_context(|| format!("{} cannot be used", path.display()))?;
+        return Ok(Secret::Password(password));
+    }
+    if Role::from_client_address(arguments.client).is_some_and(|role| role != Role::Public) {
+        bail!("this role logs in: give its keys (--keys) or its password (--password)");
+    }
+    Ok(Secret::None)
+}
+
+/// Reads the keys in a file, or in the `dlms.key` of a folder.
+pub(crate) fn keys(path: &Path, suite: Suite) -> Result<GlobalKeys> {
+    let path = if path.is_dir() { path.join(KEY_FILE) } else { path.to_owned() };
+    let text = read_secret(&path)?;
+    GlobalKeys::from_hex(suite, &text).with_context(|| format!("{} cannot be used", path.display()))
+}
+
+/// The TLS side, where the address asks for it.
+pub(crate) fn tls_config(
+    address: &MeterAddress,
+    arguments: &LoginArgs,
+) -> Result<Option<Arc<tokio_rustls::rustls::ClientConfig>>> {
+    if !address.tls {
+        return Ok(None);
+    }
+    if arguments.trust.is_empty() {
+        bail!("{address} speaks TLS: name the authority that the meter is trusted by (--trust FILE)");
+    }
+    let identity = arguments.identity.as_deref().map(Identity::load).transpose()?;
+    let authorities = certificates(&arguments.trust)?;
+    let expected = match arguments.meter {
+        Some(Expected::Meter(meter)) => Some(meter),
+        _ => None,
+    };
+    let config = tls::listening_meter_config(identity.as_ref(), &authorities, expected)
+        .context("the authorities or the identity cannot be used")?;
+    Ok(Some(config))
+}
+
+fn certificates(files: &[PathBuf]) -> Result<Vec<tokio_rustls::rustls::pki_types::CertificateDer<'static>>> {
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(read_certificates(file)?);
+    }
+    Ok(all)
+}
+
+const KEY_FILE: &str = "dlms.key";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_and_addresses_are_read() {
+        assert_eq!(client_address("public"), Ok(0x10));
+        assert_eq!(client_address("utility"), Ok(0x30));
+        assert_eq!(client_address("0x66"), Ok(0x66));
+        assert_eq!(client_address("17"), Ok(17));
+        assert!(client_address("king").unwrap_err().contains("reader"));
+        assert!(expected("MSL0000000001").is_ok() && expected("4d534c0000000001").is_ok());
+        assert!(expected("meter").is_err());
+    }
+
+    #[test]
+    fn keys_that_others_could_read_are_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dlms.key");
+        std::fs::write(&path, "a5".repeat(64)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = keys(folder.path(), Suite::Two).unwrap_err();
+        assert!(error.to_string().contains("read by others"), "{error}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(keys(folder.path(), Suite::Two).is_ok());
+        let error = format!("{:#}", keys(&path, Suite::Zero).unwrap_err());
+        assert!(error.contains("suite 0") && error.contains("dlms.key"), "{error}");
+    }
+}
