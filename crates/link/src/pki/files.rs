@@ -22,6 +22,17 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
     write_whole(path, bytes, 0o600)
 }
 
+/// Refuses a file that others could have read.
+pub(crate) fn check_private(path: &Path) -> Result<(), PkiError> {
+    let file = File::open(path).map_err(|error| cannot(path, "read", &error))?;
+    let mode = file.metadata().map_err(|error| cannot(path, "read", &error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(PkiError::new(path, format!("can be read by others (mode {:o})", mode & 0o777))
+            .hint("make a new key, or run: chmod 600 on it if you are sure that nobody has"));
+    }
+    Ok(())
+}
+
 /// Writes a file that everybody may read.
 pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
     write_whole(path, bytes, 0o644)
@@ -32,12 +43,8 @@ pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
 /// # Errors
 /// [`PkiError`]: missing, unreadable, readable by others, or far too long for a key.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, PkiError> {
+    check_private(path)?;
     let file = File::open(path).map_err(|error| cannot(path, "read", &error))?;
-    let mode = file.metadata().map_err(|error| cannot(path, "read", &error))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(PkiError::new(path, format!("can be read by others (mode {:o})", mode & 0o777))
-            .hint("make a new key, or run: chmod 600 on it if you are sure that nobody has"));
-    }
     read_bounded(path, file)
 }
 

@@ -41,7 +41,7 @@ use crate::revocation::{Revocations, Revoked};
 use crate::tls::{Peer, Trust};
 use authority::Authority;
 pub use certificate::{Certificate, Serial, SerialError, moment};
-pub(crate) use files::read_bytes;
+pub(crate) use files::{check_private, read_bytes};
 pub use files::{read_certificates, read_secret, write_secret};
 pub use identity::{Identity, IssuedIdentity};
 pub use register::Reason;

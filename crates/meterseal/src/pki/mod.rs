@@ -260,27 +260,27 @@ pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<()> {
 }
 
 fn issue(whom: &Whom, out: &mut impl Write) -> Result<()> {
-    let (issued, dir) = match whom {
-        Whom::Meter { id, issue } => {
-            (issue.authorities.open()?.issue_meter_for(*id, validity(issue.days, DEVICE_DAYS))?, &issue.out)
-        }
-        Whom::Headend { name, issue } => {
-            (issue.authorities.open()?.issue_headend_for(name, validity(issue.days, 730))?, &issue.out)
-        }
-        Whom::Client { name, role, issue } => {
-            let roles: Roles = role.iter().copied().collect();
-            (issue.authorities.open()?.issue_client(name, roles, validity(issue.days, 365))?, &issue.out)
-        }
-        Whom::Time { name, issue } => {
-            (issue.authorities.open()?.issue_time(name, validity(issue.days, 730))?, &issue.out)
-        }
-    };
+    let (Whom::Meter { issue, .. }
+    | Whom::Headend { issue, .. }
+    | Whom::Client { issue, .. }
+    | Whom::Time { issue, .. }) = whom;
+    let dir = &issue.out;
     if dir.join("key.pem").exists() {
         bail!(
             "{} holds a key already; renew it with `meterseal pki renew`, or give another folder",
             dir.display()
         );
     }
+    let pki = issue.authorities.open()?;
+    let issued = match whom {
+        Whom::Meter { id, .. } => pki.issue_meter_for(*id, validity(issue.days, DEVICE_DAYS))?,
+        Whom::Headend { name, .. } => pki.issue_headend_for(name, validity(issue.days, 730))?,
+        Whom::Client { name, role, .. } => {
+            let roles: Roles = role.iter().copied().collect();
+            pki.issue_client(name, roles, validity(issue.days, 365))?
+        }
+        Whom::Time { name, .. } => pki.issue_time(name, validity(issue.days, 730))?,
+    };
     store(&issued, dir, out)
 }
 
