@@ -22,15 +22,17 @@ mod flash;
 mod gaps;
 mod inner;
 mod interval;
+mod keyring;
 mod meter;
 mod quality;
 mod records;
 mod security_log;
 mod storage;
 mod tamper;
+mod vault;
 
 pub use calibration::{CalibrationStatus, unit_id, write_calibration};
-pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys};
+pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys, SecretKey};
 pub use error::{OpenError, ProtocolError};
 pub use flash::{Layout, SECTOR_BYTES, StorageError};
 pub use meter::{LinkId, Meter};

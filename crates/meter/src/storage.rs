@@ -5,15 +5,17 @@ use alloc::vec::Vec;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Calibration, CalibrationError};
 use meterseal_model::{MeterId, UnixMillis};
+use zeroize::Zeroizing;
 
 use crate::calibration::read_calibration;
-use crate::flash::{self, RegionName, Ring};
+use crate::flash::{self, Map, RegionName, Ring};
 use crate::quality::QualityRow;
 use crate::records::{
     LOG_SLOT_BYTES, PROFILE_SLOT_BYTES, ProfileRow, QUALITY_SLOT_BYTES, REGISTER_SLOT_BYTES,
     STATE_SLOT_BYTES, SavedRegisters, SecurityEntry, State,
 };
-use crate::{Layout, OpenError, StorageError};
+use crate::vault::{Item, Vault, VaultError};
+use crate::{Layout, OpenError, SecretKey, StorageError};
 
 /// The flash and where each of its rings stands.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub(crate) struct Storage<F> {
     log: Ring,
     profile: Ring,
     quality: Ring,
+    vault: Vault,
 }
 
 /// What a mounted flash held last.
@@ -62,6 +65,8 @@ impl<F: NorFlash> Storage<F> {
         mut flash: F,
         id: MeterId,
         layout: Layout,
+        secret: Option<&SecretKey>,
+        salt: [u8; 4],
     ) -> Result<(Self, Newest), OpenError<F::Error>> {
         flash::mount(&mut flash, id.system_title(), layout)?;
         let calibration = read_calibration(&mut flash, id, layout)?;
@@ -74,6 +79,8 @@ impl<F: NorFlash> Storage<F> {
         let (log, _) = ring(RegionName::Log, LOG_SLOT_BYTES)?;
         let (profile, _) = ring(RegionName::Profile, PROFILE_SLOT_BYTES)?;
         let (quality, _) = ring(RegionName::Quality, QUALITY_SLOT_BYTES)?;
+        let map = Map::new(layout.region(RegionName::Secrets));
+        let vault = Vault::open(&mut flash, map, secret, id.system_title(), salt)?;
         let newest = Newest {
             calibration,
             state: State::decode(&state_record),
@@ -88,7 +95,17 @@ impl<F: NorFlash> Storage<F> {
         if newest.state.is_none() && others.iter().any(|ring| ring.newest().is_some()) {
             return Err(OpenError::StateLost);
         }
-        Ok((Self { flash, state, registers, log, profile, quality }, newest))
+        Ok((Self { flash, state, registers, log, profile, quality, vault }, newest))
+    }
+
+    /// A secret that was put here; `None` where none was.
+    pub(crate) fn secret(&mut self, item: Item) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError<F::Error>> {
+        self.vault.get(&mut self.flash, item)
+    }
+
+    /// Keeps a secret, whole or not at all.
+    pub(crate) fn put_secret(&mut self, item: Item, plain: &[u8]) -> Result<(), VaultError<F::Error>> {
+        self.vault.put(&mut self.flash, item, plain)
     }
 
     pub(crate) fn append_state(&mut self, state: &State) -> Result<(), StorageError<F::Error>> {

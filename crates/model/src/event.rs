@@ -70,6 +70,7 @@ events! {
     CoverRemoved = 44, "meter_cover_removed", Critical, "The meter's cover was opened.";
     CoverClosed = 45, "meter_cover_closed", Notice, "The meter's cover was closed.";
     FailedLogins = 46, "failed_logins", Warning, "Somebody failed to log in to the meter several times.";
+    KeysChanged = 48, "keys_changed", Notice, "Keys of a role were replaced.";
     UndecryptableMessage = 49, "undecryptable_message", Warning, "A message to the meter could not be deciphered.";
     ReplayedMessage = 50, "replayed_message", Warning, "An old message was sent to the meter again.";
     VoltageSpike = 200, "voltage_spike", Critical, "A voltage spike struck the supply.";
@@ -77,6 +78,7 @@ events! {
     LogNearlyFull = 202, "log_nearly_full", Warning, "The security log is nearly full of events that nobody has fetched.";
     SamplesRepeated = 204, "samples_repeated", Warning, "Samples came twice from the front end; they were counted once.";
     UnauthorisedAct = 205, "unauthorised_act", Warning, "Somebody tried what their role does not allow.";
+    CertificateChanged = 206, "certificate_changed", Notice, "The meter was given a certificate, or made a key pair for one.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -95,6 +97,7 @@ impl EventCode {
             Self::MagnetOff => "µT: the largest flux density since the field was noticed",
             Self::VoltageSpike => "µV: the surge's peak",
             Self::FailedLogins => "count: logins failed since power-up",
+            Self::KeysChanged => "count: client address of the role, 0 for the key encryption key",
             Self::UnauthorisedAct => "count: acts refused since power-up",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",

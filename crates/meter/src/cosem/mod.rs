@@ -2,6 +2,7 @@
 
 mod association;
 mod profile;
+mod security;
 mod values;
 
 use alloc::boxed::Box;
@@ -48,6 +49,7 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         match object.class {
             _ if selective_access.is_some() && !is_buffer => Err(DataAccessResult::ScopeOfAccessViolated),
             Class::ProfileGeneric => profile::get(inner, object, attribute_id, selective_access, w),
+            Class::SecuritySetup => security::get(inner, object, attribute_id, w),
             Class::AssociationLn => association::get(inner, self.role, attribute_id, w),
             _ => values::get(inner, object, attribute_id, w),
         }
@@ -84,6 +86,22 @@ impl<F: NorFlash> ObjectStore for Store<F> {
             Ok(true) => Ok(()),
             Ok(false) => Err(DataAccessResult::ScopeOfAccessViolated),
             Err(_) => Err(DataAccessResult::HardwareFault),
+        }
+    }
+
+    fn invoke_method(
+        &mut self,
+        class_id: u16,
+        logical_name: dlms_cosem_rs::obis::Obis,
+        method_id: i8,
+        parameters: Option<Data<'_>>,
+        w: &mut dyn Writer,
+    ) -> Result<bool, ActionResult> {
+        let inner = self.inner.as_deref_mut().ok_or(ActionResult::TemporaryFailure)?;
+        let object = object(class_id, logical_name).map_err(|_| ActionResult::ObjectUndefined)?;
+        match object.class {
+            Class::SecuritySetup => security::invoke(inner, object, method_id, parameters, w),
+            _ => Err(ActionResult::ObjectUndefined),
         }
     }
 
