@@ -17,7 +17,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything CI runs: fmt, clippy, deny, unit and integration tests, the page's build, browser tests
+    /// Everything CI runs: fmt, clippy, deny, unit and integration tests, interoperability, the page's build, browser tests
     Test(test::Arguments),
     /// Builds the page in web/ into web/dist (and its types from the API's schema)
     Web(web::Arguments),

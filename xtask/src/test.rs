@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("fmt", || execute(cargo().args(["fmt", "--all", "--check"]))),
     ("clippy", || {
         execute(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
@@ -24,6 +24,7 @@ const STEPS: [Step; 7] = [
     ("deny", deny),
     ("unit", unit),
     ("doc", || execute(cargo().args(["test", "--workspace", "--doc", "--quiet"]))),
+    ("interop", interop),
     ("web", || web::run(&web::Arguments { check: true })),
     ("browser", browser),
 ];
@@ -75,6 +76,16 @@ fn unit() -> Result<()> {
     } else {
         execute(cargo().args(["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]))
     }
+}
+
+/// An independent DLMS client and OpenSSL against the meter.
+fn interop() -> Result<()> {
+    let python = tools::interop_python()?;
+    execute(
+        cargo()
+            .args(["test", "--quiet", "-p", "meterseal", "--test", "interop", "--", "--nocapture"])
+            .env("METERSEAL_INTEROP_PYTHON", python),
+    )
 }
 
 /// The real program, the real page, Debian's Chromium.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
-use crate::run::{answers, cargo, execute, output, program};
+use crate::run::{answers, cargo, execute, output, program, root};
 
 /// cargo-deny, built from the registry where it is missing (about three minutes on two cores, once).
 pub(crate) fn cargo_deny() -> Result<()> {
@@ -47,6 +47,29 @@ pub(crate) fn openssl() -> Result<()> {
         return Ok(());
     }
     apt_install("openssl", "or install OpenSSL 3 from your system")
+}
+
+/// Python with the independent DLMS client, in a virtual environment under `target`: a tool for tests, never a part of
+/// the product.
+pub(crate) fn interop_python() -> Result<PathBuf> {
+    const CLIENT: &str = "gurux-dlms==1.0.203";
+    if !answers("python3", &["-c", "import venv, ensurepip"]) {
+        apt_install("python3 python3-venv", "or install Python 3.10 or newer with venv from your system")?;
+    }
+    let environment = root().join("target/interop");
+    let python = environment.join("bin/python");
+    let asked = ["-c", "from importlib.metadata import version; assert version('gurux-dlms') == '1.0.203'"];
+    if !answers(&python.to_string_lossy(), &asked) {
+        println!("interop: installing {CLIENT} into {}", environment.display());
+        execute(program("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT];
+        execute(program(&python.to_string_lossy()).args(pip)).with_context(|| {
+            format!(
+                "the independent DLMS client {CLIENT} could not be installed from PyPI; it is needed once"
+            )
+        })?;
+    }
+    Ok(python)
 }
 
 fn apt_install(packages: &str, otherwise: &str) -> Result<()> {

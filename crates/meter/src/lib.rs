@@ -12,10 +12,13 @@
 
 extern crate alloc;
 
+mod billing;
+mod calendar;
 mod calibration;
 mod clock;
 mod config;
 mod cosem;
+mod demand;
 mod dlms;
 mod error;
 mod flash;
@@ -27,8 +30,11 @@ mod meter;
 mod quality;
 mod records;
 mod security_log;
+mod settings;
 mod storage;
+mod supply;
 mod tamper;
+mod tariff;
 mod vault;
 
 pub use calibration::{CalibrationStatus, unit_id, write_calibration};

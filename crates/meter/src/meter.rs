@@ -38,6 +38,8 @@ pub struct Meter<F: NorFlash, R: Random> {
     links: [Option<(LinkId, Link<F>)>; LINKS_MAX],
     last_link: u32,
     rate: Rate,
+    /// Frames since power-up, lost ones included: time, as the front end counts it.
+    position: u64,
     save_interval_ms: u64,
     /// Uptime of the last save.
     last_save_ms: u64,
@@ -92,6 +94,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             identity,
             config.time_base,
             config.profile_period_seconds,
+            config.metrology.sample_rate_microhertz,
             (keys, config.key_encryption_key),
             storage,
             newest,
@@ -113,6 +116,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             random,
             links: [const { None }; LINKS_MAX],
             last_link: 0,
+            position: 0,
             rate: Rate(config.metrology.sample_rate_microhertz),
             save_interval_ms: config.register_save_interval_ms.into(),
             last_save_ms: 0,
@@ -131,6 +135,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
         self.metrology.push(frames, &mut |window| inner.on_window(window));
+        self.position = self.position.saturating_add(frames.len() as u64);
         self.take_events();
     }
 
@@ -149,15 +154,17 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let (lost_since, repeated_since) = (since(block_us.saturating_add(lost_us)), since(block_us));
         inner.gaps.missing(lost_us, lost_since);
         inner.gaps.repeated(repeated_us, repeated_since);
+        self.position = self.position.saturating_add(missing + frames.len() as u64 - repeated);
         if missing > 0 {
             inner.interval.disturb(ProfileRow::GAP);
         }
         self.take_events();
     }
 
-    /// Takes over the core's power-quality events.
+    /// Books what was measured at its rate, and takes over the core's power-quality events.
     fn take_events(&mut self) {
         let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.book_rates(self.standing.as_ref().unwrap_or(self.metrology.registers()));
         let samples = self.metrology.samples();
         while let Some(event) = self.metrology.take_event() {
             let ago_ms = |sample: u64| self.rate.microseconds(samples.saturating_sub(sample)) / 1000;
@@ -179,6 +186,11 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     /// less often than every fourth window they come later, and none is lost.
     pub fn take_pulses(&mut self, on_pulse: &mut dyn FnMut(Pulse)) {
         self.metrology.take_pulses(on_pulse);
+    }
+
+    /// Whether the supply's relay is closed. The device follows it after every call; the state survives restarts.
+    pub fn supply_is_connected(&self) -> bool {
+        self.inner().tariff.control == crate::supply::CONNECTED
     }
 
     /// Whether what the meter shows and books is calibrated.
@@ -231,7 +243,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let registers = self.standing.as_ref().unwrap_or(self.metrology.registers());
         inner.write_pending()?;
         inner.log_gaps()?;
+        inner.book_rates(registers);
+        inner.advance_demand(self.position, registers)?;
+        inner.activate_when_due()?;
+        inner.bill_when_due(registers)?;
         inner.close_interval(registers)?;
+        inner.watch_limit()?;
         inner.write_quality()?;
         if inner.uptime_ms() - self.last_save_ms >= self.save_interval_ms {
             inner.save_registers(registers)?;

@@ -158,6 +158,19 @@ fn the_object_list_is_the_table() {
 }
 
 #[test]
+fn a_client_that_did_not_ask_for_notifications_gets_none() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    meter.connected();
+    let mut client = Client::utility_without_pushes();
+    client.associate(&mut meter).unwrap();
+    run(&mut meter, 0, 300, 0.0, &OPEN);
+    client.listen(&mut meter);
+    assert!(client.pushes.is_empty());
+    assert_eq!(meter.security_log_range().count(), 2, "they are in the log all the same");
+}
+
+#[test]
 fn cpa_tamp_an_event_is_pushed_until_it_is_acknowledged() {
     let mut flash = blank();
     let mut meter = open(&mut flash, at(0));

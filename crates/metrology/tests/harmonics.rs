@@ -106,3 +106,208 @@ fn every_order_of_every_channel_at_every_rate_and_frequency() {
         assert!(worst.ppm_of_fundamental < ppm && worst.thd_ppm < ppm && worst.degrees < degrees);
     }
 }
+
+#[test]
+fn images_of_the_samples_fold_onto_no_order() {
+    // A sample is an impulse: around every multiple of the rate the spectrum comes again, and at 462 it would fold onto the 50th.
+    for (cycle, highest) in [(461.0, 50), (463.0, 50), (511.0, 50), (513.0, 50), (204.8, 50), (256.0, 50)] {
+        let site = Site::balanced(cycle * 50.0, 50.0, 5.0, 0.7);
+        let (found, _) = analyse(site.config(), site.cycles(25.0).into_iter());
+        let mut worst = Worst::default();
+        worst.look(&site, &found[1].1);
+        println!("{cycle} samples a cycle: {worst:?}");
+        assert_eq!(found[1].1.highest_order(), highest);
+        assert!(worst.ppm_of_fundamental < 20.0, "{worst:?}");
+    }
+}
+
+#[test]
+fn a_frequency_that_drifts_does_not_smear_the_fiftieth() {
+    let site = full(8e3, 50.0, 50, &mut Random(82));
+    for (hertz_a_second, limit) in [(0.02, 5.0), (0.1, 20.0), (1.0, 200.0)] {
+        let frames = (0..16_000).map(|n| {
+            let seconds = (f64::from(n) + 0.5) / site.rate;
+            site.frame_at((49.5 + 0.5 * hertz_a_second * seconds) * seconds)
+        });
+        let (found, without) = analyse(site.config(), frames);
+        assert_eq!(without, 0);
+        let mut worst = Worst::default();
+        for (_, harmonics) in &found[1..] {
+            worst.look(&site, harmonics);
+        }
+        println!("{hertz_a_second} Hz/s: {worst:?}");
+        assert!(worst.ppm_of_fundamental < limit, "{worst:?}");
+    }
+}
+
+#[test]
+fn a_step_of_frequency_is_followed_within_two_windows() {
+    let site = full(8e3, 50.0, 50, &mut Random(83));
+    for (before, after) in [(50.0, 50.15), (50.0, 51.5), (49.0, 47.6), (50.0, 52.5)] {
+        let step = 0.5;
+        let frames = (0..16_000).map(|n| {
+            let seconds = (f64::from(n) + 0.5) / site.rate;
+            let late: f64 = (seconds - step).max(0.0);
+            site.frame_at(before * (seconds - late) + after * late)
+        });
+        let (found, without) = analyse(site.config(), frames);
+        assert_eq!(without, 0);
+        let mut worst = Worst::default();
+        for (window, harmonics) in &found[1..] {
+            let [start, end] =
+                [window.first_sample, window.first_sample + window.samples].map(|n| n as f64 / site.rate);
+            if end < step - 0.02 || start > step + 0.2 {
+                worst.look(&site, harmonics);
+            }
+        }
+        println!("{before} to {after} Hz: {worst:?}");
+        assert!(worst.ppm_of_fundamental < 20.0, "{worst:?}");
+    }
+}
+
+#[test]
+fn what_is_between_the_orders_is_no_order() {
+    // Interharmonics and ripple control as far from an order as the window's resolution of 5 Hz asks.
+    for hertz in [75.0, 175.0, 225.0, 1925.0] {
+        let mut site = Site::balanced(8e3, 50.0, 5.0, 0.7);
+        site.voltage[0].0.push((hertz / 50.0, 23.0, 0.4));
+        let (found, _) = analyse(site.config(), site.cycles(35.0).into_iter());
+        for (_, harmonics) in &found[1..] {
+            let [spectrum, ..] = harmonics.voltages();
+            let most = (2..=50).filter_map(|order| spectrum.rms(order)).max().expect("orders");
+            println!("{hertz} Hz, 10 %: {} µV in an order", most);
+            // The window's transform half an order off: 1/(10π/2 · π/2) in the neighbour, of 23 V.
+            assert!(most < 1_500_000, "{hertz}: {most}");
+            assert!(spectrum.thd_ppm().expect("a fundamental") < 10_000);
+        }
+    }
+}
+
+#[test]
+fn absent_is_not_zero() {
+    for (rate, hertz, highest) in [(1e3, 50.0, 8), (4e3, 50.0, 32), (5e3, 60.0, 33), (6.2e3, 50.0, 49)] {
+        let site = Site::balanced(rate, hertz, 5.0, 0.7);
+        let (found, _) = analyse(site.config(), site.cycles(40.0).into_iter());
+        for (_, harmonics) in &found {
+            assert_eq!(harmonics.highest_order(), highest);
+            for spectrum in harmonics.voltages().into_iter().chain(harmonics.currents()) {
+                assert_eq!(spectrum.rms(0), None, "the direct component has its own name");
+                for order in 1..100 {
+                    assert_eq!(spectrum.rms(order).is_some(), order <= highest);
+                    assert!(order <= highest || spectrum.angle_microdegrees(order).is_none());
+                    assert_eq!(harmonics.active_power_microwatts(order).is_some(), order <= highest);
+                }
+            }
+            // The neutral carries nothing: zero, and neither angle nor distortion.
+            let [.., neutral] = harmonics.currents();
+            assert_eq!(
+                (neutral.rms(1), neutral.angle_microdegrees(1), neutral.thd_ppm()),
+                (Some(0), None, None)
+            );
+        }
+    }
+}
+
+#[test]
+fn orders_add_up_to_the_window() {
+    let mut random = Random(84);
+    for hertz in [47.9, 50.0, 51.2] {
+        let mut site = full(8e3, hertz, 50, &mut random);
+        // DC counts in neither THD by orders nor angles, and shows its sign.
+        site.current[1].0.push((0.0, 0.3, TAU / 2.0));
+        let (found, _) = analyse(site.config(), site.cycles(45.0).into_iter());
+        for (window, harmonics) in &found[1..] {
+            for (number, phase) in window.phases.iter().enumerate() {
+                let powers = (0..=50).filter_map(|order| harmonics.active_power_microwatts(order));
+                let all: i64 = powers.map(|powers| powers[number]).sum();
+                let apparent = phase.apparent_power_microvoltamperes as f64;
+                assert!((all - phase.active_power_microwatts).unsigned_abs() as f64 / apparent < 2e-6);
+                let (voltage, current) = (harmonics.voltages()[number], harmonics.currents()[number]);
+                let error = |found: Option<u64>, truth: u64| {
+                    (found.expect("an order") as f64 / truth as f64 - 1.0).abs()
+                };
+                assert!(error(voltage.rms(1), phase.voltage_fundamental_microvolts) < 2e-6);
+                assert!(error(current.rms(1), phase.current_fundamental_microamperes) < 2e-6);
+                let angle = current.angle_microdegrees(1).expect("a fundamental");
+                assert!(angle.abs_diff(phase.current_angle_microdegrees) < 300);
+                assert!(voltage.thd_ppm().expect("orders").abs_diff(phase.voltage_thd_ppm) < 20);
+            }
+            assert!((harmonics.currents()[1].direct() + 424_264).abs() < 100);
+            assert!(harmonics.currents()[0].direct().abs() < 100);
+        }
+    }
+}
+
+#[test]
+fn analysing_changes_no_measurement_and_blocks_change_no_bit() {
+    let site = full(8e3, 49.6, 50, &mut Random(85));
+    let frames = site.cycles(60.0);
+    let run = |block: usize| {
+        let mut metrology = Metrology::new(site.config(), Registers::default()).expect("in range");
+        let mut analysis = Box::new(HarmonicAnalysis::new());
+        let mut found = Vec::new();
+        for block in frames.chunks(block) {
+            metrology.push_with_harmonics(block, &mut analysis, &mut |window, harmonics| {
+                found.push((*window, format!("{harmonics:?}")));
+            });
+        }
+        (found, *metrology.registers())
+    };
+    let (windows, registers) = run(frames.len());
+    assert_eq!(windows.len(), 5);
+    for block in [1, 2, 7, 159, 160, 161, 1000] {
+        assert!(run(block) == (windows.clone(), registers), "{block}");
+    }
+    let mut plain = Metrology::new(site.config(), Registers::default()).expect("in range");
+    let mut number = 0;
+    plain.push(&frames, &mut |window| {
+        assert_eq!(*window, windows[number].0);
+        number += 1;
+    });
+    assert_eq!((number, *plain.registers()), (5, registers));
+}
+
+#[test]
+fn frames_that_the_analysis_did_not_see_leave_their_windows_without() {
+    let site = full(8e3, 50.0, 30, &mut Random(86));
+    let mut metrology = Metrology::new(site.config(), Registers::default()).expect("in range");
+    let mut analysis = Box::new(HarmonicAnalysis::new());
+    let mut seen = Vec::new();
+    for (number, block) in site.frames(16_000).chunks(100).enumerate() {
+        if number == 70 {
+            // Samples 7000 to 7099: in the fifth window.
+            metrology.push(block, &mut |_| unreachable!("no window ends here"));
+            continue;
+        }
+        metrology.push_with_harmonics(block, &mut analysis, &mut |window, harmonics| {
+            let mut worst = Worst::default();
+            if let Some(harmonics) = harmonics {
+                worst.look(&site, harmonics);
+                assert!(worst.ppm_of_fundamental < 5.0, "{worst:?}");
+            }
+            seen.push((window.first_sample, harmonics.is_some()));
+        });
+    }
+    let without: Vec<u64> = seen.iter().filter(|(_, seen)| !seen).map(|(first, _)| *first).collect();
+    assert_eq!(without, [6480]);
+    assert!(seen.len() >= 9);
+}
+
+#[test]
+fn a_record_after_a_gap_begins_anew() {
+    let site = full(8e3, 50.0, 30, &mut Random(87));
+    let frames = site.frames(8_000);
+    let mut metrology = Metrology::new(site.config(), Registers::default()).expect("in range");
+    let mut analysis = Box::new(HarmonicAnalysis::new());
+    for _ in 0..2 {
+        let mut windows = 0;
+        metrology.push_with_harmonics(&frames, &mut analysis, &mut |_, harmonics| {
+            let mut worst = Worst::default();
+            worst.look(&site, harmonics.expect("every frame was seen"));
+            assert!(worst.ppm_of_fundamental < 5.0, "{worst:?}");
+            windows += 1;
+        });
+        assert_eq!(windows, 4);
+        metrology.finish();
+    }
+}

@@ -63,6 +63,10 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
             put(w, Data::Unsigned(inner.newest_entry.map_or(0, |entry| entry.code as u8)))
         }
         Obis::EVENT_EXTREME => put(w, Data::Long64(inner.newest_entry.map_or(0, |entry| entry.extreme))),
+        Obis::ACTIVE_RATE => put(w, Data::Unsigned(inner.rate)),
+        Obis::EVENT_LOG_CODE => {
+            put(w, Data::Unsigned(inner.newest_event.map_or(0, |entry| entry.code as u8)))
+        }
         Obis::CALIBRATION_STATUS => put(w, Data::Unsigned(inner.calibration as u8)),
         Obis::POWER_QUALITY_EVENT => {
             put(w, Data::Unsigned(inner.newest_quality.map_or(0, |row| row.event as u8)))
@@ -81,6 +85,9 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
 }
 
 fn register<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {
+    if let Some(energy) = inner.saved.rates.energy(obis) {
+        return put(w, Data::Long64Unsigned(energy));
+    }
     if let Some(nano) = energy(&inner.saved.registers, obis) {
         return put(w, Data::Long64Unsigned(milli(nano)));
     }

@@ -47,8 +47,11 @@ pub(crate) struct Association<F: NorFlash> {
     undecryptable_logged: bool,
     replay_logged: bool,
     unauthorised_logged: bool,
-    /// Whether the client agreed to `general-protection`, without which it cannot be sent a push. Known once tried.
+    /// Whether the client did not ask for notifications, or did not agree to `general-protection`, without which it
+    /// cannot be sent any. Known once tried.
     push_refused: bool,
+    /// The AARQ, until it is known whether it asked for notifications.
+    aarq: Option<Vec<u8>>,
 }
 
 impl<F: NorFlash> core::fmt::Debug for Association<F> {
@@ -98,6 +101,7 @@ impl<F: NorFlash> Association<F> {
             replay_logged: false,
             unauthorised_logged: false,
             push_refused: false,
+            aarq: None,
         })
     }
 
@@ -125,6 +129,9 @@ impl<F: NorFlash> Association<F> {
             && inner.reserve_counters(key, COUNTERS_PER_REQUEST).is_err()
         {
             return (inner, Err(ProtocolError::Storage));
+        }
+        if request.first() == Some(&form::TAG_AARQ) {
+            self.aarq = Some(request.to_vec());
         }
         let before = self.server.state();
         let highest_before = self.server.peer_invocation_counter();
@@ -196,7 +203,13 @@ impl<F: NorFlash> Association<F> {
         let Some(key) = key_index(self.role).filter(|_| self.is_associated() && !self.push_refused) else {
             return Ok(None);
         };
-        let Some(ring) = inner.keys.roles.get(self.role).map(key_ring) else { return Ok(None) };
+        let Some(keys) = inner.keys.roles.get(self.role).cloned() else { return Ok(None) };
+        if let Some(aarq) = self.aarq.take()
+            && !form::asks_for_pushes(&aarq, &keys, POLICY)
+        {
+            self.push_refused = true;
+            return Ok(None);
+        }
         inner.reserve_counters(key, COUNTERS_PER_REQUEST).map_err(|_| ProtocolError::Storage)?;
         let Some(counter) = self.spend_counter() else {
             self.push_refused = true;
@@ -205,7 +218,7 @@ impl<F: NorFlash> Association<F> {
         inner.used_counters[key] = counter;
         let title = SystemTitle(inner.identity.id.system_title().0);
         let mut sender: PushSender<_, 256> =
-            PushSender::new(RustCryptoProvider::new(ring), title, POLICY, counter - 1);
+            PushSender::new(RustCryptoProvider::new(key_ring(&keys)), title, POLICY, counter - 1);
         let mut bytes = vec![0; 320];
         let time = inner.date_time(inner.clock());
         let len = sender

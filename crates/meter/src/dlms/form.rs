@@ -2,13 +2,20 @@
 
 use alloc::vec::Vec;
 
-use dlms_cosem_rs::acse::{Aare, Diagnostic, UserDiagnostic};
-use dlms_cosem_rs::codec::{Decode, Encode};
+use dlms_cosem_rs::acse::{Aare, Aarq, Diagnostic, UserDiagnostic};
+use dlms_cosem_rs::codec::{Decode, Encode, Reader};
+use dlms_cosem_rs::security::{Protector, RustCryptoProvider, SecurityPolicy, SystemTitle as CodecTitle};
+use dlms_cosem_rs::xdlms::{CipheredService, Conformance, InitiateRequest};
 use meterseal_model::SystemTitle;
+
+use super::provider::key_ring;
+use crate::DlmsKeys;
 
 pub(super) const TAG_AARQ: u8 = 0x60;
 const TAG_AARE: u8 = 0x61;
 pub(super) const TAG_EXCEPTION: u8 = 0xD8;
+const TAG_INITIATE_REQUEST: u8 = 0x01;
+const TAG_GLO_INITIATE_REQUEST: u8 = 0x21;
 const TAG_GENERAL_GLO: u8 = 0xDB;
 const TAG_GENERAL_DED: u8 = 0xDC;
 
@@ -40,6 +47,34 @@ pub(super) fn answer_in_kind(request_tag: Option<u8>, response: Vec<u8>, title: 
     bytes.extend_from_slice(&title.0);
     bytes.extend_from_slice(&response[1..]);
     bytes
+}
+
+/// Whether the client that sent this AARQ proposed to be sent notifications. Other makers' clients that did not
+/// stumble on them. The engine keeps what it agreed to itself, so the proposal is deciphered once more here.
+pub(super) fn asks_for_pushes(aarq: &[u8], keys: &DlmsKeys, policy: SecurityPolicy) -> bool {
+    let proposed = || {
+        let aarq = Aarq::from_bytes(aarq).ok()?;
+        let title = CodecTitle::from_slice(aarq.calling_ap_title?).ok()?;
+        let (&tag, ciphered) = aarq.user_information?.split_first()?;
+        if tag != TAG_GLO_INITIATE_REQUEST {
+            return None;
+        }
+        let ciphered = CipheredService::decode(&mut Reader::new(ciphered)).ok()?;
+        let mut body = ciphered.payload.to_vec();
+        let plain = Protector::new(RustCryptoProvider::new(key_ring(keys)), policy)
+            .unprotect(
+                ciphered.security_control,
+                &title,
+                ciphered.invocation_counter,
+                &keys.authentication,
+                &mut body,
+            )
+            .ok()?;
+        let (&tag, initiate) = plain.split_first()?;
+        let initiate = InitiateRequest::decode(&mut Reader::new(initiate)).ok()?;
+        (tag == TAG_INITIATE_REQUEST).then_some(initiate.proposed_conformance)
+    };
+    proposed().is_some_and(|conformance| conformance.contains(Conformance::DATA_NOTIFICATION))
 }
 
 /// The invocation counter in a ciphered request's header: not yet authenticated when this reads it.

@@ -135,7 +135,6 @@ impl Default for Layout {
 /// The calibration record is written whole, once, by the factory.
 const CALIBRATION_SECTORS: u16 = 1;
 
-#[allow(dead_code, reason = "regions of the format whose records are being built")]
 /// A region's name; its number goes into every checksum, so that a record never passes for another region's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RegionName {

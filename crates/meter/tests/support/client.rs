@@ -14,8 +14,8 @@ use dlms_cosem_rs::security::{
     FixedRandom, KeyRing, RustCryptoProvider, SecurityPolicy, SecuritySuite, SystemTitle,
 };
 use dlms_cosem_rs::xdlms::{
-    ActionResult, AttributeDescriptor, AttributeDescriptorWithSelection, DataAccessResult, GetDataResult,
-    MethodDescriptor, SelectiveAccess,
+    ActionResult, AttributeDescriptor, AttributeDescriptorWithSelection, Conformance, DataAccessResult,
+    GetDataResult, MethodDescriptor, SelectiveAccess,
 };
 use meterseal_meter::{DlmsKeys, ProtocolError};
 use meterseal_model::{Obis, Role, objects};
@@ -56,6 +56,9 @@ impl Value {
 pub fn value(data: &Data<'_>) -> Value {
     if let Some(list) = data.as_seq() {
         return Value::List(list.iter().map(|item| value(&item.unwrap())).collect());
+    }
+    if let Data::Boolean(boolean) = *data {
+        return Value::Number(boolean.into());
     }
     match (data.as_i64(), data.as_bytes()) {
         (Some(number), _) => Value::Number(number),
@@ -109,6 +112,22 @@ impl Client {
 
     pub fn utility() -> Self {
         Self::new(Role::Utility, &super::utility_keys(), 0, 1024)
+    }
+
+    /// The utility by another maker's client, which did not ask for pushes.
+    pub fn utility_without_pushes() -> Self {
+        let keys = super::utility_keys();
+        let config = ClientConfig {
+            client_sap: Role::Utility.client_address() as u8,
+            system_title: Some(SystemTitle(CLIENT_TITLE)),
+            mechanism: AuthMechanism::HighGmac,
+            security: POLICY,
+            conformance: Conformance::CLIENT_DEFAULT.difference(Conformance::DATA_NOTIFICATION),
+            ..ClientConfig::default()
+        };
+        let ring = KeyRing::new_256(keys.encryption, keys.authentication);
+        let session = ClientSession::new(config, RustCryptoProvider::with_rng(ring, FixedRandom(7)));
+        Self { session, ..Self::utility() }
     }
 
     /// Opens the association or says how far it came.
@@ -201,6 +220,41 @@ impl Client {
         new: Data<'_>,
     ) -> Result<(), DataAccessResult> {
         self.try_set(meter, class, obis, new).unwrap()
+    }
+
+    /// Sets an attribute, in one request.
+    pub fn set_attribute(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        attribute: i8,
+        new: &[u8],
+    ) -> Result<(), DataAccessResult> {
+        let mut request = [0; 4096];
+        let descriptor = AttributeDescriptor::new(class, dlms(obis), attribute);
+        let new = Data::from_bytes(new).unwrap();
+        let len = self.session.set_request(descriptor, None, new, &mut request).unwrap();
+        let answer = self.exchange(meter, &request[..len]).unwrap();
+        match self.session.handle_response(&answer, &mut [0; 1024]).unwrap() {
+            Response::Ok => Ok(()),
+            Response::DataError(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Invokes a method that returns nothing.
+    pub fn invoke(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        method: i8,
+        parameters: &[u8],
+    ) -> Result<(), ActionResult> {
+        let descriptor = MethodDescriptor::new(class, dlms(obis), method);
+        let parameters = Data::from_bytes(parameters).unwrap();
+        self.act(meter, descriptor, Some(parameters)).map(drop)
     }
 
     /// The outer error: the meter has closed the connection.

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, reason = "each test uses a part")]
 
+pub mod axdr;
 pub mod client;
 pub mod flash;
 

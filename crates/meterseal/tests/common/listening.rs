@@ -4,17 +4,20 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meterseal_device::SystemRandom;
 use meterseal_device::flash::FileFlash;
+use meterseal_link::dial::{self, DialLimits, Target};
 use meterseal_link::pki::{Pki, write_secret};
+use meterseal_link::{Identity as Certified, tls};
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer};
 use meterseal_metrology::{Frame, Nominal, Scale};
 use meterseal_model::{Digest384, MeterId, Roles, SensorReadings, UnixMillis};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
@@ -22,6 +25,9 @@ use tokio_rustls::rustls;
 pub(crate) const PERIOD_SECONDS: i64 = 60;
 /// Rows of the load profile that the meter holds before anybody asks.
 pub(crate) const ROWS: i64 = 150;
+/// Whoever comes in by the plain port may take any role.
+const LOCAL: Peer = Peer { roles: Roles::ALL, local: true };
+const HEADEND: &str = "interop";
 const ENCRYPTION: [u8; 32] = [0x11; 32];
 const AUTHENTICATION: [u8; 32] = [0x22; 32];
 
@@ -34,6 +40,7 @@ pub(crate) struct Listening {
     /// When its history begins.
     pub(crate) began: UnixMillis,
     folder: tempfile::TempDir,
+    headend: Arc<Mutex<Option<String>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,13 +54,18 @@ impl Listening {
         write_secret(&folder.path().join("dlms.key"), digits.as_bytes()).unwrap();
         let pki = Pki::create(&folder.path().join("pki")).unwrap();
         pki.issue_meter(id).unwrap().save(&folder.path().join("meter")).unwrap();
+        pki.issue_headend(HEADEND).unwrap().save(&folder.path().join("headend")).unwrap();
         let acceptor = acceptor(&folder.path().join("meter"));
+        let identity = Certified::load(&folder.path().join("meter")).unwrap();
+        let dialling = tls::meter_config(&identity, &pki.trust()).unwrap();
 
         let began = UnixMillis((wall().0 / 60_000 - ROWS) * 60_000);
         let mut body = Body::open(folder.path(), id, began);
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, addresses) = std::sync::mpsc::channel();
         let stopping = Arc::clone(&stop);
+        let headend = Arc::new(Mutex::new(None));
+        let target = Arc::clone(&headend);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -62,11 +74,11 @@ impl Listening {
                 let inner = plain.local_addr().unwrap();
                 ready.send((inner, tls.local_addr().unwrap())).unwrap();
                 tokio::spawn(bridge(tls, inner, acceptor));
-                body.serve(&plain, &stopping).await;
+                body.serve(&plain, &target, &dialling, &stopping).await;
             });
         });
         let (plain, tls) = addresses.recv().unwrap();
-        Self { plain, tls, id, began, folder, stop, thread: Some(thread) }
+        Self { plain, tls, id, began, folder, headend, stop, thread: Some(thread) }
     }
 
     /// File with the utility's keys.
@@ -77,6 +89,11 @@ impl Listening {
     /// The authority that issued the meter.
     pub(crate) fn authority(&self) -> PathBuf {
         self.folder.path().join("pki/manufacturer.cert.pem")
+    }
+
+    /// From now on the meter dials this head-end, again and again, as in the field.
+    pub(crate) fn dial(&self, address: String) {
+        *self.headend.lock().unwrap() = Some(address);
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -132,20 +149,33 @@ impl Body {
         body
     }
 
-    async fn serve(&mut self, listener: &TcpListener, stop: &AtomicBool) {
+    async fn serve(
+        &mut self,
+        listener: &TcpListener,
+        headend: &Mutex<Option<String>>,
+        dialling: &Arc<rustls::ClientConfig>,
+        stop: &AtomicBool,
+    ) {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         while !stop.load(Ordering::Relaxed) {
             tokio::select! {
                 _ = ticks.tick() => self.live(),
-                accepted = listener.accept() => self.talk(accepted.unwrap().0, stop).await,
+                accepted = listener.accept() => self.talk(accepted.unwrap().0, LOCAL, stop).await,
+            }
+            let address = headend.lock().unwrap().clone();
+            if let Some(address) = address {
+                let target = Target { address, headend: HEADEND.to_owned() };
+                // Nobody listens there for now, or it was refused: the next round tries again.
+                if let Ok(stream) = dial::connect(&target, dialling, DialLimits::default()).await {
+                    self.talk(stream, Peer::HEADEND, stop).await;
+                }
             }
         }
     }
 
     /// One connection.
-    async fn talk(&mut self, mut stream: TcpStream, stop: &AtomicBool) {
-        let link =
-            self.meter.connected(Peer { roles: Roles::ALL, local: true }).expect("the only connection");
+    async fn talk(&mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, stop: &AtomicBool) {
+        let link = self.meter.connected(peer).expect("the only connection");
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         let mut bytes = [0; 4096];
         'connection: while !stop.load(Ordering::Relaxed) {

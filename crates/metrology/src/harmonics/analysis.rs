@@ -30,11 +30,13 @@ pub struct HarmonicAnalysis {
     left: u64,
     /// The sample that comes next.
     next: u64,
-    /// By how much the fundamental is ahead of the slots: at the last boundary, and at the next slot's start.
+    /// By how much the fundamental is ahead of the slots, in turns: at the last boundary, and as expected at the next slot's start.
     ahead: u64,
-    start: u64,
+    expected: u64,
     /// Its phase from sample to sample, if known.
     step: Option<u64>,
+    /// By how much the analysis is ahead of the slots at the present slot's end. It never jumps: a jump each cycle would be a spectrum of its own.
+    steered: u64,
     harmonics: Harmonics,
 }
 
@@ -116,8 +118,9 @@ impl HarmonicAnalysis {
             slot: None,
             next: 0,
             ahead: 0,
-            start: 0,
+            expected: 0,
             step: None,
+            steered: 0,
             harmonics: Harmonics::new(),
         }
     }
@@ -137,7 +140,7 @@ impl HarmonicAnalysis {
     /// Begins a slot of `length`, of whose first cell `entry` belongs to it.
     fn open(&mut self, share: Share, length: u64, entry: u64) {
         if share == Share::Rising {
-            (self.ahead, self.start, self.step) = (0, 0, None);
+            (self.ahead, self.expected, self.steered, self.step) = (0, 0, 0, None);
         }
         // What the slot before left of its last cell to another window is missing in this one.
         let left = core::mem::take(&mut self.left);
@@ -152,11 +155,17 @@ impl HarmonicAnalysis {
             self.grids[number].grid.clear();
             self.grids[number].whole = true;
         }
-        let step = self.step.unwrap_or_else(|| ((1_u128 << (64 + EDGE)) / u128::from(length)) as u64);
+        // So that the slot ends where the fundamental will be.
+        let start = self.steered;
+        if let Some(step) = self.step {
+            self.steered = self.expected.wrapping_add(turns(step, length));
+        }
+        let more = self.steered.wrapping_sub(start).cast_signed();
+        let step = Advance { turn: more, interval: length }.step();
         let position = entry as i64 - HALF_SAMPLE;
         let offset = ((i128::from(step) * i128::from(position)) >> EDGE) as u64;
         let inverse = (1 << 54) / length;
-        let phase = self.start.wrapping_add(offset);
+        let phase = start.wrapping_add(offset);
         self.slot = Some(Place { share, phase, step, position, length, inverse, left, first: true });
     }
 
@@ -169,10 +178,7 @@ impl HarmonicAnalysis {
         let [first, second] = &mut self.grids;
         let (present, next) = if self.present == 0 { (first, second) } else { (second, first) };
         if place.share == Share::Whole && !place.first {
-            for frame in frames {
-                present.grid.add(&Lanes::new(frame), &Spread::at(place.phase));
-                place.phase = place.phase.wrapping_add(place.step);
-            }
+            place.phase = present.grid.add_all(frames, place.phase, place.step);
             place.position += (frames.len() as i64) << EDGE;
             return;
         }
@@ -215,11 +221,9 @@ impl HarmonicAnalysis {
     /// At a boundary: how far the fundamental advanced since the last one, and the length of the slot that follows the boundary and has just ended.
     fn follow(&mut self, advance: Option<Advance>, length: u64) {
         self.step = advance.map(Advance::step);
-        self.start = self.ahead;
         if let (Some(step), Some(advance)) = (self.step, advance) {
             self.ahead = self.ahead.wrapping_add_signed(advance.turn);
-            let turns = (u128::from(step) * u128::from(length)) >> EDGE;
-            self.start = self.ahead.wrapping_add(turns as u64);
+            self.expected = self.ahead.wrapping_add(turns(step, length));
         }
     }
 
@@ -240,6 +244,11 @@ impl HarmonicAnalysis {
         }
         Some(&self.harmonics)
     }
+}
+
+/// The phase that a step gives over a length, without whole turns.
+fn turns(step: u64, length: u64) -> u64 {
+    ((u128::from(step) * u128::from(length)) >> EDGE) as u64
 }
 
 /// What a completed window is evaluated with.

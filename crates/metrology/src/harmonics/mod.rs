@@ -4,8 +4,13 @@
 //! two windows share rises for one as it falls for the other. One transform a window then gives all orders of all channels (`transform`). The phase
 //! follows the supply's measured fundamental from slot to slot (`analysis`), so that a frequency that drifts does not smear high orders.
 //!
-//! Cost: five rows of eight products a frame, one transform of 512 points for each two channels and window. Error: spreading folds orders 462 to 562 onto
-//! the first fifty, 1.5·10⁻⁵ of what is there at most; what lies between the orders is suppressed as the window does, by the square of its distance.
+//! Cost: five rows of eight products a frame, one transform of 512 points for each two channels and window.
+//!
+//! Error of a magnitude, of the fundamental (worst of all orders up to the 50th and all channels, tested): 10⁻⁴ at 1 kHz, 10⁻⁵ at 2 kHz, 4·10⁻⁶ from
+//! 4 kHz on, and 1.5·10⁻⁵ where an image of the fundamental falls onto an order (462 to 562 samples or a fraction of them a cycle); 1.5·10⁻⁵ of
+//! whatever the signal has at orders 462 to 562; 1.5·10⁻⁴ while frequency changes by 1 Hz a second, 3·10⁻⁶ at 20 mHz a second. In the first window
+//! of a record whose frequency was not known, and in the two in which frequency steps, up to 10⁻². What lies between the orders is suppressed
+//! as the window does, by the square of its distance. A calibration's delay filter (`delay`) takes its share of high orders, and is not made up for.
 
 mod analysis;
 mod grid;

@@ -61,9 +61,10 @@ fn stage<const QUARTER: usize>(rows: &mut [Row; BINS]) {
         let (first, last) = block.split_at_mut(2 * QUARTER);
         let ((a, b), (c, d)) = (first.split_at_mut(QUARTER), last.split_at_mut(QUARTER));
         for (n, (((a, b), c), d)) in a.iter_mut().zip(b).zip(c).zip(d).enumerate() {
-            let [once, twice, thrice] = [1, 2, 3].map(|m| TWIDDLES[m * n * stride]);
+            let (once, twice, thrice) =
+                (TWIDDLES[n * stride], TWIDDLES[2 * n * stride], TWIDDLES[3 * n * stride]);
             for pair in 0..LANES / 2 {
-                let [x, y, z, w] = [&*a, &*b, &*c, &*d].map(|row| get(row, pair));
+                let (x, y, z, w) = (get(a, pair), get(b, pair), get(c, pair), get(d, pair));
                 let (even, difference) = (add(x, z), subtract(x, z));
                 let (odd, turned) = (add(y, w), back(subtract(y, w)));
                 put(a, pair, add(even, odd));
@@ -82,14 +83,13 @@ fn output(rows: &[Row; BINS], order: usize) -> [Complex<i64>; LANES / 2] {
     let negative = order >= BINS / 2;
     debug_assert!(!(BINS / 8..BINS - BINS / 8).contains(&order));
     core::array::from_fn(|pair| {
-        let [low, high] = [0, 4].map(|n| [n, n + 1, n + 2, n + 3].map(|n| at(n, pair)));
         if !negative {
-            return low.into_iter().chain(high).fold(Complex::default(), add);
+            return (1..BINS / 64).fold(at(0, pair), |sum, n| add(sum, at(n, pair)));
         }
         // The last of eight outputs: the sum with W = (1 + i)/√2 to the n.
-        let [zero, one, two, three] = core::array::from_fn(|n| subtract(low[n], high[n]));
-        let odd = subtract(one, back(three));
-        add(subtract(zero, back(two)), times(odd, EIGHTH))
+        let half = |n: usize| subtract(at(n, pair), at(n + 4, pair));
+        let odd = subtract(half(1), back(half(3)));
+        add(subtract(half(0), back(half(2))), times(odd, EIGHTH))
     })
 }
 
