@@ -235,7 +235,8 @@ impl Client {
         let descriptor = AttributeDescriptor::new(class, dlms(obis), attribute);
         let new = Data::from_bytes(new).unwrap();
         let len = self.session.set_request(descriptor, None, new, &mut request).unwrap();
-        let answer = self.exchange(meter, &request[..len]).unwrap();
+        // Without an answer the meter has closed the connection, for want of flash.
+        let answer = self.exchange(meter, &request[..len]).map_err(|_| DataAccessResult::HardwareFault)?;
         match self.session.handle_response(&answer, &mut [0; 1024]).unwrap() {
             Response::Ok => Ok(()),
             Response::DataError(error) => Err(error),
@@ -285,7 +286,7 @@ impl Client {
     ) -> Result<Option<Value>, ActionResult> {
         let mut request = [0; 4096];
         let len = self.session.action_request(method, parameters, &mut request).unwrap();
-        let answer = self.exchange(meter, &request[..len]).unwrap();
+        let answer = self.exchange(meter, &request[..len]).map_err(|_| ActionResult::HardwareFault)?;
         match self.session.handle_response(&answer, &mut [0; 8192]).unwrap() {
             Response::Ok => Ok(None),
             Response::ActionResult { result: ActionResult::Success, value: returned } => {
