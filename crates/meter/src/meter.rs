@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_metrology::{CalibrationState, Extras, Frame, Metrology, Pulse, Registers, Window};
+use meterseal_metrology::{
+    CalibrationState, Extras, Frame, MeteredEnergy, Metrology, Pulse, Registers, VOLTAGES, Window,
+};
 use meterseal_model::{EventCode, Role, Roles, SensorReadings, UnixMillis};
 
 use crate::calibration::{CalibrationStatus, refusal_number};
@@ -143,6 +145,17 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             inner.interval.disturb(ProfileRow::GAP);
         }
         self.take_events();
+    }
+
+    /// Takes what a front end has metered itself, a metering circuit in place of a converter: the energy that L1 to L3
+    /// gained since the last call, and the window that it is of, for the quantities that DLMS shows. Costs no flash
+    /// access. A meter is fed by this or by samples, not by both: with this, start thresholds, pulses and
+    /// power-quality events are the front end's.
+    pub fn account(&mut self, window: &Window, energy: &[MeteredEnergy; VOLTAGES], now: UnixMillis) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.advance(now);
+        self.metrology.book(energy);
+        inner.on_window(window);
     }
 
     /// Books what was measured at its rate, and takes over the core's power-quality events.
