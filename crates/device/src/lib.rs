@@ -151,6 +151,8 @@ impl Opened {
             inputs: receiver,
             troubles: Troubles::default(),
             disk_troubles: Troubles::default(),
+            // As the site is made; the first block moves it to where the meter left it.
+            supplied: true,
             next_frame: 0,
             pulses: Arc::default(),
         };
