@@ -39,7 +39,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use config::{Config, MeterEntry, StartError};
+pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
 use acquisition::{Acquisition, Policy};
@@ -61,6 +61,7 @@ pub struct Headend {
     page_addr: SocketAddr,
     token: Secret,
     store: Store,
+    fleet: Arc<Fleet>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -99,10 +100,11 @@ impl Headend {
             fleet: fleet.clone(),
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
             system_title: config.system_title,
+            pace: config.pace,
         };
         let api = Api {
             store: store.clone(),
-            fleet,
+            fleet: fleet.clone(),
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
         };
@@ -115,7 +117,7 @@ impl Headend {
         if let Some(folder) = config.revocations {
             tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));
         }
-        Ok(Self { gateway_addr, page_addr, token, store, stop, tasks })
+        Ok(Self { gateway_addr, page_addr, token, store, fleet, stop, tasks })
     }
 
     /// Where meters call.
@@ -131,6 +133,11 @@ impl Headend {
     /// The link that opens the page, once.
     pub fn page_url(&self) -> String {
         format!("http://{}/open?token={}", self.page_addr, self.token.expose())
+    }
+
+    /// How many meters are connected, admitted and being read at this moment.
+    pub fn online(&self) -> usize {
+        self.fleet.online()
     }
 
     /// The store, for commands that work beside the page.
