@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod admission;
+pub mod certificate;
 mod der;
 pub mod envelope;
 pub mod key;
@@ -17,6 +18,7 @@ pub mod key_store;
 pub mod mark;
 pub mod request;
 pub mod requirements;
+pub mod signed_time;
 
 pub use admission::{MarkStore, Refusal, admit};
 pub use envelope::{EnvelopeError, Verified};
