@@ -7,7 +7,12 @@ use dlms_cosem_rs::xdlms::{AttributeDescriptor, AttributeDescriptorWithSelection
 use meterseal_fuzz::bench;
 use meterseal_fuzz::support::client::{Client, by_sequence, dlms, everything};
 use meterseal_fuzz::support::keys_of;
+use meterseal_link::Pki;
+use meterseal_link::pki::Reason;
+use meterseal_link::revocation::list_from_pem;
 use meterseal_model::{Obis, Role};
+use meterseal_seal::request::certificate_request;
+use meterseal_seal::{KeyError, SealKey, Signer as _};
 
 fn main() -> std::io::Result<()> {
     let plain = requests();
@@ -45,8 +50,44 @@ fn main() -> std::io::Result<()> {
             save("answer", &[vec![question as u8 % 6], answers].concat())?;
         }
     }
+    for bytes in certificates()? {
+        save("certificate", &bytes)?;
+    }
     println!("{count} seeds");
     Ok(())
+}
+
+/// Certificates of each kind in DER and PEM, a request, a list of revoked ones; and the authority that signed the list
+/// becomes the target's.
+fn certificates() -> std::io::Result<Vec<Vec<u8>>> {
+    let folder = std::env::temp_dir().join(format!("meterseal-seeds-{}", std::process::id()));
+    let pki = Pki::create(&folder).map_err(std::io::Error::other)?;
+    let meter = "MSL0000000042".parse().expect("an identifier");
+    let issued = [pki.issue_meter(meter), pki.issue_headend("local")];
+    let mut all = vec![pki.root().to_vec(), pki.certification().to_vec()];
+    for one in issued {
+        let one = one.map_err(std::io::Error::other)?;
+        let identity = one.identity().map_err(std::io::Error::other)?;
+        all.extend(identity.chain().iter().map(|certificate| certificate.to_vec()));
+        all.push(one.chain_pem().as_bytes().to_vec());
+        all.push([one.chain_pem(), one.key_pem()].concat().into_bytes());
+        pki.revoke(&identity.chain()[0], Reason::KeyCompromise).map_err(std::io::Error::other)?;
+    }
+    let key = SealKey::generate(getrandom::fill).map_err(std::io::Error::other)?;
+    let request = certificate_request::<KeyError>(meter, key.public(), |bytes| key.sign(bytes));
+    all.push(request.map_err(std::io::Error::other)?);
+    for entry in std::fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".crl.pem") {
+            let text = std::fs::read_to_string(path)?;
+            all.push(list_from_pem(&text).map_err(std::io::Error::other)?);
+            all.push(text.into_bytes());
+        }
+    }
+    let authority = pki.trust().meters[0].to_vec();
+    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/authority.der"), authority)?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(all)
 }
 
 /// A length and as many bytes.
