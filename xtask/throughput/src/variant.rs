@@ -1,8 +1,8 @@
 //! What is measured: the core with each kernel and each extra that costs something a frame, and the crate `metrology_insight`.
 
 use meterseal_metrology::{
-    Calibration, ChannelCalibration, Config, EventSettings, Extras, Kernel, Metrology, Nominal, Quadratic,
-    Registers,
+    Calibration, ChannelCalibration, Config, EventSettings, Extras, HarmonicAnalysis, Kernel, Metrology,
+    Nominal, Quadratic, Registers,
 };
 use meterseal_metrology_simd::avx2;
 use metrology_insight::{
@@ -23,6 +23,7 @@ pub(crate) enum More {
     Nothing,
     Calibration,
     Events,
+    Harmonics,
 }
 
 /// Measures so many cycles of a waveform.
@@ -32,7 +33,7 @@ impl Variant {
     /// All variants at a rate. The other crate holds 160 samples a cycle, which is 8 kHz.
     pub(crate) fn at(rate: u32) -> Vec<Self> {
         let mut variants = Vec::new();
-        for more in [More::Nothing, More::Calibration, More::Events] {
+        for more in [More::Nothing, More::Calibration, More::Events, More::Harmonics] {
             variants.extend([false, true].map(|wide| Self::Core { wide, more }));
         }
         if rate as usize / 50 == MAX_SIGNAL_SAMPLES {
@@ -49,6 +50,8 @@ impl Variant {
             Self::Core { wide: true, more: More::Calibration } => "AVX2, calibrated",
             Self::Core { wide: false, more: More::Events } => "portable, events",
             Self::Core { wide: true, more: More::Events } => "AVX2, events",
+            Self::Core { wide: false, more: More::Harmonics } => "portable, harmonics",
+            Self::Core { wide: true, more: More::Harmonics } => "AVX2, harmonics",
             Self::Insight => "metrology_insight 0.1.5",
         }
     }
@@ -65,14 +68,17 @@ impl Variant {
                 let kernel = if wide { avx2()? } else { Kernel::SCALAR };
                 let mut extras = Extras { kernel, ..Extras::default() };
                 match more {
-                    More::Nothing => {}
+                    More::Nothing | More::Harmonics => {}
                     More::Calibration => extras.calibration = Some(Ok(calibration())),
                     More::Events => extras.events = Some(EventSettings::new(230_000)),
                 }
                 let config = Config::new(u64::from(rate) * 1_000_000, Nominal::Hz50, SCALE);
                 let mut core = Metrology::with_extras(config, extras, Registers::default())
                     .expect("these settings are in range, and every kernel gives the scalar one's bits");
-                Some(Box::new(move |waveform, cycles| measure(&mut core, waveform, cycles)))
+                let mut analysis = (more == More::Harmonics).then(Box::<HarmonicAnalysis>::default);
+                Some(Box::new(move |waveform, cycles| {
+                    measure(&mut core, analysis.as_deref_mut(), waveform, cycles);
+                }))
             }
             Self::Insight => {
                 let mut insight = MetrologyInsight::new(MetrologyInsightConfig {
@@ -90,13 +96,23 @@ impl Variant {
 }
 
 /// The core takes blocks as a sampling loop brings them: of two cycles here, 40 ms.
-fn measure(core: &mut Metrology, waveform: &Waveform, cycles: usize) {
+fn measure(
+    core: &mut Metrology,
+    mut analysis: Option<&mut HarmonicAnalysis>,
+    waveform: &Waveform,
+    cycles: usize,
+) {
     let mut left = cycles * waveform.cycle();
     let mut energy = 0;
     while left > 0 {
         for block in waveform.frames.chunks(2 * waveform.cycle()) {
             let block = &block[..block.len().min(left)];
-            core.push(block, &mut |window| energy += window.active_power_microwatts);
+            match &mut analysis {
+                None => core.push(block, &mut |window| energy += window.active_power_microwatts),
+                Some(analysis) => core.push_with_harmonics(block, analysis, &mut |window, harmonics| {
+                    energy += window.active_power_microwatts + i64::from(harmonics.is_some());
+                }),
+            }
             left -= block.len();
         }
     }
