@@ -23,6 +23,20 @@ const STEPS: [Step; 8] = [
     }),
     ("deny", deny),
     ("unit", unit),
+    // The same hashes as in the debug build of the step before, with every kernel.
+    ("golden", || {
+        execute(cargo().args([
+            "test",
+            "--release",
+            "--quiet",
+            "-p",
+            "meterseal-metrology",
+            "-p",
+            "meterseal-metrology-simd",
+            "--tests",
+            "golden",
+        ]))
+    }),
     ("doc", || execute(cargo().args(["test", "--workspace", "--doc", "--quiet"]))),
     ("interop", interop),
     ("web", || web::run(&web::Arguments { check: true })),

@@ -4,7 +4,7 @@ use meterseal_metrology::{
     Calibration, ChannelCalibration, Config, EventSettings, Extras, HarmonicAnalysis, Kernel, Metrology,
     Nominal, Quadratic, Registers,
 };
-use meterseal_metrology_simd::avx2;
+use meterseal_metrology_simd::{avx2, sse2};
 use metrology_insight::{
     MAX_SIGNAL_SAMPLES, MetrologyInsight, MetrologyInsightConfig, MetrologyInsightSignal,
 };
@@ -13,8 +13,16 @@ use crate::waveform::{SCALE, Waveform};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
-    Core { wide: bool, more: More },
+    Core { width: Width, more: More },
     Insight,
+}
+
+/// The core's kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    Scalar,
+    Sse2,
+    Avx2,
 }
 
 /// What the core does beside the billing path.
@@ -34,7 +42,8 @@ impl Variant {
     pub(crate) fn at(rate: u32) -> Vec<Self> {
         let mut variants = Vec::new();
         for more in [More::Nothing, More::Calibration, More::Events, More::Harmonics] {
-            variants.extend([false, true].map(|wide| Self::Core { wide, more }));
+            variants
+                .extend([Width::Scalar, Width::Sse2, Width::Avx2].map(|width| Self::Core { width, more }));
         }
         if rate as usize / 50 == MAX_SIGNAL_SAMPLES {
             variants.push(Self::Insight);
@@ -42,18 +51,22 @@ impl Variant {
         variants
     }
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Core { wide: false, more: More::Nothing } => "portable",
-            Self::Core { wide: true, more: More::Nothing } => "AVX2",
-            Self::Core { wide: false, more: More::Calibration } => "portable, calibrated",
-            Self::Core { wide: true, more: More::Calibration } => "AVX2, calibrated",
-            Self::Core { wide: false, more: More::Events } => "portable, events",
-            Self::Core { wide: true, more: More::Events } => "AVX2, events",
-            Self::Core { wide: false, more: More::Harmonics } => "portable, harmonics",
-            Self::Core { wide: true, more: More::Harmonics } => "AVX2, harmonics",
-            Self::Insight => "metrology_insight 0.1.5",
-        }
+    pub(crate) fn name(self) -> String {
+        let Self::Core { width, more } = self else {
+            return "metrology_insight 0.1.5".to_owned();
+        };
+        let width = match width {
+            Width::Scalar => "scalar",
+            Width::Sse2 => "SSE2",
+            Width::Avx2 => "AVX2",
+        };
+        let more = match more {
+            More::Nothing => "",
+            More::Calibration => ", calibrated",
+            More::Events => ", events",
+            More::Harmonics => ", harmonics",
+        };
+        format!("{width}{more}")
     }
 
     /// What of so many frames is enough for a run: the other crate is one to two orders of magnitude slower.
@@ -64,8 +77,12 @@ impl Variant {
     /// Ready to measure, or `None` on a processor without what it takes.
     pub(crate) fn start(self, rate: u32) -> Option<Run> {
         match self {
-            Self::Core { wide, more } => {
-                let kernel = if wide { avx2()? } else { Kernel::SCALAR };
+            Self::Core { width, more } => {
+                let kernel = match width {
+                    Width::Scalar => Kernel::SCALAR,
+                    Width::Sse2 => sse2()?,
+                    Width::Avx2 => avx2()?,
+                };
                 let mut extras = Extras { kernel, ..Extras::default() };
                 match more {
                     More::Nothing | More::Harmonics => {}
