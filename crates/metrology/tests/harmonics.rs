@@ -311,3 +311,37 @@ fn a_record_after_a_gap_begins_anew() {
         metrology.finish();
     }
 }
+
+#[test]
+fn golden_harmonics() {
+    // Counts by integers only, so that no platform's sine can differ: triangles of 50.3 Hz, with all odd orders.
+    let frames = (0..8_000_u64).map(|n| {
+        let triangle = |peak: i64, phase: u64| {
+            let turn = (n * 27_003_113).wrapping_add(phase) % (1 << 32);
+            ((peak * ((turn as i64 - (1 << 31)).abs() - (1 << 30))) >> 30) as i32
+        };
+        let third = (1_u64 << 32) / 3;
+        Frame {
+            voltage: [triangle(5_000_000, 0), triangle(5_000_000, third), triangle(4_900_000, 2 * third)],
+            current: [
+                triangle(900_000, 1 << 27),
+                triangle(-70_000, third),
+                triangle(3, 0),
+                triangle(200_000, 7),
+            ],
+        }
+    });
+    let (found, without) = analyse(Site::balanced(8e3, 50.0, 1.0, 0.0).config(), frames);
+    assert_eq!((found.len(), without), (4, 0));
+    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+    for (_, harmonics) in &found {
+        for byte in format!("{harmonics:?}").bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+    // The third order of a triangle is a ninth of the first.
+    let [spectrum, ..] = found[2].1.voltages();
+    let [first, third] = [1, 3].map(|order| spectrum.rms(order).expect("an order") as f64);
+    assert!((third / first * 9.0 - 1.0).abs() < 1e-3);
+    assert_eq!(hash, 13_006_366_935_209_927_234);
+}
