@@ -86,6 +86,11 @@ impl Fleet {
         self.meters.iter().map(|entry| entry.record.shown(&entry.status())).collect()
     }
 
+    /// How many meters are online.
+    pub(crate) fn online(&self) -> usize {
+        self.meters.iter().filter(|entry| entry.status().state == ConnectionState::Online).count()
+    }
+
     /// Sets a meter's state and announces it.
     pub(crate) fn set_state(
         &self,

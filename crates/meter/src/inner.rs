@@ -3,11 +3,13 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::cell::RefCell;
 
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
+use meterseal_seal::KeyStore;
 
 use crate::billing::BillingRow;
 use crate::calibration::CalibrationStatus;
@@ -15,13 +17,14 @@ use crate::demand::Demand;
 use crate::dlms::Guard;
 use crate::gaps::Gaps;
 use crate::interval::Interval;
+use crate::keyring::Keyring;
 use crate::quality::{Quality, QualityRow};
 use crate::records::{KEYED, LastClient, ProfileRow, SavedRegisters, SecurityEntry, State};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::supply::Limiter;
 use crate::tariff::{Rates, TariffState};
-use crate::{Identity, StorageError};
+use crate::{Identity, OpenError, RoleKeys, SecretKey, StorageError};
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
 pub(crate) const COUNTER_STEP: u32 = 4096;
@@ -45,6 +48,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) newest_entry: Option<SecurityEntry>,
     pub(crate) newest_row: Option<ProfileRow>,
     pub(crate) interval: Interval,
+    pub(crate) keys: Keyring,
+    pub(crate) key_store: Option<Arc<dyn KeyStore>>,
     /// Each role's key: the last invocation counter used.
     pub(crate) used_counters: [u32; KEYED.len()],
     pub(crate) failed_logins: u32,
@@ -80,16 +85,23 @@ pub(crate) struct Inner<F: NorFlash> {
     uptime_ms: u64,
 }
 
+/// The clocks by which a meter lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) base: TimeBase,
+    pub(crate) profile_period_seconds: u32,
+    pub(crate) sample_rate_microhertz: u64,
+}
+
 impl<F: NorFlash> Inner<F> {
     pub(crate) fn new(
         identity: Identity,
-        time_base: TimeBase,
-        period_seconds: u32,
-        sample_rate_microhertz: u64,
-        storage: Storage<F>,
+        timing: Timing,
+        (keys, key_encryption_key): (RoleKeys, Option<SecretKey>),
+        mut storage: Storage<F>,
         newest: crate::storage::Newest,
         now: UnixMillis,
-    ) -> Result<Box<Self>, StorageError<F::Error>> {
+    ) -> Result<Box<Self>, OpenError<F::Error>> {
         let first_start = newest.state.is_none();
         let mut state = newest.state.unwrap_or_default();
         let saved = newest.registers.unwrap_or_default();
@@ -100,6 +112,8 @@ impl<F: NorFlash> Inner<F> {
                 client.highest = client.highest.max(later.highest);
             }
         }
+        let generations = state.key_generations;
+        let keys = Keyring::open(keys, key_encryption_key, &mut storage, &mut state)?;
         // One step further than reserved: should the newest state record have rotted, the one before it, a step
         // lower, was found.
         let used_counters = if first_start {
@@ -110,7 +124,7 @@ impl<F: NorFlash> Inner<F> {
         state.reserved_counters = used_counters;
         let mut inner = Box::new(Self {
             identity,
-            time_base,
+            time_base: timing.base,
             storage: RefCell::new(storage),
             state,
             state_changed: false,
@@ -118,7 +132,9 @@ impl<F: NorFlash> Inner<F> {
             window: None,
             newest_entry: None,
             newest_row: None,
-            interval: Interval::new(period_seconds),
+            interval: Interval::new(timing.profile_period_seconds),
+            keys,
+            key_store: None,
             used_counters,
             failed_logins: 0,
             unauthorised_acts: 0,
@@ -131,7 +147,7 @@ impl<F: NorFlash> Inner<F> {
             rates: saved.rates,
             rate: 1,
             rate_looked_up: 0,
-            demand: [(); 2].map(|()| Demand::new(sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
+            demand: [(); 2].map(|()| Demand::new(timing.sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
             limiter: Limiter::default(),
             newest_event: None,
             newest_billing: None,
@@ -144,7 +160,11 @@ impl<F: NorFlash> Inner<F> {
             now,
             uptime_ms: 0,
         });
-        inner.write_state()?;
+        if inner.state.key_generations == generations {
+            inner.write_state()?;
+        } else {
+            inner.write_state_twice()?;
+        }
         inner.catch_up()?;
         inner.power_up(first_start)?;
         Ok(inner)
@@ -295,9 +315,20 @@ impl<F: NorFlash> Inner<F> {
 
     /// What is acted upon cannot be replayed after a restart either.
     pub(crate) fn spend_incoming_counter(&mut self) {
-        if let Some((key, client)) = self.incoming {
+        self.spend_incoming_counter_if(|_| true);
+    }
+
+    /// The same, if its key is one of these.
+    pub(crate) fn spend_incoming_counter_if(&mut self, wanted: impl Fn(usize) -> bool) {
+        if let Some((key, client)) = self.incoming.filter(|(key, _)| wanted(*key)) {
             self.state.clients[key] = client;
         }
+    }
+
+    /// So that, should the newest record rot, the one before it knows the keys' generations too.
+    pub(crate) fn write_state_twice(&mut self) -> Result<(), StorageError<F::Error>> {
+        self.write_state()?;
+        self.write_state()
     }
 
     /// Brings latches and alarms up to the newest log entry: the state's record may be older than the log's.

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Calibration, CalibrationError};
 use meterseal_model::{MeterId, UnixMillis};
+use zeroize::Zeroizing;
 
 use crate::billing::BillingRow;
 use crate::calibration::read_calibration;
-use crate::flash::{self, RegionName, Ring};
+use crate::flash::{self, Map, RegionName, Ring};
 use crate::quality::QualityRow;
 use crate::records::{
     BILLING_SLOT_BYTES, LOG_SLOT_BYTES, PROFILE_SLOT_BYTES, ProfileRow, QUALITY_SLOT_BYTES,
@@ -17,7 +18,8 @@ use crate::records::{
 };
 use crate::settings::Settings;
 use crate::tariff::TariffState;
-use crate::{Layout, OpenError, StorageError};
+use crate::vault::{Item, Vault, VaultError};
+use crate::{Layout, OpenError, SecretKey, StorageError};
 
 /// The flash and where each of its rings stands.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub(crate) struct Storage<F> {
     tariff: Ring,
     events: Ring,
     billing: Ring,
+    vault: Vault,
 }
 
 /// What a mounted flash held last.
@@ -72,6 +75,8 @@ impl<F: NorFlash> Storage<F> {
         mut flash: F,
         id: MeterId,
         layout: Layout,
+        secret: Option<&SecretKey>,
+        salt: [u8; 4],
     ) -> Result<(Self, Newest), OpenError<F::Error>> {
         flash::mount(&mut flash, id.system_title(), layout)?;
         let calibration = read_calibration(&mut flash, id, layout)?;
@@ -88,6 +93,8 @@ impl<F: NorFlash> Storage<F> {
         let (tariff, tariff_record) = ring(RegionName::Tariff, TARIFF_SLOT_BYTES)?;
         let (events, _) = ring(RegionName::Events, LOG_SLOT_BYTES)?;
         let (billing, _) = ring(RegionName::Billing, BILLING_SLOT_BYTES)?;
+        let map = Map::new(layout.region(RegionName::Secrets));
+        let vault = Vault::open(&mut flash, map, secret, id.system_title(), salt)?;
         let newest = Newest {
             calibration,
             settings: known(&settings_record, Settings::decode(&settings_record))?,
@@ -105,9 +112,19 @@ impl<F: NorFlash> Storage<F> {
             return Err(OpenError::StateLost);
         }
         Ok((
-            Self { flash, state, registers, log, profile, quality, settings, tariff, events, billing },
+            Self { flash, state, registers, log, profile, quality, settings, tariff, events, billing, vault },
             newest,
         ))
+    }
+
+    /// A secret that was put here; `None` where none was.
+    pub(crate) fn secret(&mut self, item: Item) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError<F::Error>> {
+        self.vault.get(&mut self.flash, item)
+    }
+
+    /// Keeps a secret, whole or not at all.
+    pub(crate) fn put_secret(&mut self, item: Item, plain: &[u8]) -> Result<(), VaultError<F::Error>> {
+        self.vault.put(&mut self.flash, item, plain)
     }
 
     pub(crate) fn append_state(&mut self, state: &State) -> Result<(), StorageError<F::Error>> {

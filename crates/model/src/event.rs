@@ -72,6 +72,7 @@ events! {
     CoverClosed = 45, "meter_cover_closed", Notice, "The meter's cover was closed.";
     FailedLogins = 46, "failed_logins", Warning, "Somebody failed to log in to the meter several times.";
     ParametersChanged = 47, "parameters_changed", Notice, "The utility changed the meter's settings.";
+    KeysChanged = 48, "keys_changed", Notice, "Keys of a role were replaced.";
     UndecryptableMessage = 49, "undecryptable_message", Warning, "A message to the meter could not be deciphered.";
     ReplayedMessage = 50, "replayed_message", Warning, "An old message was sent to the meter again.";
     RemoteDisconnection = 62, "remote_disconnection", Warning, "The utility disconnected the supply.";
@@ -89,6 +90,7 @@ events! {
     CalendarRefused = 207, "calendar_refused", Warning, "The passive activity calendar could not be activated: it is not whole.";
     DemandReset = 208, "demand_reset", Notice, "The utility reset the maximum demand.";
     EventLogCleared = 255, "event_log_cleared", Warning, "The event log was cleared.";
+    CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, or made a key pair for one.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -111,6 +113,7 @@ impl EventCode {
             Self::MagnetOff => "µT: the largest flux density since the field was noticed",
             Self::VoltageSpike => "µV: the surge's peak",
             Self::FailedLogins => "count: logins failed since power-up",
+            Self::KeysChanged => "count: client address of the role, 0 for the key encryption key",
             Self::UnauthorisedAct => "count: acts refused since power-up",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",

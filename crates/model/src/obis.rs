@@ -42,6 +42,11 @@ impl Obis {
         )
     }
 
+    /// Security setup of a role (0.0.43.0.e), with the same e as [`Self::invocation_counter`].
+    pub const fn security_setup(role: Role) -> Self {
+        Self::general(43, 0, Self::invocation_counter(role).0[4])
+    }
+
     /// Logical device name.
     pub const LOGICAL_DEVICE_NAME: Self = Self::general(42, 0, 0);
     /// Device ID 1: the meter's identifier.
@@ -56,8 +61,8 @@ impl Obis {
     pub const CLOCK: Self = Self::general(1, 0, 0);
     /// Current association (logical names).
     pub const ASSOCIATION: Self = Self::general(40, 0, 0);
-    /// Security setup.
-    pub const SECURITY_SETUP: Self = Self::general(43, 0, 0);
+    /// Security setup of the utility.
+    pub const SECURITY_SETUP: Self = Self::security_setup(Role::Utility);
     /// Invocation counter of the utility's global unicast key.
     pub const INVOCATION_COUNTER: Self = Self::invocation_counter(Role::Utility);
     /// Alarm register 1.

@@ -20,20 +20,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 pub(crate) use admission::Policy;
 
 use crate::clock;
-use crate::config::MeterEntry;
+use crate::config::{MeterEntry, Pace};
 use crate::fleet::Fleet;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
 use registers::Scalers;
 use rings::{Layout, Ring};
 
-/// Between two live readings.
-const LIVE_PERIOD: Duration = Duration::from_secs(1);
-
 /// When the first reading is tried again, if the meter has measured nothing yet: one measuring window.
 const SOON: Duration = Duration::from_millis(200);
-
-/// Between two looks at the ends of the rings.
-const GAP_PERIOD: Duration = Duration::from_secs(10);
 
 /// How long a refused meter may take to say goodbye.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
@@ -62,6 +56,7 @@ pub(crate) struct Acquisition {
     pub(crate) policy: Policy,
     /// The head-end's own system title.
     pub(crate) system_title: SystemTitle,
+    pub(crate) pace: Pace,
 }
 
 /// Why a connection ended.
@@ -188,6 +183,7 @@ struct Session<'a, S> {
     meter: MeterId,
     store: &'a Store,
     fleet: &'a Fleet,
+    pace: Pace,
     client: DlmsClient<S>,
     /// The first invocation counter that is not set aside for this session.
     ceiling: u32,
@@ -277,6 +273,7 @@ impl Acquisition {
             meter,
             store: &self.store,
             fleet: &self.fleet,
+            pace: self.pace,
             client,
             ceiling,
             scalers,
@@ -296,13 +293,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     async fn work(&mut self) -> Result<std::convert::Infallible, AcquisitionError> {
         self.reserve().await?;
         let outcome = self.read_live().await;
-        let first_tick = if self.tolerate(outcome)?.unwrap_or(true) { LIVE_PERIOD } else { SOON };
+        let first_tick = if self.tolerate(outcome)?.unwrap_or(true) { self.pace.live } else { SOON };
         for ring in [Ring::SecurityLog, Ring::LoadProfile] {
             // The meter sends what it believes unacknowledged again: say first what is here already.
             let outcome = self.acknowledge(ring).await;
             self.tolerate(outcome)?;
         }
-        let mut ticks = tokio::time::interval_at(Instant::now() + first_tick, LIVE_PERIOD);
+        let mut ticks = tokio::time::interval_at(Instant::now() + first_tick, self.pace.live);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gaps_due = Instant::now();
         loop {
@@ -317,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 }
                 _ = tokio::time::sleep_until(gaps_due) => {
                     // More to read: at once, but alarms and readings go first.
-                    let pause = if self.close_gaps().await? { Duration::ZERO } else { GAP_PERIOD };
+                    let pause = if self.close_gaps().await? { Duration::ZERO } else { self.pace.gaps };
                     gaps_due = Instant::now() + pause;
                     None
                 }

@@ -4,6 +4,7 @@ mod act;
 mod association;
 mod parse;
 mod profile;
+mod security;
 mod supply;
 mod tariff;
 mod values;
@@ -52,6 +53,7 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         match object.class {
             _ if selective_access.is_some() && !is_buffer => Err(DataAccessResult::ScopeOfAccessViolated),
             Class::ProfileGeneric => profile::get(inner, object, attribute_id, selective_access, w),
+            Class::SecuritySetup => security::get(inner, object, attribute_id, w),
             Class::AssociationLn => association::get(inner, self.role, attribute_id, w),
             Class::ActivityCalendar
             | Class::SpecialDays
@@ -112,11 +114,14 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         logical_name: dlms_cosem_rs::obis::Obis,
         method_id: i8,
         parameters: Option<Data<'_>>,
-        _: &mut dyn Writer,
+        w: &mut dyn Writer,
     ) -> Result<bool, ActionResult> {
         let inner = self.inner.as_deref_mut().ok_or(ActionResult::TemporaryFailure)?;
         let object = object(class_id, logical_name).map_err(|_| ActionResult::ObjectUndefined)?;
-        act::invoke(inner, object, method_id, parameters).map(|()| false)
+        match object.class {
+            Class::SecuritySetup => security::invoke(inner, object, method_id, parameters, w),
+            _ => act::invoke(inner, object, method_id, parameters).map(|()| false),
+        }
     }
 
     fn attribute_access(

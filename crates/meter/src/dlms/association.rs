@@ -33,15 +33,20 @@ const RESPONSE_MAX: usize = VALUE_MAX + 128;
 /// The most invocation counters that one request can spend (HLS: the proof and the answer around it).
 const COUNTERS_PER_REQUEST: u32 = 4;
 
-const POLICY: SecurityPolicy = SecurityPolicy::authenticated_encrypted(SecuritySuite::Suite2);
+pub(super) const POLICY: SecurityPolicy = SecurityPolicy::authenticated_encrypted(SecuritySuite::Suite2);
+
+/// What the meter offers.
+pub(crate) const CONFORMANCE: Conformance = Conformance::SERVER_DEFAULT
+    .union(Conformance::DATA_NOTIFICATION)
+    .difference(Conformance::ATTRIBUTE0_SUPPORTED_WITH_GET);
 
 pub(crate) struct Association<F: NorFlash> {
-    role: Role,
+    pub(super) role: Role,
     /// Whether the connection is at the local port.
     local: bool,
     /// The uptime before which nothing is answered here: the association itself has done wrong.
     until_ms: u64,
-    server: Server<Store<F>, Provider, VALUE_MAX>,
+    pub(super) server: Server<Store<F>, Provider, VALUE_MAX>,
     sealing: Sealing,
     /// One event of each kind per association: a peer must not be able to fill the log.
     undecryptable_logged: bool,
@@ -77,9 +82,7 @@ impl<F: NorFlash> Association<F> {
             mechanism: if ciphered.is_some() { AuthMechanism::HighGmac } else { AuthMechanism::None },
             security: if ciphered.is_some() { POLICY } else { SecurityPolicy::NONE },
             max_pdu_size: REQUEST_MAX,
-            conformance: Conformance::SERVER_DEFAULT
-                .union(Conformance::DATA_NOTIFICATION)
-                .difference(Conformance::ATTRIBUTE0_SUPPORTED_WITH_GET),
+            conformance: CONFORMANCE,
             challenge_len: 32,
             invocation_counter: ciphered.map_or(0, |key| inner.used_counters[key]),
             ..ServerConfig::default()
@@ -133,6 +136,9 @@ impl<F: NorFlash> Association<F> {
         if request.first() == Some(&form::TAG_AARQ) {
             self.aarq = Some(request.to_vec());
         }
+        if let Some(answer) = self.release(&mut inner, request) {
+            return (inner, answer);
+        }
         let before = self.server.state();
         let highest_before = self.server.peer_invocation_counter();
         let counter = form::counter_of(request);
@@ -150,6 +156,8 @@ impl<F: NorFlash> Association<F> {
         let mut inner = store.inner.take().expect("the store keeps what it is lent for the request");
 
         inner.incoming = None;
+        // Counters under a cipher key that this very message has replaced are nobody's any more.
+        let key = key.filter(|_| !inner.keys.restarted.contains(self.role));
         if let Some(key) = key {
             inner.used_counters[key] = self.server.invocation_counter();
         }
@@ -196,14 +204,14 @@ impl<F: NorFlash> Association<F> {
     pub(crate) fn push(
         &mut self,
         inner: &mut Inner<F>,
-        keys: &DlmsKeys,
         body: &Data<'_>,
     ) -> Result<Option<Vec<u8>>, ProtocolError> {
         let Some(key) = key_index(self.role).filter(|_| self.is_associated() && !self.push_refused) else {
             return Ok(None);
         };
+        let Some(keys) = inner.keys.roles.get(self.role).cloned() else { return Ok(None) };
         if let Some(aarq) = self.aarq.take()
-            && !form::asks_for_pushes(&aarq, keys, POLICY)
+            && !form::asks_for_pushes(&aarq, &keys, POLICY)
         {
             self.push_refused = true;
             return Ok(None);
@@ -216,7 +224,7 @@ impl<F: NorFlash> Association<F> {
         inner.used_counters[key] = counter;
         let title = SystemTitle(inner.identity.id.system_title().0);
         let mut sender: PushSender<_, 256> =
-            PushSender::new(RustCryptoProvider::new(key_ring(keys)), title, POLICY, counter - 1);
+            PushSender::new(RustCryptoProvider::new(key_ring(&keys)), title, POLICY, counter - 1);
         let mut bytes = vec![0; 320];
         let time = inner.date_time(inner.clock());
         let len = sender
@@ -257,7 +265,7 @@ impl<F: NorFlash> Association<F> {
         if established || another { inner.write_state() } else { Ok(()) }
     }
 
-    fn note_unread(
+    pub(super) fn note_unread(
         &mut self,
         inner: &mut Inner<F>,
         unread: bool,

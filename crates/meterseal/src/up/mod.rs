@@ -3,8 +3,8 @@
 //! Head-end first, so that its addresses are known; then the meters, which dial it over a real socket. Ctrl-C stops
 //! the meters first, so that what they say last is still stored.
 
-mod data_folder;
-mod installation;
+pub(crate) mod data_folder;
+pub(crate) mod installation;
 mod sites;
 
 use std::io::Write;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use meterseal_device::{MAX_SPEED, Opened, Place, Settings};
-use meterseal_headend::{Config, Headend, MeterEntry};
+use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::dial::Target;
 use meterseal_link::tls;
 use meterseal_model::{Digest384, SystemTitle};
@@ -83,9 +83,10 @@ async fn serve(arguments: &Args) -> Result<()> {
         identity,
         trust: installation.pki().trust(),
         system_title: HEADEND_TITLE,
-        meters: meters.iter().map(|(plan, files)| entry(plan, files)).collect(),
+        meters: entries(&meters, &installation)?,
         marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
         certification_keys: vec![installation.pki().certification_key().clone()],
+        pace: Pace::default(),
         virtual_sites: Some(Arc::clone(&sites) as _),
     })
     .await?;
@@ -159,7 +160,7 @@ fn announce(headend: &Headend, installation: &Installation) -> Result<()> {
 }
 
 /// Prints at once, also into a pipe, and all lines in one piece: whoever reads only the first may then go.
-fn say(text: &str) -> Result<()> {
+pub(crate) fn say(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     let lines = format!("{text}\n");
     stdout
@@ -178,6 +179,12 @@ fn parse_speed(text: &str) -> Result<f64, String> {
         Ok(speed) if speed > 0.0 && speed <= MAX_SPEED => Ok(speed),
         _ => Err(format!("a number above 0 and at most {MAX_SPEED} is needed")),
     }
+}
+
+/// The meters of this process, and those of a fleet that is enrolled in the same folder.
+fn entries(meters: &[(&Plan, MeterFiles)], installation: &Installation) -> Result<Vec<MeterEntry>> {
+    let own = meters.iter().map(|(plan, files)| entry(plan, files));
+    Ok(own.chain(crate::fleet::enrolled(installation.path())?).collect())
 }
 
 fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
@@ -231,9 +238,9 @@ fn keys(files: &MeterFiles) -> ([u8; 32], [u8; 32]) {
 }
 
 /// The device type that marks name.
-const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
+pub(crate) const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
 /// Letters of the meters' maker, then bytes that no serial number has.
-const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
+pub(crate) const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
 /// A minute, so that a visitor sees profile rows arrive.
 const PROFILE_PERIOD_SECONDS: u32 = 60;
 /// What the person at the terminal should know of, and no more; `RUST_LOG` changes it.

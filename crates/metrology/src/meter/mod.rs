@@ -4,8 +4,8 @@ mod corrected;
 mod record;
 
 use crate::{
-    CalibrationState, Config, ConfigError, Event, Extras, Frame, HarmonicAnalysis, Harmonics, Pulse,
-    Registers, Started, Unregistered, VOLTAGES, Window,
+    CalibrationState, Config, ConfigError, Event, Extras, Frame, HarmonicAnalysis, Harmonics, MeteredEnergy,
+    Pulse, Registers, Started, Unregistered, VOLTAGES, Window,
     accumulate::{Accumulator, Means, Place, energies},
     boundary::Boundary,
     calibration::Correction,
@@ -156,6 +156,13 @@ impl Metrology {
                 }
             }
         }
+    }
+
+    /// Books energy that a front end has metered itself, L1 to L3: direction is decided on what is handed over at once,
+    /// so hand over a window's at a time. For such a front end in place of [`push`](Self::push), not beside it: start
+    /// and creep thresholds are the front end's, and pulse outputs too.
+    pub fn book(&mut self, phases: &[MeteredEnergy; VOLTAGES]) {
+        self.account.book_metered(phases);
     }
 
     /// The energy registers.
