@@ -85,17 +85,24 @@ pub(crate) struct Inner<F: NorFlash> {
     uptime_ms: u64,
 }
 
+/// What of the configuration lives on here.
+pub(crate) struct Setup {
+    pub(crate) time_base: TimeBase,
+    pub(crate) period_seconds: u32,
+    pub(crate) sample_rate_microhertz: u64,
+    pub(crate) keys: RoleKeys,
+    pub(crate) key_encryption_key: Option<SecretKey>,
+}
+
 impl<F: NorFlash> Inner<F> {
     pub(crate) fn new(
         identity: Identity,
-        time_base: TimeBase,
-        period_seconds: u32,
-        sample_rate_microhertz: u64,
-        (keys, key_encryption_key): (RoleKeys, Option<SecretKey>),
+        setup: Setup,
         mut storage: Storage<F>,
         newest: crate::storage::Newest,
         now: UnixMillis,
     ) -> Result<Box<Self>, OpenError<F::Error>> {
+        let Setup { time_base, period_seconds, sample_rate_microhertz, keys, key_encryption_key } = setup;
         let first_start = newest.state.is_none();
         let mut state = newest.state.unwrap_or_default();
         let saved = newest.registers.unwrap_or_default();
