@@ -85,24 +85,23 @@ pub(crate) struct Inner<F: NorFlash> {
     uptime_ms: u64,
 }
 
-/// What of the configuration lives on here.
-pub(crate) struct Setup {
-    pub(crate) time_base: TimeBase,
-    pub(crate) period_seconds: u32,
+/// The clocks by which a meter lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) base: TimeBase,
+    pub(crate) profile_period_seconds: u32,
     pub(crate) sample_rate_microhertz: u64,
-    pub(crate) keys: RoleKeys,
-    pub(crate) key_encryption_key: Option<SecretKey>,
 }
 
 impl<F: NorFlash> Inner<F> {
     pub(crate) fn new(
         identity: Identity,
-        setup: Setup,
+        timing: Timing,
+        (keys, key_encryption_key): (RoleKeys, Option<SecretKey>),
         mut storage: Storage<F>,
         newest: crate::storage::Newest,
         now: UnixMillis,
     ) -> Result<Box<Self>, OpenError<F::Error>> {
-        let Setup { time_base, period_seconds, sample_rate_microhertz, keys, key_encryption_key } = setup;
         let first_start = newest.state.is_none();
         let mut state = newest.state.unwrap_or_default();
         let saved = newest.registers.unwrap_or_default();
@@ -125,7 +124,7 @@ impl<F: NorFlash> Inner<F> {
         state.reserved_counters = used_counters;
         let mut inner = Box::new(Self {
             identity,
-            time_base,
+            time_base: timing.base,
             storage: RefCell::new(storage),
             state,
             state_changed: false,
@@ -133,7 +132,7 @@ impl<F: NorFlash> Inner<F> {
             window: None,
             newest_entry: None,
             newest_row: None,
-            interval: Interval::new(period_seconds),
+            interval: Interval::new(timing.profile_period_seconds),
             keys,
             key_store: None,
             used_counters,
@@ -148,7 +147,7 @@ impl<F: NorFlash> Inner<F> {
             rates: saved.rates,
             rate: 1,
             rate_looked_up: 0,
-            demand: [(); 2].map(|()| Demand::new(sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
+            demand: [(); 2].map(|()| Demand::new(timing.sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
             limiter: Limiter::default(),
             newest_event: None,
             newest_billing: None,

@@ -13,7 +13,7 @@ use meterseal_seal::KeyStore;
 
 use crate::calibration::{CalibrationStatus, refusal_number};
 use crate::dlms::{Link, Service};
-use crate::inner::{Inner, Setup};
+use crate::inner::{Inner, Timing};
 use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
@@ -92,14 +92,13 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             kernel: config.kernel,
         };
         extras.check(&config.metrology).map_err(OpenError::Metrology)?;
-        let setup = Setup {
-            time_base: config.time_base,
-            period_seconds: config.profile_period_seconds,
+        let timing = Timing {
+            base: config.time_base,
+            profile_period_seconds: config.profile_period_seconds,
             sample_rate_microhertz: config.metrology.sample_rate_microhertz,
-            keys,
-            key_encryption_key: config.key_encryption_key,
         };
-        let mut inner = Inner::new(identity, setup, storage, newest, now)?;
+        let mut inner =
+            Inner::new(identity, timing, (keys, config.key_encryption_key), storage, newest, now)?;
         let metrology = Metrology::with_extras(config.metrology, extras, inner.saved.registers)
             .map_err(OpenError::Metrology)?;
         inner.calibration = metrology.calibration_state().into();
