@@ -3,9 +3,9 @@
 //! The targets are built with coverage and without a sanitizer: the code is free of `unsafe`, overflows and debug
 //! assertions are on, and so the pinned stable toolchain is enough. Findings land in `fuzz/artifacts`.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::run::{cargo, execute, root};
 use crate::tools;
@@ -32,21 +32,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     tools::cargo_fuzz()?;
     execute(fuzz("build"))?;
     let mut found = Vec::new();
-    for target in targets {
-        let mut command = if arguments.minimise { fuzz("cmin") } else { fuzz("run") };
-        command.arg(target);
-        if !arguments.minimise {
-            command.arg("--").arg(format!("-max_total_time={}", arguments.seconds)).args([
-                "-print_final_stats=1",
-                "-verbosity=0",
-                "-timeout=20",
-                "-rss_limit_mb=2048",
-                "-max_len=4096",
-            ]);
-        }
-        println!("── fuzz {target}");
-        if !command.stdin(Stdio::null()).status()?.success() {
-            found.push(target.as_str());
+    // As many at once as there are processors: each is one thread.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    for some in targets.chunks(cores) {
+        let running: Vec<_> =
+            some.iter().map(|target| Ok((target, start(target, arguments)?))).collect::<Result<_>>()?;
+        for (target, child) in running {
+            let output = child.wait_with_output()?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            if output.status.success() {
+                println!("fuzz: {target}: {}", summary(&said));
+            } else {
+                println!("── {target}:\n{said}");
+                found.push(target.as_str());
+            }
         }
     }
     if !found.is_empty() {
@@ -59,12 +58,42 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+fn start(target: &str, arguments: &Arguments) -> Result<Child> {
+    let mut command = if arguments.minimise { fuzz("cmin") } else { fuzz("run") };
+    command.arg(target);
+    if !arguments.minimise {
+        command.arg("--").arg(format!("-max_total_time={}", arguments.seconds)).args([
+            "-print_final_stats=1",
+            "-timeout=60",
+            "-rss_limit_mb=2048",
+            "-max_len=4096",
+        ]);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start the fuzz target {target}"))
+}
+
+/// Executions and coverage, from the last lines that libFuzzer wrote.
+fn summary(said: &str) -> String {
+    let executions = said
+        .lines()
+        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
+        .map_or("no", str::trim);
+    let coverage = said.lines().rev().find_map(|line| line.split_once("cov: ")).map_or("", |(_, rest)| rest);
+    let covered = coverage.split(" corp").next().unwrap_or_default().replace(" ft:", " edges,");
+    format!("{executions} executions, {covered} features, nothing found")
+}
+
 /// What CI does: a little of each, and every input that was ever worth keeping.
 pub(crate) fn briefly() -> Result<()> {
     run(&Arguments { targets: Vec::new(), seconds: CI_SECONDS, minimise: false })
 }
 
-/// Seven targets, seven minutes.
+/// A minute each (issue 4); two at once on two processors.
 const CI_SECONDS: u64 = 60;
 
 fn fuzz(command: &str) -> std::process::Command {
