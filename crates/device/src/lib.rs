@@ -25,6 +25,7 @@ use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
+use meterseal_seal::KeyStore;
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::{FrontEnd, ReplayError, Site, SiteKind};
 use tokio::runtime::Handle;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub keys: DlmsKeys,
     /// Its side of the TLS profile, with its certificate.
     pub tls: ClientProfile,
+    /// Where its private keys live; without it, COSEM's security setup makes none.
+    pub key_store: Option<Arc<dyn KeyStore>>,
     /// What it remembers of whom it trusts, where it has no clock of its own.
     pub trust: Option<Arc<DeviceTrust>>,
     /// What is between it and its head-end: [`Tcp`](meterseal_link::dial::Tcp), or a network with faults.
@@ -108,6 +111,7 @@ impl Opened {
             identity,
             keys,
             tls,
+            key_store,
             trust,
             network,
             headend,
@@ -147,7 +151,10 @@ impl Opened {
             kernel: meterseal_metrology_simd::fastest(),
             ..settings_for(&site)
         };
-        let meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
+        let mut meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
+        if let Some(key_store) = key_store {
+            meter.set_key_store(key_store);
+        }
         sync.sync()?;
 
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);

@@ -257,6 +257,7 @@ fn settings(
         keys: meterseal_meter::DlmsKeys { encryption, authentication },
         tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock())
             .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?,
+        key_store: Some(files.key_store),
         trust: Some(Arc::new(trust)),
         network: Arc::new(Tcp),
         headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
