@@ -8,9 +8,10 @@ use std::time::Duration;
 use meterseal_device::{Access, Device, LocalAccess, LocalPort, Opened, Place, Settings};
 use meterseal_link::client::Limits;
 use meterseal_link::dial::{Target, Tcp};
+use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::pki::{Pki, Validity};
 use meterseal_link::tls::{self, ClientProfile, MeterClock};
-use meterseal_link::{Association, DlmsClient, DlmsKeys};
+use meterseal_link::{Association, DlmsClient, DlmsKeys, Value};
 use meterseal_meter::{Identity, RoleKeys};
 use meterseal_model::{Digest384, MeterId, Obis, Role, Roles, SystemTitle, TimeBase};
 use meterseal_world::site::SiteKind;
@@ -42,6 +43,8 @@ impl Bench {
 
     /// A meter that listens, and that dials a head-end which is not there.
     fn meter(&self, plain: Option<Roles>) -> Device {
+        let secret = DeviceSecret::open_or_create(&self.folder.path().join("device-secret")).unwrap();
+        let key_store = FileKeyStore::open(&self.folder.path().join("keys.bin"), &id().to_string(), secret);
         let own = self.pki.issue_meter(id()).unwrap().identity().unwrap();
         let trust = self.pki.trust();
         let access = match plain {
@@ -67,6 +70,7 @@ impl Bench {
             headend: Target { address: "127.0.0.1:9".into(), headend: "north".into() },
             access: Access {
                 local: Some(LocalPort { address: "127.0.0.1:0".parse().unwrap(), access }),
+                key_store: Some(Arc::new(key_store.unwrap())),
                 role_keys: roles.iter().fold(RoleKeys::NONE, |keys, role| keys.with(role, pair(role))),
                 ..Access::default()
             },
@@ -156,5 +160,47 @@ async fn without_tls_only_where_a_laboratory_asked_for_it() {
     let device = bench.meter(None);
     let stream = TcpStream::connect(device.local_address().unwrap()).await.unwrap();
     assert!(DlmsClient::associate(stream, association(Role::Bench)).await.is_err());
+    device.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_pair_made_on_the_meter_is_certified_and_imported_over_cosem() {
+    const TLS: Value = Value::Enum(2);
+    const SETUP: (u16, Obis) = (64, Obis::SECURITY_SETUP);
+    let bench = Bench::new();
+    let device = bench.meter(None);
+    let caller = bench.caller(&[Role::Utility]);
+    let mut utility =
+        DlmsClient::associate(dial(&device, &caller).await, association(Role::Utility)).await.unwrap();
+    let (class, setup) = SETUP;
+    let early = utility.action(class, setup, 5, Some(TLS)).await;
+    assert!(early.is_err(), "no key pair waits");
+    utility.action(class, setup, 4, Some(TLS)).await.unwrap();
+    let request = utility.action(class, setup, 5, Some(TLS)).await.unwrap();
+    let Value::Bytes(request) = request else { panic!("{request:?}") };
+    let validity = Validity::from_now(Duration::from_secs(3600));
+    let chain = bench.pki.sign_request(id(), &request, validity).unwrap();
+
+    // A certificate for another key is refused, and the pair goes on waiting.
+    let foreign = bench.pki.issue_client("somebody-else", Role::Bench.into(), validity).unwrap();
+    let foreign = foreign.identity().unwrap();
+    let der = foreign.chain()[0].to_vec();
+    assert!(utility.action(class, setup, 6, Some(Value::Bytes(der))).await.is_err());
+
+    let whole: Vec<u8> = chain.iter().flat_map(|certificate| certificate.to_vec()).collect();
+    utility.action(class, setup, 6, Some(Value::Bytes(whole))).await.unwrap();
+    let Value::Array(list) = utility.get(class, setup, 6).await.unwrap() else { panic!("an array") };
+    assert_eq!(list.len(), 2, "the meter's own and its authority's");
+    let Value::Structure(own) = &list[0] else { panic!("a structure") };
+    assert_eq!(own[..2], [Value::Enum(0), TLS], "the server's, for TLS");
+    let by_serial =
+        Value::Structure(vec![Value::Enum(1), Value::Structure(vec![own[2].clone(), own[3].clone()])]);
+    let title = Value::Bytes(id().system_title().0.to_vec());
+    let by_entity =
+        Value::Structure(vec![Value::Enum(0), Value::Structure(vec![Value::Enum(0), TLS, title])]);
+    for which in [by_serial, by_entity] {
+        let exported = utility.action(class, setup, 7, Some(which)).await.unwrap();
+        assert_eq!(exported, Value::Bytes(chain[0].to_vec()));
+    }
     device.stop().await;
 }
