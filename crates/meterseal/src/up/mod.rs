@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use meterseal_device::{MAX_SPEED, Opened, Place, Settings};
+use meterseal_device::{Access, MAX_SPEED, Opened, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
 use meterseal_link::device_trust::DeviceTrust;
@@ -248,6 +248,7 @@ fn settings(
     // A meter of its own: it knows the time and what was revoked from its head-end, and from its last life.
     let trust = DeviceTrust::open(&files.folder.join("trust.cbor"), &installation.pki().trust())?;
     Ok(Settings {
+        access: Access { key_store: Some(files.key_store), ..Access::default() },
         identity: meterseal_meter::Identity {
             id: plan.id(),
             device_type: DEVICE_TYPE.to_owned(),
@@ -257,7 +258,6 @@ fn settings(
         keys: meterseal_meter::DlmsKeys { encryption, authentication },
         tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock())
             .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?,
-        key_store: Some(files.key_store),
         trust: Some(Arc::new(trust)),
         network: Arc::new(Tcp),
         headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
