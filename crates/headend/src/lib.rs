@@ -18,10 +18,13 @@ pub mod config;
 mod fleet;
 mod gateway;
 mod guard;
+pub mod others;
 mod page_server;
+pub mod requests;
 pub mod store;
 pub mod virtual_sites;
 mod web;
+pub mod words;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -46,7 +49,9 @@ use auth::{Gatekeeper, Secret};
 use fleet::Fleet;
 use gateway::Gateway;
 use guard::Guard;
+use others::Others;
 use page_server::PageLimits;
+use requests::Requests;
 use store::{MeterRecord, Store};
 
 /// How long a shutdown waits for pages that are being served.
@@ -89,15 +94,26 @@ impl Headend {
         let fleet = Arc::new(remember(&store, &config.meters).await?);
         let (stop, stopping) = watch::channel(false);
 
+        let requests = Arc::new(Requests::default());
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
+            requests: Arc::clone(&requests),
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
             system_title: config.system_title,
         };
+        let others = Others {
+            folder: others::entry::folder(&config.data_dir),
+            store: store.clone(),
+            fleet: Arc::clone(&fleet),
+            requests: Arc::clone(&requests),
+            system_title: config.system_title,
+        };
+        let others = tokio::spawn(others.serve(stopping.clone()));
         let api = Api {
             store: store.clone(),
             fleet,
+            requests,
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
         };
@@ -105,7 +121,7 @@ impl Headend {
             tokio::spawn(Gateway::new(tls, acquisition, config.meters).serve(gateway, stopping.clone()));
         let router = router(api, Guard::new(keeper, page_addr));
         let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
-        Ok(Self { gateway_addr, page_addr, token, store, stop, tasks: vec![gateway, page] })
+        Ok(Self { gateway_addr, page_addr, token, store, stop, tasks: vec![gateway, others, page] })
     }
 
     /// Where meters call.

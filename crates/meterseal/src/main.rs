@@ -3,6 +3,7 @@
 mod accuracy;
 mod calibrate;
 mod dlms;
+mod headend;
 mod measure;
 mod progress;
 mod soak;
@@ -28,6 +29,7 @@ enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
     Dlms(Box<dlms::Args>),
+    Headend(Box<headend::Args>),
     Measure(measure::Args),
     Soak(soak::Args),
     Up(up::Args),
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
+        Command::Headend(arguments) => headend::run(&arguments, out),
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }

@@ -4,7 +4,7 @@
 //! the meters first, so that what they say last is still stored.
 
 mod data_folder;
-mod installation;
+pub(crate) mod installation;
 mod sites;
 
 use std::io::Write;
@@ -50,18 +50,27 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(arguments: &Args) -> Result<()> {
+    log_to_stderr();
+    let runtime = runtime()?;
+    runtime.block_on(serve(arguments))
+}
+
+/// Warnings on stderr, or what `RUST_LOG` asks for.
+pub(crate) fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_FILTER.into()),
         )
         .with_writer(std::io::stderr)
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+}
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(serve(arguments))
+        .context("cannot start the runtime")
 }
 
 async fn serve(arguments: &Args) -> Result<()> {
@@ -138,7 +147,7 @@ fn start(devices: Vec<Opened>, sites: &Sites) -> Result<()> {
     Ok(())
 }
 
-async fn until_told_to_stop(headend: &Headend, installation: &Installation) -> Result<()> {
+pub(crate) async fn until_told_to_stop(headend: &Headend, installation: &Installation) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for a signal")?;
     announce(headend, installation)?;
@@ -159,7 +168,7 @@ fn announce(headend: &Headend, installation: &Installation) -> Result<()> {
 }
 
 /// Prints at once, also into a pipe, and all lines in one piece: whoever reads only the first may then go.
-fn say(text: &str) -> Result<()> {
+pub(crate) fn say(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     let lines = format!("{text}\n");
     stdout
@@ -233,7 +242,7 @@ fn keys(files: &MeterFiles) -> ([u8; 32], [u8; 32]) {
 /// The device type that marks name.
 const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
 /// Letters of the meters' maker, then bytes that no serial number has.
-const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
+pub(crate) const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
 /// A minute, so that a visitor sees profile rows arrive.
 const PROFILE_PERIOD_SECONDS: u32 = 60;
 /// What the person at the terminal should know of, and no more; `RUST_LOG` changes it.
