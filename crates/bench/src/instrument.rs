@@ -11,6 +11,8 @@ pub const UNCERTAINTY: f64 = 2e-4;
 const POWER: f64 = 0.8e-4;
 /// Of the gain of voltage.
 const VOLTAGE: f64 = 0.5e-4;
+/// Of the gain of current.
+const CURRENT: f64 = 0.5e-4;
 /// Of the angle, radians: 0.5·10⁻⁴ of power at PF 0.5.
 const ANGLE: f64 = 0.3e-4;
 
@@ -20,6 +22,7 @@ pub struct Instrument {
     volts: [f64; 3],
     power: [f64; 3],
     radians: [f64; 3],
+    neutral: f64,
 }
 
 impl Instrument {
@@ -38,16 +41,19 @@ impl Instrument {
             // √(0.8² + 0.6²) = 1.
             std::array::from_fn(|_| deviation * (0.8 * common + 0.6 * normal()))
         };
-        Self { volts: three(VOLTAGE), power: three(POWER), radians: three(ANGLE) }
+        let (volts, power, radians) = (three(VOLTAGE), three(POWER), three(ANGLE));
+        Self { volts, power, radians, neutral: CURRENT * normal() }
     }
 
     /// What it shows in place of the truth.
     pub fn read(&self, truth: &Truth) -> Truth {
         let mut shown = *truth;
+        shown.amperes[3] *= 1.0 + self.neutral;
         for phase in 0..3 {
             shown.volts[phase] *= 1.0 + self.volts[phase];
             let (sin, cos) = self.radians[phase].sin_cos();
             let gain = 1.0 + self.power[phase];
+            shown.amperes[phase] *= gain / (1.0 + self.volts[phase]);
             let (watts, vars) = (truth.watts[phase], truth.vars[phase]);
             shown.watts[phase] = gain * (watts * cos - vars * sin);
             shown.vars[phase] = gain * (watts * sin + vars * cos);

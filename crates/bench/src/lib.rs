@@ -2,13 +2,14 @@
 //!
 //! Read in this order: [`reference`] knows the truth about a load and shares no code with the meter's core; [`instrument`] is the laboratory's
 //! measuring standard, which is a little wrong; [`rig`] connects a virtual unit's front end to the core; [`calibration`] is the factory's procedure;
-//! [`points`] lists loads, influences and limits; [`accuracy`] runs a population through them, [`report`] and [`plot`] show what came out; [`soak`] runs one
+//! [`computation`] asks what the core errs by alone; [`points`] lists loads, influences and limits; [`accuracy`] runs a population through them, [`report`] and [`plot`] show what came out; [`soak`] runs one
 //! unit for a thousand hours.
 
 #![forbid(unsafe_code)]
 
 pub mod accuracy;
 pub mod calibration;
+pub mod computation;
 pub mod instrument;
 pub mod plot;
 pub mod points;

@@ -1,7 +1,7 @@
 //! Drawings of an accuracy run: error against current, against temperature, and the population's histogram. SVG without scripts, fonts or links, which
 //! follows the viewer's light or dark scheme.
 
-use crate::accuracy::Results;
+use crate::accuracy::{Results, Sensors, Settings};
 use crate::points::{Group, IN};
 use std::fmt::Write;
 
@@ -11,6 +11,9 @@ const LEFT: f64 = 84.0;
 const RIGHT: f64 = WIDTH - 30.0;
 const TOP: f64 = 96.0;
 const BOTTOM: f64 = HEIGHT - 64.0;
+
+/// CPA-ACC and class 0.2 S, per cent.
+const LIMIT: f64 = 0.2;
 
 const STYLE: &str = "\
 text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',Arial,sans-serif;font-size:13px;fill:#24292f}\
@@ -72,7 +75,13 @@ pub fn against_temperature(results: &Results) -> String {
 fn population(results: &Results) -> String {
     let Some(first) = results.settings.temperatures.first() else { return String::new() };
     let last = results.settings.temperatures.last().unwrap_or(first);
-    format!("{} units, seed {}, {first} to {last} °C", results.settings.units, results.settings.seed)
+    let Settings { units, seed, sensors, .. } = &results.settings;
+    let sensors = match sensors {
+        Sensors::Both => "transformers and shunts",
+        Sensors::Transformer => "transformers",
+        Sensors::Shunt => "shunts",
+    };
+    format!("{units} units ({sensors}), seed {seed}, {first} to {last} °C")
 }
 
 /// How many units have which worst error, for the groups with a goal.
@@ -136,7 +145,9 @@ fn lines(title: &str, subtitle: &str, x_name: &str, ticks: &[(f64, String)], ser
     let end = (largest / step).ceil() * step;
     let x = |value: f64| LEFT + (value - low) / (high - low) * (RIGHT - LEFT);
     let y = |value: f64| (TOP + BOTTOM) / 2.0 - value / end * (BOTTOM - TOP) / 2.0;
-    let mut svg = head(title, subtitle, x_name, "error, %");
+    // Limits that lie outside of the drawing are at least named.
+    let beyond = if end < LIMIT { format!("; limit ±{LIMIT} % (not in sight)") } else { String::new() };
+    let mut svg = head(title, &format!("{subtitle}{beyond}"), x_name, "error, %");
     for (value, name) in ticks.iter().filter(|(value, _)| (low..=high).contains(value)) {
         vertical(&mut svg, x(*value), name);
     }
@@ -145,7 +156,7 @@ fn lines(title: &str, subtitle: &str, x_name: &str, ticks: &[(f64, String)], ser
         let value = f64::from(tick) * step;
         horizontal(&mut svg, y(value), &number(value, step), if tick == 0 { "axis" } else { "grid" });
     }
-    for limit in [-0.2, 0.2].into_iter().filter(|limit: &f64| limit.abs() <= end) {
+    for limit in [-LIMIT, LIMIT].into_iter().filter(|limit| limit.abs() <= end) {
         horizontal(&mut svg, y(limit), "", "limit");
     }
     for (number, Series { points, .. }) in

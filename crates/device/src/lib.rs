@@ -3,12 +3,13 @@
 //! [`Opened`] gives the sans-I/O meter what it lacks: a site to sample ([`meterseal_world`]), flash in a file
 //! ([`flash`]), a clock, random numbers, and a connection that it dials out (`connection`). Each device samples in
 //! a thread of its own (`runner`), so that nothing on the network can hold up a measurement; bytes travel between
-//! the two over bounded channels.
+//! the two over bounded channels. [`fleet`] is thousands of meters without sampling, for load.
 
 #![forbid(unsafe_code)]
 
 mod connection;
 pub mod flash;
+pub mod fleet;
 mod runner;
 
 use std::path::PathBuf;
@@ -150,6 +151,8 @@ impl Opened {
             inputs: receiver,
             troubles: Troubles::default(),
             disk_troubles: Troubles::default(),
+            // As the site is made; the first block moves it to where the meter left it.
+            supplied: true,
             next_frame: 0,
             pulses: Arc::default(),
         };

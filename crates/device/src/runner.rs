@@ -49,6 +49,8 @@ pub(crate) struct Runner {
     /// The number of the front end's next frame.
     pub(crate) next_frame: u64,
     pub(crate) pulses: Arc<PulseCounts>,
+    /// Where the supply's relay is.
+    pub(crate) supplied: bool,
 }
 
 /// How often each test lamp has blinked.
@@ -142,6 +144,7 @@ impl Runner {
             let sensed = self.meter.sense(&self.site.sensors(), now);
             let saved = self.meter.tick(now);
             self.troubles.note(&self.name, sensed.and(saved).err());
+            self.follow_relay();
             due -= frames.len();
             pace.lived(frames.len());
             self.count_pulses();
@@ -150,6 +153,22 @@ impl Runner {
                 pace.yield_time();
                 break;
             }
+        }
+    }
+
+    /// Moves the supply's relay to where the meter wants it, once the reason is on the disk.
+    fn follow_relay(&mut self) {
+        let wanted = self.meter.supply_is_connected();
+        if wanted == self.supplied {
+            return;
+        }
+        let synced = self.sync.sync();
+        let failed = synced.is_err();
+        self.disk_troubles.note(&self.name, synced.err());
+        if !failed {
+            info!(meter = %self.name, "the relay {}", if wanted { "closes" } else { "opens" });
+            self.site.set_supply(wanted);
+            self.supplied = wanted;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meterseal_link::{DlmsKeys, Identity, Trust};
 use meterseal_model::{MeterId, SystemTitle, TimeBase};
@@ -32,8 +33,26 @@ pub struct Config {
     pub marks: Vec<Vec<u8>>,
     /// Keys by which marks are trusted.
     pub certification_keys: Vec<SealPublicKey>,
+    /// How often meters are read.
+    pub pace: Pace,
     /// Simulated sites in the same program, if there are any.
     pub virtual_sites: Option<Arc<dyn VirtualSites>>,
+}
+
+/// How often a connected meter is read. What it pushes comes at once, whatever this says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two live readings, above 0.
+    pub live: Duration,
+    /// Between two looks at the ends of its security log and load profile, above 0.
+    pub gaps: Duration,
+}
+
+impl Default for Pace {
+    /// For a few meters that somebody watches: a reading a second, a look every ten.
+    fn default() -> Self {
+        Self { live: Duration::from_secs(1), gaps: Duration::from_secs(10) }
+    }
 }
 
 /// A meter that may call.

@@ -134,6 +134,12 @@ impl Fleet {
         meters.iter().map(|entry| entry.record.shown(&entry.status())).collect()
     }
 
+    /// How many meters are online.
+    pub(crate) fn online(&self) -> usize {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        meters.all.iter().filter(|entry| entry.status().state == ConnectionState::Online).count()
+    }
+
     /// Sets a meter's state and announces it.
     pub(crate) fn set_state(
         &self,

@@ -40,7 +40,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use config::{Config, MeterEntry, StartError};
+pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
 use acquisition::{Acquisition, Policy};
@@ -64,6 +64,7 @@ pub struct Headend {
     page_addr: SocketAddr,
     token: Secret,
     store: Store,
+    fleet: Arc<Fleet>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -101,6 +102,7 @@ impl Headend {
             requests: Arc::clone(&requests),
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
             system_title: config.system_title,
+            pace: config.pace,
         };
         let others = Others {
             folder: others::entry::folder(&config.data_dir),
@@ -112,7 +114,7 @@ impl Headend {
         let others = tokio::spawn(others.serve(stopping.clone()));
         let api = Api {
             store: store.clone(),
-            fleet,
+            fleet: fleet.clone(),
             requests,
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
@@ -121,7 +123,7 @@ impl Headend {
             tokio::spawn(Gateway::new(tls, acquisition, config.meters).serve(gateway, stopping.clone()));
         let router = router(api, Guard::new(keeper, page_addr));
         let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
-        Ok(Self { gateway_addr, page_addr, token, store, stop, tasks: vec![gateway, others, page] })
+        Ok(Self { gateway_addr, page_addr, token, store, fleet, stop, tasks: vec![gateway, others, page] })
     }
 
     /// Where meters call.
@@ -137,6 +139,11 @@ impl Headend {
     /// The link that opens the page, once.
     pub fn page_url(&self) -> String {
         format!("http://{}/open?token={}", self.page_addr, self.token.expose())
+    }
+
+    /// How many meters are connected, admitted and being read at this moment.
+    pub fn online(&self) -> usize {
+        self.fleet.online()
     }
 
     /// The store, for commands that work beside the page.

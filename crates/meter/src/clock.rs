@@ -11,7 +11,7 @@ pub(crate) fn date_time(time: UnixMillis, base: TimeBase) -> DateTime {
     // Seconds of 0001-01-01 and of 9999-12-31T23:59:59.
     let seconds = time.seconds().clamp(-62_135_596_800, 253_402_300_799);
     let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) as u32);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_date(days);
     let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
     let mut value = DateTime::from_civil(year, month, day, hour as u8, minute as u8, second as u8, 0);
     value.hundredths = (time.0.rem_euclid(1000) / 10) as u8;
@@ -37,9 +37,20 @@ pub(crate) fn timestamp(value: Data<'_>) -> Option<UnixMillis> {
     Some(UnixMillis(value.to_unix_seconds()? * 1000 + i64::from(hundredths) * 10))
 }
 
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar. A day beyond its month's end is the next month's.
+pub(crate) const fn days_of(year: i64, month: u8, day: u8) -> i64 {
+    // Years that begin in March, as in `civil_date`.
+    let year = year - (month <= 2) as i64;
+    let month = (month as i64 + 9) % 12;
+    let (cycle, year_of_cycle) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * month + 2) / 5 + day as i64 - 1;
+    let day_of_cycle = year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
+    cycle * 146_097 + day_of_cycle - 719_468
+}
+
 /// Year, month and day of a count of days since 1970-01-01 in the proleptic Gregorian calendar: counted in years
 /// that begin in March, so that the leap day is the last, and in cycles of 400 years, or 146 097 days.
-fn civil(days: i64) -> (u16, u8, u8) {
+pub(crate) fn civil_date(days: i64) -> (u16, u8, u8) {
     // 719 468 days lie between 0000-03-01 and 1970-01-01.
     let shifted = days + 719_468;
     let (cycle, day_of_cycle) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -76,6 +87,8 @@ mod tests {
         for day in -146_097..146_097 {
             let value = date_time(UnixMillis(day * 86_400_000), TimeBase::Wall);
             assert_eq!(value.to_unix_seconds(), Some(day * 86_400), "{value}");
+            let (year, month, day_of_month) = civil_date(day);
+            assert_eq!(days_of(year.into(), month, day_of_month), day);
         }
     }
 

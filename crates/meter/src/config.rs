@@ -45,6 +45,33 @@ impl Drop for DlmsKeys {
     }
 }
 
+/// A secret of 32 bytes: the device secret, or a key for wrapping keys. Never shown, cleared when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretKey([u8; 32]);
+
+impl SecretKey {
+    /// Takes the bytes over; the caller clears its own copy.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(…)")
+    }
+}
+
+impl Drop for SecretKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 /// The keys of the roles that have some. The public has none, whatever is put here.
 #[derive(Clone, Debug, Default)]
 pub struct RoleKeys([Option<DlmsKeys>; Role::ALL.len()]);
@@ -66,6 +93,16 @@ impl RoleKeys {
             Role::Public => None,
             role => self.0[role.index()].as_ref(),
         }
+    }
+
+    pub(crate) fn set(&mut self, role: Role, keys: DlmsKeys) {
+        self.0[role.index()] = Some(keys);
+    }
+
+    /// Whether a role other than this one has this encryption key: two roles under one key would share its nonces.
+    pub(crate) fn uses(&self, encryption: &[u8; 32], but: Option<Role>) -> bool {
+        let others = Role::ALL.into_iter().filter(|&role| Some(role) != but);
+        others.filter_map(|role| self.get(role)).any(|keys| keys.encryption == *encryption)
     }
 }
 
@@ -115,8 +152,15 @@ pub struct Config {
     pub time_base: TimeBase,
     /// How the flash is divided. Part of its format: it cannot change later.
     pub layout: Layout,
-    /// The keys of the roles beside the utility; without keys nobody can associate as that role.
+    /// The keys of the roles beside the utility; without keys nobody can associate as that role. Keys that were
+    /// transferred since, into the flash, go before these.
     pub role_keys: RoleKeys,
+    /// The key under which the utility transfers keys (KEK), until it transfers another. Without one, or without a
+    /// device secret, no key can be transferred.
+    pub key_encryption_key: Option<SecretKey>,
+    /// The secret under which keys are enciphered in flash. It belongs to the device, not to its flash, and is used
+    /// for nothing else.
+    pub device_secret: Option<SecretKey>,
 }
 
 impl Config {
@@ -153,6 +197,8 @@ impl Config {
             time_base: TimeBase::Wall,
             layout: Layout::STANDARD,
             role_keys: RoleKeys::NONE,
+            key_encryption_key: None,
+            device_secret: None,
         }
     }
 }

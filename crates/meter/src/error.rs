@@ -2,7 +2,7 @@
 
 use core::fmt::Debug;
 
-use meterseal_model::SystemTitle;
+use meterseal_model::{Role, SystemTitle};
 
 use crate::{Layout, StorageError};
 
@@ -86,6 +86,25 @@ pub enum OpenError<E: Debug> {
     RecordVersion {
         /// The version found.
         found: u8,
+    },
+    /// Enciphered keys are there, and the device secret is not the one that opens them.
+    #[error(
+        "the keys in flash cannot be opened; give the device secret that they were stored under, or enrol the meter anew with new keys and a new flash"
+    )]
+    SecretsSealed,
+    /// A key that was transferred is gone from the flash.
+    #[error(
+        "flash has lost the {role} key that was transferred last; restore its newest flash file, or enrol the meter anew with new keys and a new flash"
+    )]
+    KeyLost {
+        /// Whose key.
+        role: Role,
+    },
+    /// Two roles were given the same encryption key.
+    #[error("the {role} role has the same encryption key as another; give each role keys of its own")]
+    SharedKey {
+        /// One of them.
+        role: Role,
     },
     /// The energy registers cannot be read, though records are there.
     #[error("stored registers: {0}")]

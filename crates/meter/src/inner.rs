@@ -3,23 +3,34 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::cell::RefCell;
 
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
+use meterseal_seal::KeyStore;
 
+use crate::billing::BillingRow;
 use crate::calibration::CalibrationStatus;
+use crate::demand::Demand;
 use crate::dlms::Guard;
 use crate::gaps::Gaps;
 use crate::interval::Interval;
+use crate::keyring::Keyring;
 use crate::quality::{Quality, QualityRow};
 use crate::records::{KEYED, LastClient, ProfileRow, SavedRegisters, SecurityEntry, State};
+use crate::settings::Settings;
 use crate::storage::Storage;
-use crate::{Identity, StorageError};
+use crate::supply::Limiter;
+use crate::tariff::{Rates, TariffState};
+use crate::{Identity, OpenError, RoleKeys, SecretKey, StorageError};
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
 pub(crate) const COUNTER_STEP: u32 = 4096;
+
+/// The demand period: a quarter of an hour, as the load profile's interval is by default.
+const DEMAND_PERIOD_SECONDS: u32 = 900;
 
 /// A clock set by more than this is logged, milliseconds (issue 5: beyond 10 s).
 const CLOCK_CHANGE_LOGGED_MS: u64 = 10_000;
@@ -37,6 +48,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) newest_entry: Option<SecurityEntry>,
     pub(crate) newest_row: Option<ProfileRow>,
     pub(crate) interval: Interval,
+    pub(crate) keys: Keyring,
+    pub(crate) key_store: Option<Arc<dyn KeyStore>>,
     /// Each role's key: the last invocation counter used.
     pub(crate) used_counters: [u32; KEYED.len()],
     pub(crate) failed_logins: u32,
@@ -48,6 +61,22 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) incoming: Option<(usize, LastClient)>,
     /// Events that wait for a failed flash to work again.
     pub(crate) pending: VecDeque<SecurityEntry>,
+    pub(crate) settings: Settings,
+    pub(crate) tariff: TariffState,
+    /// Maxima that flash has not taken yet.
+    pub(crate) unwritten_maxima: Option<TariffState>,
+    /// What has been measured at each rate, and the rate in force.
+    pub(crate) rates: Rates,
+    pub(crate) rate: u8,
+    /// The second for which the rate was looked up.
+    pub(crate) rate_looked_up: i64,
+    /// Import and export.
+    pub(crate) demand: [Demand; 2],
+    pub(crate) limiter: Limiter,
+    pub(crate) newest_event: Option<SecurityEntry>,
+    pub(crate) newest_billing: Option<BillingRow>,
+    /// No end of a billing period is outstanding up to here.
+    pub(crate) billing_looked_at: UnixMillis,
     pub(crate) quality: Quality,
     pub(crate) newest_quality: Option<QualityRow>,
     pub(crate) gaps: Gaps,
@@ -61,10 +90,12 @@ impl<F: NorFlash> Inner<F> {
         identity: Identity,
         time_base: TimeBase,
         period_seconds: u32,
-        storage: Storage<F>,
+        sample_rate_microhertz: u64,
+        (keys, key_encryption_key): (RoleKeys, Option<SecretKey>),
+        mut storage: Storage<F>,
         newest: crate::storage::Newest,
         now: UnixMillis,
-    ) -> Result<Box<Self>, StorageError<F::Error>> {
+    ) -> Result<Box<Self>, OpenError<F::Error>> {
         let first_start = newest.state.is_none();
         let mut state = newest.state.unwrap_or_default();
         let saved = newest.registers.unwrap_or_default();
@@ -75,6 +106,8 @@ impl<F: NorFlash> Inner<F> {
                 client.highest = client.highest.max(later.highest);
             }
         }
+        let generations = state.key_generations;
+        let keys = Keyring::open(keys, key_encryption_key, &mut storage, &mut state)?;
         // One step further than reserved: should the newest state record have rotted, the one before it, a step
         // lower, was found.
         let used_counters = if first_start {
@@ -94,12 +127,26 @@ impl<F: NorFlash> Inner<F> {
             newest_entry: None,
             newest_row: None,
             interval: Interval::new(period_seconds),
+            keys,
+            key_store: None,
             used_counters,
             failed_logins: 0,
             unauthorised_acts: 0,
             guard: Guard::default(),
             incoming: None,
             pending: VecDeque::new(),
+            settings: newest.settings.unwrap_or_default(),
+            tariff: newest.tariff.unwrap_or_default(),
+            unwritten_maxima: None,
+            rates: saved.rates,
+            rate: 1,
+            rate_looked_up: 0,
+            demand: [(); 2].map(|()| Demand::new(sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
+            limiter: Limiter::default(),
+            newest_event: None,
+            newest_billing: None,
+            // A meter that has saved nothing yet owes no end of a period.
+            billing_looked_at: if saved == SavedRegisters::default() { now } else { saved.time },
             quality: Quality::default(),
             newest_quality: None,
             gaps: Gaps::default(),
@@ -107,7 +154,11 @@ impl<F: NorFlash> Inner<F> {
             now,
             uptime_ms: 0,
         });
-        inner.write_state()?;
+        if inner.state.key_generations == generations {
+            inner.write_state()?;
+        } else {
+            inner.write_state_twice()?;
+        }
         inner.catch_up()?;
         inner.power_up(first_start)?;
         Ok(inner)
@@ -145,14 +196,16 @@ impl<F: NorFlash> Inner<F> {
         self.save_registers_as_of(registers, self.clock())
     }
 
-    fn save_registers_as_of(
+    pub(crate) fn save_registers_as_of(
         &mut self,
         registers: &Registers,
         time: UnixMillis,
     ) -> Result<(), StorageError<F::Error>> {
+        self.book_rates(registers);
         let saved = SavedRegisters {
             time,
             registers: *registers,
+            rates: self.rates,
             clients: self.state.clients,
             key_generations: self.state.key_generations,
         };
@@ -199,9 +252,16 @@ impl<F: NorFlash> Inner<F> {
         if let Some(row) = self.interval.clock_changes(before, time) {
             self.append_row(row)?;
         }
+        self.demand.iter_mut().for_each(Demand::give_up);
         self.state.clock_offset_ms = time.0.saturating_sub(self.now.0);
+        self.look_rate_up();
         self.spend_incoming_counter();
         self.write_state()?;
+        if self.tariff.billed_until > time {
+            // Set back behind the end of a billing period: periods end again from here on.
+            self.billing_looked_at = time;
+            self.write_tariff(TariffState { billed_until: time, ..self.tariff })?;
+        }
         if logged {
             self.log(EventCode::ClockAfter, change.saturating_mul(1000))?;
         }
@@ -248,10 +308,21 @@ impl<F: NorFlash> Inner<F> {
     }
 
     /// What is acted upon cannot be replayed after a restart either.
-    fn spend_incoming_counter(&mut self) {
-        if let Some((key, client)) = self.incoming {
+    pub(crate) fn spend_incoming_counter(&mut self) {
+        self.spend_incoming_counter_if(|_| true);
+    }
+
+    /// The same, if its key is one of these.
+    pub(crate) fn spend_incoming_counter_if(&mut self, wanted: impl Fn(usize) -> bool) {
+        if let Some((key, client)) = self.incoming.filter(|(key, _)| wanted(*key)) {
             self.state.clients[key] = client;
         }
+    }
+
+    /// So that, should the newest record rot, the one before it knows the keys' generations too.
+    pub(crate) fn write_state_twice(&mut self) -> Result<(), StorageError<F::Error>> {
+        self.write_state()?;
+        self.write_state()
     }
 
     /// Brings latches and alarms up to the newest log entry: the state's record may be older than the log's.
@@ -268,6 +339,15 @@ impl<F: NorFlash> Inner<F> {
                 self.newest_entry = Some(entry);
             }
         }
+        let newest = self.storage.get_mut().events().newest_sequence();
+        self.newest_event = self.storage.get_mut().event(newest)?;
+        let newest = self.storage.get_mut().billing().newest_sequence();
+        self.newest_billing = self.storage.get_mut().billing_row(newest)?;
+        if let Some(row) = self.newest_billing.filter(|_| newest > self.tariff.billed_row) {
+            // The power went between the row and the reset of the maxima.
+            self.finish_billing(&row)?;
+        }
+        self.look_rate_up();
         let newest = self.storage.get_mut().quality().newest_sequence();
         self.newest_quality = self.storage.get_mut().quality_row(newest)?;
         let newest = self.storage.get_mut().profile().newest_sequence();

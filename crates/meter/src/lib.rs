@@ -12,25 +12,33 @@
 
 extern crate alloc;
 
+mod billing;
+mod calendar;
 mod calibration;
 mod clock;
 mod config;
 mod cosem;
+mod demand;
 mod dlms;
 mod error;
 mod flash;
 mod gaps;
 mod inner;
 mod interval;
+mod keyring;
 mod meter;
 mod quality;
 mod records;
 mod security_log;
+mod settings;
 mod storage;
+mod supply;
 mod tamper;
+mod tariff;
+mod vault;
 
 pub use calibration::{CalibrationStatus, unit_id, write_calibration};
-pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys};
+pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys, SecretKey};
 pub use error::{OpenError, ProtocolError};
 pub use flash::{Layout, SECTOR_BYTES, StorageError};
 pub use meter::{LinkId, Meter};

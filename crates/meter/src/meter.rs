@@ -1,11 +1,15 @@
 //! The meter: what a device hands samples, sensor readings, time and bytes to, and takes bytes from.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_metrology::{CalibrationState, Extras, Frame, Metrology, Pulse, Registers, Window};
+use meterseal_metrology::{
+    CalibrationState, Extras, Frame, MeteredEnergy, Metrology, Pulse, Registers, VOLTAGES, Window,
+};
 use meterseal_model::{EventCode, Role, Roles, SensorReadings, UnixMillis};
+use meterseal_seal::KeyStore;
 
 use crate::calibration::{CalibrationStatus, refusal_number};
 use crate::dlms::{Link, Service};
@@ -14,7 +18,7 @@ use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
 use crate::tamper::Detector;
-use crate::{Config, DlmsKeys, Identity, OpenError, Peer, ProtocolError, Random, RoleKeys, StorageError};
+use crate::{Config, DlmsKeys, Identity, OpenError, Peer, ProtocolError, Random, StorageError};
 
 /// One of a meter's connections, until [`Meter::disconnected`]. Never used again: bytes that come late find nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,11 +36,12 @@ pub struct Meter<F: NorFlash, R: Random> {
     /// The registers as they were when the calibration record was refused: nothing is booked then.
     standing: Option<Registers>,
     detector: Detector,
-    keys: RoleKeys,
     random: R,
     links: [Option<(LinkId, Link<F>)>; LINKS_MAX],
     last_link: u32,
     rate: Rate,
+    /// Frames since power-up, lost ones included: time, as the front end counts it.
+    position: u64,
     save_interval_ms: u64,
     /// Uptime of the last save.
     last_save_ms: u64,
@@ -52,7 +57,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         keys: DlmsKeys,
         config: Config,
         flash: F,
-        random: R,
+        mut random: R,
         now: UnixMillis,
     ) -> Result<Self, OpenError<F::Error>> {
         let range = |field, value, min, max| {
@@ -67,7 +72,16 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let thresholds = config.thresholds;
         range("magnet_off_microtesla", thresholds.magnet_off_microtesla, 1, thresholds.magnet_on_microtesla)?;
         config.metrology.check().map_err(OpenError::Metrology)?;
-        let (storage, newest) = Storage::open(flash, identity.id, config.layout)?;
+        let keys = config.role_keys.with(Role::Utility, keys);
+        for role in Roles::AUTHENTICATED.iter() {
+            if keys.get(role).is_some_and(|own| keys.uses(&own.encryption, Some(role))) {
+                return Err(OpenError::SharedKey { role });
+            }
+        }
+        let mut salt = [0; 4];
+        random.fill(&mut salt);
+        let secret = config.device_secret.as_ref();
+        let (storage, newest) = Storage::open(flash, identity.id, config.layout, secret, salt)?;
         let calibration = newest.calibration;
         let extras = Extras {
             calibration,
@@ -78,8 +92,16 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             kernel: config.kernel,
         };
         extras.check(&config.metrology).map_err(OpenError::Metrology)?;
-        let mut inner =
-            Inner::new(identity, config.time_base, config.profile_period_seconds, storage, newest, now)?;
+        let mut inner = Inner::new(
+            identity,
+            config.time_base,
+            config.profile_period_seconds,
+            config.metrology.sample_rate_microhertz,
+            (keys, config.key_encryption_key),
+            storage,
+            newest,
+            now,
+        )?;
         let metrology = Metrology::with_extras(config.metrology, extras, inner.saved.registers)
             .map_err(OpenError::Metrology)?;
         inner.calibration = metrology.calibration_state().into();
@@ -93,14 +115,20 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             metrology,
             standing,
             detector: Detector::new(thresholds),
-            keys: config.role_keys.with(Role::Utility, keys),
             random,
             links: [const { None }; LINKS_MAX],
             last_link: 0,
+            position: 0,
             rate: Rate(config.metrology.sample_rate_microhertz),
             save_interval_ms: config.register_save_interval_ms.into(),
             last_save_ms: 0,
         })
+    }
+
+    /// Gives the meter its private keys: what the certificate methods of Security setup work on. Without one they are
+    /// refused.
+    pub fn set_key_store(&mut self, keys: Arc<dyn KeyStore>) {
+        self.inner.as_deref_mut().expect(INNER).key_store = Some(keys);
     }
 
     /// Measures these frames. Costs no flash access. For a front end that does not number its frames: otherwise use
@@ -109,6 +137,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
         self.metrology.push(frames, &mut |window| inner.on_window(window));
+        self.position = self.position.saturating_add(frames.len() as u64);
         self.take_events();
     }
 
@@ -127,15 +156,28 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let (lost_since, repeated_since) = (since(block_us.saturating_add(lost_us)), since(block_us));
         inner.gaps.missing(lost_us, lost_since);
         inner.gaps.repeated(repeated_us, repeated_since);
+        self.position = self.position.saturating_add(missing + frames.len() as u64 - repeated);
         if missing > 0 {
             inner.interval.disturb(ProfileRow::GAP);
         }
         self.take_events();
     }
 
-    /// Takes over the core's power-quality events.
+    /// Takes what a front end has metered itself, a metering circuit in place of a converter: the energy that L1 to L3
+    /// gained since the last call, and the window that it is of, for the quantities that DLMS shows. Costs no flash
+    /// access. A meter is fed by this or by samples, not by both: with this, start thresholds, pulses and
+    /// power-quality events are the front end's.
+    pub fn account(&mut self, window: &Window, energy: &[MeteredEnergy; VOLTAGES], now: UnixMillis) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.advance(now);
+        self.metrology.book(energy);
+        inner.on_window(window);
+    }
+
+    /// Books what was measured at its rate, and takes over the core's power-quality events.
     fn take_events(&mut self) {
         let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.book_rates(self.standing.as_ref().unwrap_or(self.metrology.registers()));
         let samples = self.metrology.samples();
         while let Some(event) = self.metrology.take_event() {
             let ago_ms = |sample: u64| self.rate.microseconds(samples.saturating_sub(sample)) / 1000;
@@ -157,6 +199,11 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     /// less often than every fourth window they come later, and none is lost.
     pub fn take_pulses(&mut self, on_pulse: &mut dyn FnMut(Pulse)) {
         self.metrology.take_pulses(on_pulse);
+    }
+
+    /// Whether the supply's relay is closed. The device follows it after every call; the state survives restarts.
+    pub fn supply_is_connected(&self) -> bool {
+        self.inner().tariff.control == crate::supply::CONNECTED
     }
 
     /// Whether what the meter shows and books is calibrated.
@@ -209,7 +256,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let registers = self.standing.as_ref().unwrap_or(self.metrology.registers());
         inner.write_pending()?;
         inner.log_gaps()?;
+        inner.book_rates(registers);
+        inner.advance_demand(self.position, registers)?;
+        inner.activate_when_due()?;
+        inner.bill_when_due(registers)?;
         inner.close_interval(registers)?;
+        inner.watch_limit()?;
         inner.write_quality()?;
         if inner.uptime_ms() - self.last_save_ms >= self.save_interval_ms {
             inner.save_registers(registers)?;
@@ -259,7 +311,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     pub fn transmit(&mut self, link: LinkId) -> Result<Option<Vec<u8>>, ProtocolError> {
         let slot = self.slot_of(link).ok_or(ProtocolError::NotConnected)?;
         let Some((_, link)) = &mut self.links[slot] else { return Err(ProtocolError::NotConnected) };
-        link.transmit(self.inner.as_deref_mut().expect(INNER), &self.keys)
+        link.transmit(self.inner.as_deref_mut().expect(INNER))
     }
 
     fn slot_of(&self, id: LinkId) -> Option<usize> {
@@ -275,13 +327,18 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             }
         }
         let Some((_, link)) = &mut self.links[slot] else { return Err(ProtocolError::NotConnected) };
-        let mut service = Service { keys: &self.keys, random: &mut self.random, elsewhere };
+        let mut service = Service { random: &mut self.random, elsewhere };
         let inner = self.inner.take().expect(INNER);
         let (inner, outcome) = match received {
             Some(bytes) => link.receive(inner, &mut service, bytes),
             None => link.tick(inner, &mut service),
         };
-        self.inner = Some(inner);
+        let inner = self.inner.insert(inner);
+        // Under a key that was replaced nobody is served any more, the one who replaced it included.
+        let replaced = core::mem::take(&mut inner.keys.replaced);
+        inner.keys.restarted = Roles::NONE;
+        self.links.iter_mut().flatten().for_each(|(_, link)| link.end(replaced));
+        let Some((_, link)) = &mut self.links[slot] else { return outcome };
         // An association that has only begun gives way: its engine must not use a counter that another now uses.
         let begun = link.begun().without(Role::Public);
         for (k, link) in self.links.iter_mut().enumerate() {

@@ -5,6 +5,7 @@ use meterseal_model::{EventCode, Role, UnixMillis};
 
 use crate::flash::{Cursor, Put};
 use crate::tamper::Latches;
+use crate::tariff::Rates;
 
 /// Energy registers as they were at a time.
 pub(crate) const REGISTER_SLOT_BYTES: u32 = 512;
@@ -14,6 +15,12 @@ pub(crate) const LOG_SLOT_BYTES: u32 = 128;
 pub(crate) const PROFILE_SLOT_BYTES: u32 = 64;
 /// 32 records a sector.
 pub(crate) const STATE_SLOT_BYTES: u32 = 128;
+/// One record a sector: all settings at once.
+pub(crate) const SETTINGS_SLOT_BYTES: u32 = 4096;
+/// 16 records a sector.
+pub(crate) const TARIFF_SLOT_BYTES: u32 = 256;
+/// 16 rows a sector.
+pub(crate) const BILLING_SLOT_BYTES: u32 = 256;
 /// 64 rows a sector.
 pub(crate) const QUALITY_SLOT_BYTES: u32 = 64;
 
@@ -37,13 +44,15 @@ pub(crate) fn key_index(role: Role) -> Option<usize> {
 pub(crate) struct SavedRegisters {
     pub(crate) time: UnixMillis,
     pub(crate) registers: Registers,
+    pub(crate) rates: Rates,
     pub(crate) clients: [LastClient; KEYED.len()],
     /// Which keys those clients used ([`State::key_generations`]).
     pub(crate) key_generations: [u8; KEYED.len()],
 }
 
 impl SavedRegisters {
-    pub(crate) const BYTES: usize = 1 + 8 + KEYED.len() * (LastClient::BYTES + 1) + Registers::ENCODED_LEN;
+    pub(crate) const BYTES: usize =
+        1 + 8 + KEYED.len() * (LastClient::BYTES + 1) + Registers::ENCODED_LEN + Rates::BYTES;
 
     pub(crate) fn encode(&self) -> [u8; Self::BYTES] {
         let mut record = [0; Self::BYTES];
@@ -51,6 +60,7 @@ impl SavedRegisters {
         put.u8(ROLES_VERSION).i64(self.time.0);
         self.clients.iter().for_each(|client| client.put(&mut put));
         put.bytes(&self.key_generations).bytes(&self.registers.encode());
+        self.rates.put(&mut put);
         record
     }
 
@@ -62,7 +72,11 @@ impl SavedRegisters {
         let clients = LastClient::get_each(&mut fields, roles)?;
         let key_generations = if roles == KEYED.len() { fields.array()? } else { [0; KEYED.len()] };
         let registers = Registers::decode(fields.bytes(Registers::ENCODED_LEN)?);
-        Some(registers.map(|registers| Self { time, registers, clients, key_generations }))
+        Some(registers.map(|registers| {
+            // A record from before there were rates: all was rate 1.
+            let rates = Rates::get(&mut fields).unwrap_or_else(|| Rates::of_one(&registers));
+            Self { time, registers, rates, clients, key_generations }
+        }))
     }
 }
 
@@ -298,6 +312,9 @@ impl State {
 const _: () = assert!(SavedRegisters::BYTES + 12 <= REGISTER_SLOT_BYTES as usize);
 const _: () = assert!(SecurityEntry::BYTES + 12 <= LOG_SLOT_BYTES as usize);
 const _: () = assert!(ProfileRow::BYTES + 12 <= PROFILE_SLOT_BYTES as usize);
+const _: () = assert!(crate::settings::Settings::BYTES_MAX + 12 <= SETTINGS_SLOT_BYTES as usize);
+const _: () = assert!(crate::tariff::TariffState::BYTES + 12 <= TARIFF_SLOT_BYTES as usize);
+const _: () = assert!(crate::billing::BillingRow::BYTES + 12 <= BILLING_SLOT_BYTES as usize);
 const _: () = assert!(crate::quality::QualityRow::BYTES + 12 <= QUALITY_SLOT_BYTES as usize);
 const _: () = assert!(State::BYTES + 12 <= STATE_SLOT_BYTES as usize);
 

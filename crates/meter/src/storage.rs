@@ -5,15 +5,21 @@ use alloc::vec::Vec;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Calibration, CalibrationError};
 use meterseal_model::{MeterId, UnixMillis};
+use zeroize::Zeroizing;
 
+use crate::billing::BillingRow;
 use crate::calibration::read_calibration;
-use crate::flash::{self, RegionName, Ring};
+use crate::flash::{self, Map, RegionName, Ring};
 use crate::quality::QualityRow;
 use crate::records::{
-    LOG_SLOT_BYTES, PROFILE_SLOT_BYTES, ProfileRow, QUALITY_SLOT_BYTES, REGISTER_SLOT_BYTES,
-    STATE_SLOT_BYTES, SavedRegisters, SecurityEntry, State,
+    BILLING_SLOT_BYTES, LOG_SLOT_BYTES, PROFILE_SLOT_BYTES, ProfileRow, QUALITY_SLOT_BYTES,
+    REGISTER_SLOT_BYTES, SETTINGS_SLOT_BYTES, STATE_SLOT_BYTES, SavedRegisters, SecurityEntry, State,
+    TARIFF_SLOT_BYTES,
 };
-use crate::{Layout, OpenError, StorageError};
+use crate::settings::Settings;
+use crate::tariff::TariffState;
+use crate::vault::{Item, Vault, VaultError};
+use crate::{Layout, OpenError, SecretKey, StorageError};
 
 /// The flash and where each of its rings stands.
 #[derive(Debug)]
@@ -24,6 +30,11 @@ pub(crate) struct Storage<F> {
     log: Ring,
     profile: Ring,
     quality: Ring,
+    settings: Ring,
+    tariff: Ring,
+    events: Ring,
+    billing: Ring,
+    vault: Vault,
 }
 
 /// What a mounted flash held last.
@@ -32,6 +43,8 @@ pub(crate) struct Newest {
     pub(crate) state: Option<State>,
     pub(crate) registers: Option<SavedRegisters>,
     pub(crate) calibration: Option<Result<Calibration, CalibrationError>>,
+    pub(crate) settings: Option<Settings>,
+    pub(crate) tariff: Option<TariffState>,
 }
 
 /// When a meter's registers were last saved, in the time that it was given then; `None` for a flash that holds none.
@@ -62,6 +75,8 @@ impl<F: NorFlash> Storage<F> {
         mut flash: F,
         id: MeterId,
         layout: Layout,
+        secret: Option<&SecretKey>,
+        salt: [u8; 4],
     ) -> Result<(Self, Newest), OpenError<F::Error>> {
         flash::mount(&mut flash, id.system_title(), layout)?;
         let calibration = read_calibration(&mut flash, id, layout)?;
@@ -74,8 +89,16 @@ impl<F: NorFlash> Storage<F> {
         let (log, _) = ring(RegionName::Log, LOG_SLOT_BYTES)?;
         let (profile, _) = ring(RegionName::Profile, PROFILE_SLOT_BYTES)?;
         let (quality, _) = ring(RegionName::Quality, QUALITY_SLOT_BYTES)?;
+        let (settings, settings_record) = ring(RegionName::Settings, SETTINGS_SLOT_BYTES)?;
+        let (tariff, tariff_record) = ring(RegionName::Tariff, TARIFF_SLOT_BYTES)?;
+        let (events, _) = ring(RegionName::Events, LOG_SLOT_BYTES)?;
+        let (billing, _) = ring(RegionName::Billing, BILLING_SLOT_BYTES)?;
+        let map = Map::new(layout.region(RegionName::Secrets));
+        let vault = Vault::open(&mut flash, map, secret, id.system_title(), salt)?;
         let newest = Newest {
             calibration,
+            settings: known(&settings_record, Settings::decode(&settings_record))?,
+            tariff: known(&tariff_record, TariffState::decode(&tariff_record))?,
             state: State::decode(&state_record),
             registers: match SavedRegisters::decode(&registers_record) {
                 None if registers_record.is_empty() => None,
@@ -84,11 +107,24 @@ impl<F: NorFlash> Storage<F> {
             },
         };
         // The state is the first record of all. Without it nobody knows which invocation counters are spent.
-        let others = [&registers, &log, &profile, &quality];
+        let others = [&registers, &log, &profile, &quality, &settings, &tariff, &events, &billing];
         if newest.state.is_none() && others.iter().any(|ring| ring.newest().is_some()) {
             return Err(OpenError::StateLost);
         }
-        Ok((Self { flash, state, registers, log, profile, quality }, newest))
+        Ok((
+            Self { flash, state, registers, log, profile, quality, settings, tariff, events, billing, vault },
+            newest,
+        ))
+    }
+
+    /// A secret that was put here; `None` where none was.
+    pub(crate) fn secret(&mut self, item: Item) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError<F::Error>> {
+        self.vault.get(&mut self.flash, item)
+    }
+
+    /// Keeps a secret, whole or not at all.
+    pub(crate) fn put_secret(&mut self, item: Item, plain: &[u8]) -> Result<(), VaultError<F::Error>> {
+        self.vault.put(&mut self.flash, item, plain)
     }
 
     pub(crate) fn append_state(&mut self, state: &State) -> Result<(), StorageError<F::Error>> {
@@ -112,6 +148,37 @@ impl<F: NorFlash> Storage<F> {
     /// The same for a row of the power-quality log.
     pub(crate) fn append_quality(&mut self, row: &QualityRow) -> Result<u32, StorageError<F::Error>> {
         self.quality.append(&mut self.flash, &row.encode())
+    }
+
+    pub(crate) fn append_settings(&mut self, settings: &Settings) -> Result<(), StorageError<F::Error>> {
+        self.settings.append(&mut self.flash, &settings.encode()).map(drop)
+    }
+
+    pub(crate) fn append_tariff(&mut self, tariff: &TariffState) -> Result<(), StorageError<F::Error>> {
+        self.tariff.append(&mut self.flash, &tariff.encode()).map(drop)
+    }
+
+    /// The same for an entry of the event log.
+    pub(crate) fn append_event(&mut self, entry: &SecurityEntry) -> Result<u32, StorageError<F::Error>> {
+        self.events.append(&mut self.flash, &entry.encode())
+    }
+
+    /// The same for a row of the billing profile.
+    pub(crate) fn append_billing(&mut self, row: &BillingRow) -> Result<u32, StorageError<F::Error>> {
+        self.billing.append(&mut self.flash, &row.encode())
+    }
+
+    pub(crate) fn event(&mut self, sequence: u32) -> Result<Option<SecurityEntry>, StorageError<F::Error>> {
+        let record = self.events.read(&mut self.flash, sequence)?;
+        Ok(record.and_then(|record| SecurityEntry::decode(sequence, record)))
+    }
+
+    pub(crate) fn billing_row(
+        &mut self,
+        sequence: u32,
+    ) -> Result<Option<BillingRow>, StorageError<F::Error>> {
+        let record = self.billing.read(&mut self.flash, sequence)?;
+        Ok(record.and_then(|record| BillingRow::decode(sequence, record)))
     }
 
     pub(crate) fn log_entry(
@@ -147,11 +214,27 @@ impl<F: NorFlash> Storage<F> {
         &self.log
     }
 
+    pub(crate) const fn events(&self) -> &Ring {
+        &self.events
+    }
+
+    pub(crate) const fn billing(&self) -> &Ring {
+        &self.billing
+    }
+
     pub(crate) const fn quality(&self) -> &Ring {
         &self.quality
     }
 
     pub(crate) const fn profile(&self) -> &Ring {
         &self.profile
+    }
+}
+
+/// A record that is there and cannot be read is another version's: to go on with defaults would change a tariff unseen.
+fn known<T, E: core::fmt::Debug>(record: &[u8], decoded: Option<T>) -> Result<Option<T>, OpenError<E>> {
+    match (record.first(), decoded) {
+        (Some(&found), None) => Err(OpenError::RecordVersion { found }),
+        (_, decoded) => Ok(decoded),
     }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use meterseal_meter::{CalibrationStatus, Config, ProfileRow, unit_id, write_calibration};
-use meterseal_metrology::{Calibration, Frame};
+use meterseal_metrology::{Calibration, Frame, MeteredEnergy, PhaseQuantities};
 use meterseal_model::event::PowerEvent;
 use meterseal_model::{EventCode, Obis, UnixMillis};
 use support::client::{Client, Value, by_sequence};
@@ -323,4 +323,61 @@ fn below_the_start_threshold_nothing_is_booked() {
     assert_eq!(meter.saved_registers().total_import_nanowatt_hours, 0);
     run(&mut meter, 3_000, 6_000, 0.005, &QUIET);
     assert!(meter.saved_registers().total_import_nanowatt_hours > 0);
+}
+
+/// One phase's kilowatt for a second, and what a window of it looks like.
+fn kilowatt_second() -> (meterseal_metrology::Window, [MeteredEnergy; 3]) {
+    let phase = PhaseQuantities { voltage_rms_microvolts: 230_000_000, ..PhaseQuantities::default() };
+    let window = meterseal_metrology::Window {
+        first_sample: 0,
+        samples: 8000,
+        cycles: 50,
+        frequency_microhertz: Some(50_000_000),
+        phases: [phase; 3],
+        neutral_current_rms_microamperes: 0,
+        active_power_microwatts: 1_000_000_000,
+        reactive_power_microvars: 0,
+        apparent_power_microvoltamperes: 1_000_000_000,
+        power_factor_ppm: 1_000_000,
+        clipped: false,
+        disturbed: false,
+        components: meterseal_metrology::Components::default(),
+    };
+    let phase = |active: i64, reactive: i64| MeteredEnergy {
+        active_nanowatt_hours: active,
+        reactive_nanovar_hours: reactive,
+        apparent_nanovoltampere_hours: active.unsigned_abs(),
+    };
+    (window, [phase(400_000_000, -10), phase(-100_000_000, 30), phase(-22_222_223, 0)])
+}
+
+#[test]
+fn a_front_end_that_meters_itself_feeds_registers_profile_and_dlms() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    let (window, energy) = kilowatt_second();
+    for second in 1..=901 {
+        meter.account(&window, &energy, at(second * 1000));
+        meter.tick(at(second * 1000)).unwrap();
+    }
+    let registers = *meter.saved_registers();
+    assert_eq!(registers.total_import_nanowatt_hours, 901 * 277_777_777);
+    assert_eq!(registers.total_export_nanowatt_hours, 0);
+    assert_eq!(registers.sum_of_phase_imports_nanowatt_hours, 901 * 400_000_000);
+    assert_eq!(registers.phases[1].export_nanowatt_hours, 901 * 100_000_000);
+    assert_eq!(registers.reactive_quadrants_nanovar_hours, [901 * 20, 0, 0, 0]);
+    assert_eq!(registers.phases[0].reactive_quadrants_nanovar_hours, [0, 0, 0, 901 * 10]);
+    assert_eq!(registers.apparent_nanovoltampere_hours, 901 * 522_222_223);
+
+    let row = meter.load_profile_row(1).unwrap().unwrap();
+    assert_eq!((row.time, row.mean_voltage_centivolts), (at(900_000), [23_000; 3]));
+    let mut client = client(&mut meter);
+    assert_eq!(number(&mut meter, &mut client, 3, Obis::ACTIVE_POWER_IMPORT), 100_000);
+
+    // What was saved goes on after a restart.
+    drop(meter);
+    let mut meter = open(&mut flash, at(902_000));
+    meter.account(&window, &energy, at(903_000));
+    meter.tick(at(904_000)).unwrap();
+    assert_eq!(meter.saved_registers().total_import_nanowatt_hours, 902 * 277_777_777);
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use meterseal_model::event::PowerEvent;
 use meterseal_model::objects::{
-    Column, LOAD_PROFILE_COLUMNS, OBJECTS, Object, POWER_QUALITY_COLUMNS, PUSH_COLUMNS, SECURITY_LOG_COLUMNS,
-    find,
+    BILLING_COLUMNS, Column, EVENT_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, OBJECTS, Object, POWER_QUALITY_COLUMNS,
+    PUSH_COLUMNS, SECURITY_LOG_COLUMNS, find,
 };
 use meterseal_model::{EventCode, Role};
 
@@ -46,6 +46,10 @@ fn document() -> String {
     columns(&mut text, LOAD_PROFILE_COLUMNS);
     text.push_str(QUALITY_HEAD);
     columns(&mut text, POWER_QUALITY_COLUMNS);
+    text.push_str(EVENT_LOG_HEAD);
+    columns(&mut text, EVENT_LOG_COLUMNS);
+    text.push_str(BILLING_HEAD);
+    columns(&mut text, BILLING_COLUMNS);
     text.push_str(PUSH_HEAD);
     columns(&mut text, PUSH_COLUMNS);
     text.push_str(EVENTS_HEAD);
@@ -197,6 +201,28 @@ const POWER_EVENTS_HEAD: &str = "
 |---|---|---|---|
 ";
 
+const EVENT_LOG_HEAD: &str = "
+## Event log (0-0:99.98.0)
+
+What concerns tariffs, billing and limits. The oldest entries make room. The utility may clear it (method 1, reset): that is
+an entry of the security log, which nobody can clear, and the first of the cleared log; numbers go on.
+
+| column | object | attribute | name | type |
+|---|---|---|---|---|
+";
+
+const BILLING_HEAD: &str = "
+## Data of billing period 1 (0-0:98.1.0)
+
+A row at the end of each billing period: registers, rates, and the maximum demand of the period with the end of its quarter,
+after which the maximum begins anew. It ends when the single action schedule (0-0:15.0.0) says so, by default with the
+calendar month, or when the utility executes script 1 of 0-0:10.0.1. An end at which the meter had no power is made up for at
+the next start, with the registers as they stood; of several such, the latest.
+
+| column | object | attribute | name | type |
+|---|---|---|---|---|
+";
+
 const PUSH_HEAD: &str = "
 ## Push of a security event
 
@@ -232,6 +258,33 @@ rows of the load profile have status bit 5.
 The alarm register (0-0:97.98.0) has bit 0 for a clock change, 2 for a power-up, 10 for the memory, 11 for the measurement\n(calibration refused), 13 (fraud) for the
 critical events beside it. Setting it clears the bits that are 0 in the value, and raises none.
 
+## Tariffs
+
+The layouts of the classes below are from memory of IEC 62056-6-2, not verified against the standard's text. All times are
+the meter's, UTC. Each change of a setting is `parameters_changed` in the security log, before it is written; what is refused
+changes nothing: type-unmatched for a wrong type, scope-of-access-violated for a value or a count out of its bounds. An ACTION
+that cannot be done answers other-reason.
+
+- **Activity calendar** (class 20): at most 6 seasons, 6 weeks, 16 day profiles of 12 actions, names of 8 bytes. A season begins
+  on a month and day, every year or in one; an action names script 1 to 4 of 0-0:10.0.100: the rate. A calendar is activated
+  whole, by method 1 or at its time, and only if every week and day that it names is there and every day begins at midnight;
+  otherwise other-reason, or `calendar_refused` in the event log. A calendar without seasons is always at rate 1.
+- **Special days** (class 11): at most 48, each index once; a day profile that is not in the active calendar is ignored.
+- **Rates** (1-0:1.8.1 to 4, 1-0:2.8.1 to 4): energy goes to the one rate in force. Their sum is 1-0:1.8.0 (2.8.0), exactly, and
+  is saved in the same record. Energy reaches the registers up to two supply cycles after it flowed, and is at the rate of then.
+- **Demand** (class 5): mean power over the clock's quarters of an hour. A quarter that a start or a clock change cut short is
+  given up. **Maximum demand** (class 4): the largest since the last end of a billing period; method 1 resets it.
+- **Single action schedule** (class 22): at most 12 times, wildcards in the date, day 0xFE is the last of the month; its type
+  follows from them.
+
+## Supply
+
+**Disconnect control** (class 70) in control mode 4: the utility disconnects and reconnects directly; the limiter disconnects,
+to \"ready for reconnection\". The security log and the new state are in flash before the relay moves, and the state survives
+restarts. **Limiter** (class 71): watches 1-0:1.7.0; thresholds in its unit (10 mW), 4294967295 for none; durations of 1 to
+86 400 s; at most 4 emergency groups; actions are scripts of 0-0:10.0.106, 0 for none. Its script can reconnect what it
+disconnected itself, never what the utility did. **TCP-UDP setup** (class 41) is read only.
+
 ## Commit acknowledgements (0-128:96.1.0 and 0-128:96.1.1)
 
 The head-end sets the highest sequence number up to which it has *stored everything*. A number below the present one or
@@ -253,7 +306,7 @@ all are counted. Once an acknowledgement has made room for twice the reserve, `e
 
 ## Not yet
 
-Actions (besides the answer to the challenge), image transfer, key transfer, settable push setup and capture objects,
+Image transfer, key transfer, settable push setup and capture objects,
 ECDSA (mechanism 7) and `general-signing`. In the general form a block can be up to 9 bytes longer than in the
 service-specific form, for the system title: a client that announces less than 8 KiB and insists on the general form should
 announce 9 bytes less than it can take.

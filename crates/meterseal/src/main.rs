@@ -3,6 +3,7 @@
 mod accuracy;
 mod calibrate;
 mod dlms;
+mod fleet;
 mod headend;
 mod measure;
 mod progress;
@@ -29,6 +30,7 @@ enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
     Dlms(Box<dlms::Args>),
+    Fleet(fleet::Args),
     Headend(Box<headend::Args>),
     Measure(measure::Args),
     Soak(soak::Args),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
+        Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
         Command::Headend(arguments) => headend::run(&arguments, out),
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)

@@ -1,5 +1,6 @@
 //! `meterseal soak`: one calibrated virtual unit for a thousand hours of site time, every frame of it.
 
+use crate::calibrate::SensorKind;
 use crate::progress::Progress;
 use anyhow::Context;
 use meterseal_bench::soak::{self, DRIFT_LIMIT_PERCENT, Fault, HOUR_LIMIT_PERCENT, Outcome, Settings};
@@ -10,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 /// Run a calibrated virtual unit for a thousand hours through climate cycles and a load that varies as a site's.
 ///
 /// Each hour of the registers is compared with the reference. The run is kept in a file after every hour: started again with the same settings, it goes
-/// on where it was. Exit code 0: stable; 1: an hour's error, the drift or a register is beyond its limit.
+/// on where it was. Exit code 0: stable; 1: an hour's error, the drift or a register is beyond its limit; 2: it could not be run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Hours of site time.
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// Which unit, and which load.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How its currents are sensed.
+    #[arg(long, value_enum, default_value_t)]
+    sensor: SensorKind,
     /// How fast site time goes.
     #[arg(long, value_enum, default_value_t)]
     speed: Speed,
@@ -69,6 +73,7 @@ pub(crate) fn run(arguments: &Args, out: &mut dyn Write) -> anyhow::Result<bool>
         highest_celsius: arguments.highest,
         seconds_per_hour: arguments.seconds_per_hour,
         shifts: threads.min(256) as u32,
+        sensor: arguments.sensor.into(),
         fault: arguments.fault.map(|fault| match fault {
             FaultKind::Ageing => Fault::Ageing,
             FaultKind::Drift => Fault::Drift,

@@ -9,12 +9,12 @@ use core::arch::x86_64::{
     _mm_set1_epi32, _mm_setr_epi32, _mm_setzero_si128, _mm256_add_epi64, _mm256_cvtepi32_epi64,
     _mm256_extract_epi64, _mm256_mul_epi32, _mm256_set1_epi64x, _mm256_setzero_si256,
 };
-use meterseal_metrology::{Frame, Kernel, Oscillator, QUANTITIES, Sums};
+use meterseal_metrology::{Filter, Frame, Kernel, Oscillator, QUANTITIES, Sums};
 
 /// `None` on a processor without AVX2.
 pub(crate) fn kernel() -> Option<Kernel> {
     std::is_x86_feature_detected!("avx2")
-        .then_some(Kernel::SCALAR.with_sums(accumulate).with_clip_check(any_clipped))
+        .then_some(Kernel::SCALAR.with_sums(accumulate).with_clip_check(any_clipped).with_filter(filter))
 }
 
 fn accumulate(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
@@ -31,6 +31,20 @@ fn any_clipped(frames: &[Frame]) -> bool {
     unsafe {
         any_clipped_wide(frames)
     }
+}
+
+fn filter(filter: &Filter, counts: &[u32], out: &mut [i32]) {
+    // SAFETY: as above.
+    #[allow(unsafe_code, reason = "the processor's features are known at run time, not to the compiler")]
+    unsafe {
+        filter_wide(filter, counts, out);
+    }
+}
+
+/// The core's own loop, which compilers turn into these registers.
+#[target_feature(enable = "avx2")]
+fn filter_wide(filter: &Filter, counts: &[u32], out: &mut [i32]) {
+    filter.run(counts, out);
 }
 
 #[target_feature(enable = "avx2")]

@@ -29,12 +29,18 @@ pub(crate) struct Accumulator {
     turn: i128,
     interval: u64,
     clipped: bool,
+    disturbed: bool,
 }
 
 impl Accumulator {
     /// Cycles so far.
     pub(crate) fn cycles(&self) -> u16 {
         self.cycles
+    }
+
+    /// Marks the window.
+    pub(crate) fn disturb(&mut self) {
+        self.disturbed = true;
     }
 
     /// The voltage that angles refer to.
@@ -109,6 +115,7 @@ impl Accumulator {
             power_factor_ppm: power_factor(active.into(), total.into()),
             clipped: self.clipped,
             components: self.components(&phases, &fundamentals, scale),
+            disturbed: self.disturbed,
         }
     }
 

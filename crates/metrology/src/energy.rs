@@ -137,28 +137,58 @@ impl Account {
     fn add(&mut self, active: Raw, reactive: Raw) {
         let (active, reactive) = self.gate.pass(active, reactive);
         let registers = &mut self.registers;
-        let (mut total, mut total_reactive) = (0, 0);
-        for number in 0..VOLTAGES {
-            let quantum = &self.quanta[number];
-            let active = quantum.whole(active[number], &mut registers.active_residues[number]);
-            let reactive = quantum.whole(reactive[number], &mut registers.reactive_residues[number]);
-            let phase = &mut registers.phases[number];
-            if active >= 0 {
-                add(&mut phase.import_nanowatt_hours, active);
-                add(&mut registers.sum_of_phase_imports_nanowatt_hours, active);
-            } else {
-                add(&mut phase.export_nanowatt_hours, active);
-            }
-            add(&mut phase.reactive_quadrants_nanovar_hours[quadrant(active, reactive)], reactive);
-            total += active;
-            total_reactive += reactive;
-        }
-        if total >= 0 {
-            add(&mut registers.total_import_nanowatt_hours, total);
+        let whole = |raw: Raw, residues: &mut [i128; VOLTAGES]| -> [i64; VOLTAGES] {
+            core::array::from_fn(|n| self.quanta[n].whole(raw[n], &mut residues[n]))
+        };
+        let active = whole(active, &mut registers.active_residues);
+        let reactive = whole(reactive, &mut registers.reactive_residues);
+        add_quanta(registers, active, reactive);
+    }
+}
+
+/// Adds whole quanta in the direction that they have, for each phase and for the total.
+fn add_quanta(registers: &mut Registers, active: [i64; VOLTAGES], reactive: [i64; VOLTAGES]) {
+    for (phase, (active, reactive)) in registers.phases.iter_mut().zip(active.into_iter().zip(reactive)) {
+        if active >= 0 {
+            add(&mut phase.import_nanowatt_hours, active);
+            add(&mut registers.sum_of_phase_imports_nanowatt_hours, active);
         } else {
-            add(&mut registers.total_export_nanowatt_hours, total);
+            add(&mut phase.export_nanowatt_hours, active);
         }
-        add(&mut registers.reactive_quadrants_nanovar_hours[quadrant(total, total_reactive)], total_reactive);
+        add(&mut phase.reactive_quadrants_nanovar_hours[quadrant(active, reactive)], reactive);
+    }
+    let total = active.into_iter().fold(0, i64::wrapping_add);
+    let total_reactive = reactive.into_iter().fold(0, i64::wrapping_add);
+    if total >= 0 {
+        add(&mut registers.total_import_nanowatt_hours, total);
+    } else {
+        add(&mut registers.total_export_nanowatt_hours, total);
+    }
+    add(&mut registers.reactive_quadrants_nanovar_hours[quadrant(total, total_reactive)], total_reactive);
+}
+
+/// Energy that a front end has metered itself (a metering circuit with registers of its own): what one phase gained
+/// since the last that was handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeteredEnergy {
+    /// Active energy; import positive.
+    pub active_nanowatt_hours: i64,
+    /// Fundamental reactive energy; positive where the current lags an importing voltage.
+    pub reactive_nanovar_hours: i64,
+    /// Apparent energy.
+    pub apparent_nanovoltampere_hours: u64,
+}
+
+impl Account {
+    /// Books what a front end has metered. It has its own start and creep thresholds, so none is applied here.
+    pub(crate) fn book_metered(&mut self, phases: &[MeteredEnergy; VOLTAGES]) {
+        let active = phases.map(|phase| phase.active_nanowatt_hours);
+        let reactive = phases.map(|phase| phase.reactive_nanovar_hours);
+        add_quanta(&mut self.registers, active, reactive);
+        for phase in phases {
+            let register = &mut self.registers.apparent_nanovoltampere_hours;
+            *register = register.wrapping_add(phase.apparent_nanovoltampere_hours);
+        }
     }
 }
 

@@ -2,7 +2,12 @@
 //!
 //! Per frame: 24 multiplications and 48 additions of 64 bits, no division, no branch. At most four quantities at a time keep their accumulators in registers.
 
-use crate::{Frame, Oscillator, VOLTAGES, boundary::CHANNELS, frame::any_clipped};
+use crate::{
+    Frame, Oscillator, VOLTAGES,
+    boundary::CHANNELS,
+    delay::{Filter, SIGNS, raised},
+    frame::any_clipped,
+};
 
 /// How frames are looked over and summed up: the plain loops of this crate, or wider ones that give the same bits.
 ///
@@ -12,11 +17,13 @@ use crate::{Frame, Oscillator, VOLTAGES, boundary::CHANNELS, frame::any_clipped}
 pub struct Kernel {
     pub(crate) any_clipped: fn(&[Frame]) -> bool,
     pub(crate) accumulate: fn(&[Frame], &mut Oscillator) -> Sums,
+    pub(crate) filter: fn(&Filter, &[u32], &mut [i32]),
 }
 
 impl Kernel {
     /// Plain loops, which run everywhere.
-    pub const SCALAR: Self = Self { any_clipped, accumulate };
+    pub const SCALAR: Self =
+        Self { any_clipped, accumulate, filter: |filter, counts, out| filter.run(counts, out) };
 
     /// The same with other sums. The function gets at most [`BLOCK`] frames with counts within full scale and takes one cosine and sine of the
     /// oscillator for each.
@@ -29,6 +36,12 @@ impl Kernel {
     #[must_use]
     pub const fn with_clip_check(self, any_clipped: fn(&[Frame]) -> bool) -> Self {
         Self { any_clipped, ..self }
+    }
+
+    /// The same with another way to run a calibrated unit's filters: as [`Filter::run`] does.
+    #[must_use]
+    pub const fn with_filter(self, filter: fn(&Filter, &[u32], &mut [i32])) -> Self {
+        Self { filter, ..self }
     }
 
     /// The sums over at most [`BLOCK`] frames with counts within full scale; the oscillator goes on by as many cells. Frames beyond the block are
@@ -70,6 +83,7 @@ impl Kernel {
                 wrong += differ(&found.total, &truth.total) + differ(&found.ramp, &truth.ramp);
                 wrong += u64::from(ours != plain);
             }
+            wrong += self.wrong_filtered(frames, &mut random);
             // One count near a limit among counts that are not.
             for frame in frames.iter_mut() {
                 (0..CHANNELS).for_each(|channel| *frame.count_mut(channel) /= 2);
@@ -85,6 +99,21 @@ impl Kernel {
             }
         }
         wrong
+    }
+
+    /// Results of random filters that differ from the plain ones.
+    fn wrong_filtered(&self, frames: &[Frame], random: &mut impl FnMut() -> u64) -> u64 {
+        let mut weight = |sign: i64| sign * (random() >> 34) as i64;
+        let filter = Filter::new(&SIGNS.map(&mut weight), weight(1));
+        let mut counts = [0; BLOCK];
+        for (count, frame) in counts.iter_mut().zip(frames) {
+            *count = raised(frame.current[0]);
+        }
+        let counts = &counts[..frames.len()];
+        let (mut found, mut truth) = ([0; BLOCK], [0; BLOCK]);
+        (self.filter)(&filter, counts, &mut found);
+        filter.run(counts, &mut truth);
+        found.iter().zip(&truth).filter(|(found, truth)| found != truth).count() as u64
     }
 }
 

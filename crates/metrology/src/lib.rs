@@ -94,7 +94,9 @@ pub use calibration::{
 pub use components::Components;
 pub use config::{Config, ConfigError, Scale};
 pub use continuity::Continuity;
+pub use delay::Filter;
 pub use demand::{Demand, DemandSettings, MaximumDemand};
+pub use energy::MeteredEnergy;
 pub use events::{Event, EventKind, EventSettings};
 pub use extras::Extras;
 pub use find::find_period;

@@ -45,15 +45,26 @@ impl Advance {
 pub(crate) fn correlation(earlier: &Boundary, later: &Boundary) -> Option<Complex<i128>> {
     let mut sum = None;
     for number in 0..VOLTAGES {
-        let squares = [earlier, later].map(|boundary| boundary.twice_squares[number]);
-        let steady = squares[0] <= 2 * squares[1] && squares[1] <= 2 * squares[0];
-        if steady && earlier.has_voltage(number) && later.has_voltage(number) {
+        if is_steady(earlier, later, number) && earlier.has_voltage(number) && later.has_voltage(number) {
             let Complex { re, im } = sum.unwrap_or_default();
             let product = later.phasors[number].times_conjugate(earlier.phasors[number]);
             sum = Some(Complex { re: re + product.re, im: im + product.im });
         }
     }
     sum
+}
+
+/// Whether a voltage was lost, came back, or stepped by more than a factor of 1.4 between two boundaries.
+pub(crate) fn voltage_stepped(earlier: &Boundary, later: &Boundary) -> bool {
+    (0..VOLTAGES).any(|number| match [earlier, later].map(|boundary| boundary.has_voltage(number)) {
+        [true, true] => !is_steady(earlier, later, number),
+        [before, after] => before != after,
+    })
+}
+
+fn is_steady(earlier: &Boundary, later: &Boundary, number: usize) -> bool {
+    let squares = [earlier, later].map(|boundary| boundary.twice_squares[number]);
+    squares[0] <= 2 * squares[1] && squares[1] <= 2 * squares[0]
 }
 
 /// Gives the lengths of the slots.
@@ -121,22 +132,20 @@ impl Tracker {
         self.candidate = None;
     }
 
-    /// Follows the supply. A frequency outside 40 to 70 Hz is not believed.
-    pub(crate) fn follow(&mut self, advance: Advance) {
-        if self.fixed {
-            return;
-        }
+    /// Follows the supply. A frequency outside 40 to 70 Hz is not believed. Returns whether phase or frequency jumped.
+    pub(crate) fn follow(&mut self, advance: Advance) -> bool {
         let period = advance.period();
-        if !(self.shortest..=self.longest).contains(&period) {
-            return;
+        let difference = period.abs_diff(self.period);
+        let jumped = difference > self.period >> JUMP;
+        if self.fixed || !(self.shortest..=self.longest).contains(&period) {
+            return jumped;
         }
         self.estimates = (self.estimates + 1).min(SPOILT + MEMORY);
         if self.estimates <= SPOILT {
-            return;
+            return jumped;
         }
-        let difference = period.abs_diff(self.period);
         let candidate = self.candidate.take();
-        if difference > self.period >> JUMP {
+        if jumped {
             if candidate.is_some_and(|earlier| period.abs_diff(earlier) <= difference / 4) {
                 self.period = period;
                 self.estimates = 0;
@@ -148,5 +157,6 @@ impl Tracker {
             let change = (period as i64 - self.period as i64) / share;
             self.period = self.period.wrapping_add_signed(change);
         }
+        jumped
     }
 }

@@ -36,6 +36,10 @@ pub struct Window {
     pub clipped: bool,
     /// Symmetrical components, and active power split into fundamental and harmonics.
     pub components: Components,
+    /// The supply did not stand still: in a cycle that contributes a voltage was lost, came back or stepped by more than a factor of 1.4 from one
+    /// cycle to the next, phase or frequency jumped by more than 1/256 of a cycle, or, where events are watched, a sag, a swell or an
+    /// interruption went on (IEC 61000-4-30 §4.7, flagging; not verified against the standard's text). Energy counts as ever.
+    pub disturbed: bool,
 }
 
 /// The quantities of one phase over one window.

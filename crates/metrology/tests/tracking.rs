@@ -64,6 +64,37 @@ fn a_phase_step_is_forgotten_after_two_windows() {
 }
 
 #[test]
+fn a_window_says_that_the_supply_jumped() {
+    let site = site();
+    let step = 1.003;
+    let jump =
+        |degrees: f64| windows(&site, |t| 50.0 * t + if t > step { degrees / 360.0 } else { 0.0 }, |_, _| ());
+    let cut = |phase: usize, factor: i32| {
+        windows(
+            &site,
+            |t| 50.0 * t,
+            |t, frame| {
+                if t > step {
+                    frame.voltage[phase] = frame.voltage[phase] * factor / 100;
+                }
+            },
+        )
+    };
+    let hertz = |after: f64| windows(&site, |t| 50.0 * t + (after - 50.0) * (t - step).max(0.0), |_, _| ());
+    for found in [jump(5.0), jump(-30.0), jump(180.0), cut(0, 0), cut(2, 30), hertz(50.5), hertz(48.0)] {
+        let disturbed: Vec<f64> = found.iter().filter(|w| w.disturbed).map(end).collect();
+        // The window of the step, and those whose first cycles still see it.
+        assert!((1..=2).contains(&disturbed.len()), "{disturbed:?}");
+        assert!(disturbed.iter().all(|end| (step..step + 0.42).contains(end)), "{disturbed:?}");
+    }
+    // What a supply does every day is no disturbance.
+    for found in [jump(0.2), cut(1, 95), hertz(50.05), windows(&site, |t| 50.0 * t + 0.25 * t * t, |_, _| ())]
+    {
+        assert!(found.iter().all(|window| !window.disturbed));
+    }
+}
+
+#[test]
 fn a_dip_does_not_disturb_the_frequency() {
     let site = site();
     let dip = 0.803..1.11;

@@ -1,6 +1,6 @@
 //! What a meter can notice: the event numbers that the DSMR and IDIS families share, and our own beyond them.
 //!
-//! 1–46 are common to both families; 47–51, 88 and 91 are IDIS numbers [not verified against the standard's
+//! 1–46 are common to both families; 47–51, 62–66, 88 and 91 are IDIS numbers [not verified against the standard's
 //! text]; 200 and above are Meterseal's own.
 
 use core::fmt;
@@ -61,6 +61,7 @@ events! {
     PowerUp = 2, "power_up", Notice, "The meter started.";
     ClockBefore = 4, "clock_adjusted_from", Notice, "The clock was adjusted; this is the time before.";
     ClockAfter = 5, "clock_adjusted_to", Notice, "The clock was adjusted; this is the time after.";
+    CalendarActivated = 9, "calendar_activated", Notice, "The passive activity calendar became the active one.";
     StorageError = 14, "storage_error", Critical, "The meter's memory failed a check.";
     MeasurementError = 16, "measurement_error", Critical, "The meter refuses its calibration record and books no energy.";
     TerminalCoverRemoved = 40, "terminal_cover_removed", Critical, "The terminal cover was removed.";
@@ -70,13 +71,26 @@ events! {
     CoverRemoved = 44, "meter_cover_removed", Critical, "The meter's cover was opened.";
     CoverClosed = 45, "meter_cover_closed", Notice, "The meter's cover was closed.";
     FailedLogins = 46, "failed_logins", Warning, "Somebody failed to log in to the meter several times.";
+    ParametersChanged = 47, "parameters_changed", Notice, "The utility changed the meter's settings.";
+    KeysChanged = 48, "keys_changed", Notice, "Keys of a role were replaced.";
     UndecryptableMessage = 49, "undecryptable_message", Warning, "A message to the meter could not be deciphered.";
     ReplayedMessage = 50, "replayed_message", Warning, "An old message was sent to the meter again.";
+    RemoteDisconnection = 62, "remote_disconnection", Warning, "The utility disconnected the supply.";
+    RemoteReconnection = 63, "remote_reconnection", Notice, "The utility reconnected the supply.";
+    LocalDisconnection = 64, "local_disconnection", Warning, "The limiter disconnected the supply.";
+    LimitExceeded = 65, "limit_exceeded", Warning, "The power was above the limiter's threshold for too long.";
+    LimitKept = 66, "limit_kept", Notice, "The power is under the limiter's threshold again.";
     VoltageSpike = 200, "voltage_spike", Critical, "A voltage spike struck the supply.";
     MeasurementGap = 201, "measurement_gap", Warning, "Samples are missing; the gap is recorded and not estimated.";
     LogNearlyFull = 202, "log_nearly_full", Warning, "The security log is nearly full of events that nobody has fetched.";
     SamplesRepeated = 204, "samples_repeated", Warning, "Samples came twice from the front end; they were counted once.";
     UnauthorisedAct = 205, "unauthorised_act", Warning, "Somebody tried what their role does not allow.";
+    LocalReconnection = 209, "local_reconnection", Notice, "The limiter reconnected the supply.";
+    BillingPeriodEnded = 206, "billing_period_ended", Notice, "A billing period ended; its row is in the billing profile.";
+    CalendarRefused = 207, "calendar_refused", Warning, "The passive activity calendar could not be activated: it is not whole.";
+    DemandReset = 208, "demand_reset", Notice, "The utility reset the maximum demand.";
+    EventLogCleared = 255, "event_log_cleared", Warning, "The event log was cleared.";
+    CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, or made a key pair for one.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -89,12 +103,17 @@ impl EventCode {
             Self::MeasurementError => {
                 "count: why (1 length, 2 version, 3 checksum, 4 another unit, 5 a value out of range, 6 a curve that does not rise)"
             }
+            Self::ParametersChanged => "count: the class of the object that was set",
+            Self::LimitExceeded | Self::LimitKept => "µW: the power",
+            Self::BillingPeriodEnded => "count: the billing profile's row",
+            Self::EventLogCleared => "count: entries that were in it",
             Self::MeasurementGap => "µs: how much is missing",
             Self::SamplesRepeated => "µs: how much came twice",
             Self::MagnetOn => "µT: flux density when the field was certain",
             Self::MagnetOff => "µT: the largest flux density since the field was noticed",
             Self::VoltageSpike => "µV: the surge's peak",
             Self::FailedLogins => "count: logins failed since power-up",
+            Self::KeysChanged => "count: client address of the role, 0 for the key encryption key",
             Self::UnauthorisedAct => "count: acts refused since power-up",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",

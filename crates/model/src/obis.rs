@@ -42,6 +42,11 @@ impl Obis {
         )
     }
 
+    /// Security setup of a role (0.0.43.0.e), with the same e as [`Self::invocation_counter`].
+    pub const fn security_setup(role: Role) -> Self {
+        Self::general(43, 0, Self::invocation_counter(role).0[4])
+    }
+
     /// Logical device name.
     pub const LOGICAL_DEVICE_NAME: Self = Self::general(42, 0, 0);
     /// Device ID 1: the meter's identifier.
@@ -56,8 +61,8 @@ impl Obis {
     pub const CLOCK: Self = Self::general(1, 0, 0);
     /// Current association (logical names).
     pub const ASSOCIATION: Self = Self::general(40, 0, 0);
-    /// Security setup.
-    pub const SECURITY_SETUP: Self = Self::general(43, 0, 0);
+    /// Security setup of the utility.
+    pub const SECURITY_SETUP: Self = Self::security_setup(Role::Utility);
     /// Invocation counter of the utility's global unicast key.
     pub const INVOCATION_COUNTER: Self = Self::invocation_counter(Role::Utility);
     /// Alarm register 1.
@@ -93,6 +98,50 @@ impl Obis {
     pub const POWER_QUALITY_PHASE: Self = Self::manufacturer(96, 2, 3);
     /// Duration of a power-quality event, milliseconds; 0 in the row of its beginning.
     pub const POWER_QUALITY_DURATION: Self = Self::manufacturer(96, 2, 4);
+    /// Event log: what concerns tariffs, billing and limits; the utility may clear it.
+    pub const EVENT_LOG: Self = Self::general(99, 98, 0);
+    /// Event code of the event log.
+    pub const EVENT_LOG_CODE: Self = Self::general(96, 11, 0);
+    /// Billing profile: data of billing period 1.
+    pub const BILLING_PROFILE: Self = Self::general(98, 1, 0);
+    /// Script table: end of a billing period (MDI reset).
+    pub const BILLING_SCRIPTS: Self = Self::general(10, 0, 1);
+    /// Script table: tariffs.
+    pub const TARIFF_SCRIPTS: Self = Self::general(10, 0, 100);
+    /// Script table: disconnector.
+    pub const DISCONNECTOR_SCRIPTS: Self = Self::general(10, 0, 106);
+    /// Special days table.
+    pub const SPECIAL_DAYS: Self = Self::general(11, 0, 0);
+    /// Activity calendar.
+    pub const ACTIVITY_CALENDAR: Self = Self::general(13, 0, 0);
+    /// Single action schedule: end of the billing period.
+    pub const BILLING_SCHEDULE: Self = Self::general(15, 0, 0);
+    /// Currently active tariff rate.
+    pub const ACTIVE_RATE: Self = Self::general(96, 14, 0);
+    /// Limiter.
+    pub const LIMITER: Self = Self::general(17, 0, 0);
+    /// Disconnect control.
+    pub const DISCONNECT_CONTROL: Self = Self::general(96, 3, 10);
+    /// TCP-UDP setup.
+    pub const TCP_UDP_SETUP: Self = Self::general(25, 0, 0);
+    /// Demand of active power, import and export: the average over the demand period (D = 4).
+    pub const DEMAND: [Self; 2] = [Self::electricity(1, 4, 0), Self::electricity(2, 4, 0)];
+    /// Maximum demand of active power, import and export, since the end of the last billing period (D = 6).
+    pub const MAXIMUM_DEMAND: [Self; 2] = [Self::electricity(1, 6, 0), Self::electricity(2, 6, 0)];
+    /// Active energy import by rate.
+    pub const RATE_IMPORT: [Self; 4] = [
+        Self::electricity(1, 8, 1),
+        Self::electricity(1, 8, 2),
+        Self::electricity(1, 8, 3),
+        Self::electricity(1, 8, 4),
+    ];
+    /// Active energy export by rate.
+    pub const RATE_EXPORT: [Self; 4] = [
+        Self::electricity(2, 8, 1),
+        Self::electricity(2, 8, 2),
+        Self::electricity(2, 8, 3),
+        Self::electricity(2, 8, 4),
+    ];
     /// Status of the load profile's interval.
     pub const PROFILE_STATUS: Self = Self::general(96, 10, 1);
 

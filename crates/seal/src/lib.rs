@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod admission;
+pub mod certificate;
 mod der;
 pub mod envelope;
 pub mod key;

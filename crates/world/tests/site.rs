@@ -167,3 +167,20 @@ fn the_meters_own_core_sees_a_sound_supply() {
         }
     }
 }
+
+#[test]
+fn with_the_relay_open_the_voltages_stay_and_no_current_flows() {
+    let mut site = Site::new(SiteKind::Factory, 3, UnixMillis(10 * HOUR));
+    let before = means(&mut site, 1);
+    assert!(before.amps.iter().all(|&amps| amps > 1.0), "{:?}", before.amps);
+    site.set_supply(false);
+    let open = means(&mut site, 1);
+    for k in 0..3 {
+        // The front end's noise.
+        assert!(open.amps[k] < 0.01, "{:?}", open.amps);
+        assert!((open.volts[k] / before.volts[k] - 1.0).abs() < 0.02, "{:?}", open.volts);
+    }
+    site.set_supply(true);
+    let after = means(&mut site, 1);
+    assert!(after.amps.iter().all(|&amps| amps > 1.0), "{:?}", after.amps);
+}

@@ -78,7 +78,7 @@ pub enum CheckpointError {
     Registers(String),
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 impl State {
     /// Nothing done.
@@ -107,10 +107,13 @@ impl State {
             Err(source) => return Err(CheckpointError::File { path: path.into(), source }),
         };
         let damaged = |why: String| CheckpointError::Damaged { path: path.into(), why };
-        let mut state: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if state.format != FORMAT {
-            return Err(damaged(format!("format {}, this software has {FORMAT}", state.format)));
+        // The format first: another one has other fields.
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if value["format"] != FORMAT {
+            return Err(damaged(format!("format {}, this software has {FORMAT}", value["format"])));
         }
+        let mut state: Self = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
         if state.settings != *settings {
             return Err(CheckpointError::Other { path: path.into() });
         }

@@ -42,8 +42,19 @@ pub struct Settings {
     pub seconds_per_hour: u32,
     /// Shifts that the hours are divided into.
     pub shifts: u32,
+    /// How the unit senses currents.
+    #[serde(with = "SensorName")]
+    pub sensor: Sensor,
     /// A fault to show that the test can fail.
     pub fault: Option<Fault>,
+}
+
+/// [`Sensor`] in a file.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(remote = "Sensor")]
+enum SensorName {
+    Transformer,
+    Shunt,
 }
 
 /// Faults that a soak must find.
@@ -65,6 +76,7 @@ impl Settings {
             highest_celsius: 85.0,
             seconds_per_hour: 3600,
             shifts: 1,
+            sensor: Sensor::Transformer,
             fault: None,
         }
     }
@@ -90,7 +102,7 @@ impl Settings {
             Some(Fault::Ageing) => Tolerances::REFERENCE.ageing_tenfold(),
             Some(Fault::Drift) => Tolerances::REFERENCE.drifting(),
         };
-        Unit::draw(self.seed, Sensor::Transformer, &tolerances, Effects::ALL)
+        Unit::draw(self.seed, self.sensor, &tolerances, Effects::ALL)
     }
 
     /// The first hour of each shift, and the end.

@@ -22,21 +22,15 @@ pub(crate) use admission::Policy;
 pub(crate) use on_demand::serve;
 
 use crate::clock;
-use crate::config::MeterEntry;
+use crate::config::{MeterEntry, Pace};
 use crate::fleet::Fleet;
 use crate::requests::Requests;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
 use registers::Scalers;
 use rings::{Layout, Ring};
 
-/// Between two live readings.
-const LIVE_PERIOD: Duration = Duration::from_secs(1);
-
 /// When the first reading is tried again, if the meter has measured nothing yet: one measuring window.
 const SOON: Duration = Duration::from_millis(200);
-
-/// Between two looks at the ends of the rings.
-const GAP_PERIOD: Duration = Duration::from_secs(10);
 
 /// How long a refused meter may take to say goodbye.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
@@ -69,6 +63,7 @@ pub(crate) struct Acquisition {
     pub(crate) policy: Policy,
     /// The head-end's own system title.
     pub(crate) system_title: SystemTitle,
+    pub(crate) pace: Pace,
 }
 
 /// Why a connection ended.
@@ -196,6 +191,7 @@ struct Session<'a, S> {
     store: &'a Store,
     fleet: &'a Fleet,
     requests: &'a Requests,
+    pace: Pace,
     client: DlmsClient<S>,
     /// The first invocation counter that is not set aside for this session.
     ceiling: u32,
@@ -290,6 +286,7 @@ impl Acquisition {
             store: &self.store,
             fleet: &self.fleet,
             requests: &self.requests,
+            pace: self.pace,
             client,
             ceiling,
             scalers,
@@ -309,13 +306,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     async fn work(&mut self) -> Result<std::convert::Infallible, AcquisitionError> {
         self.reserve().await?;
         let outcome = self.read_live().await;
-        let first_tick = if self.tolerate(outcome)?.unwrap_or(true) { LIVE_PERIOD } else { SOON };
+        let first_tick = if self.tolerate(outcome)?.unwrap_or(true) { self.pace.live } else { SOON };
         for ring in [Ring::SecurityLog, Ring::LoadProfile] {
             // The meter sends what it believes unacknowledged again: say first what is here already.
             let outcome = self.acknowledge(ring).await;
             self.tolerate(outcome)?;
         }
-        let mut ticks = tokio::time::interval_at(Instant::now() + first_tick, LIVE_PERIOD);
+        let mut ticks = tokio::time::interval_at(Instant::now() + first_tick, self.pace.live);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gaps_due = Instant::now();
         let mut in_a_row = 0;
@@ -337,7 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 }
                 _ = tokio::time::sleep_until(gaps_due) => {
                     // More to read: at once, but alarms and readings go first.
-                    let pause = if self.close_gaps().await? { Duration::ZERO } else { GAP_PERIOD };
+                    let pause = if self.close_gaps().await? { Duration::ZERO } else { self.pace.gaps };
                     gaps_due = Instant::now() + pause;
                     None
                 }

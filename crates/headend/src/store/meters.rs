@@ -140,6 +140,18 @@ pub(super) fn committed(sql: &Connection, meter: MeterId) -> Result<Committed, F
     })
 }
 
+pub(super) fn committed_in_all(sql: &Connection) -> Result<Committed, Failure> {
+    let (security_log, load_profile): (i64, i64) = sql
+        .prepare_cached(
+            "SELECT coalesce(sum(committed_security_log), 0), coalesce(sum(committed_load_profile), 0) FROM meter",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Committed {
+        security_log: unsigned(security_log, "a sum of commit marks")?,
+        load_profile: unsigned(load_profile, "a sum of commit marks")?,
+    })
+}
+
 pub(super) fn set_committed(sql: &Connection, meter: MeterId, committed: Committed) -> Result<(), Failure> {
     let changed = sql
         .prepare_cached(

@@ -210,6 +210,11 @@ impl Store {
         self.read(move |sql| meters::committed(sql, meter)).await
     }
 
+    /// The same of all meters together: how many entries and rows are stored without a hole.
+    pub async fn committed_in_all(&self) -> Result<Committed, StoreError> {
+        self.read(meters::committed_in_all).await
+    }
+
     /// Adds a live reading and forgets those that are too old.
     pub async fn insert_live(&self, meter: MeterId, reading: LiveReading) -> Result<(), StoreError> {
         self.write(move |sql| live::insert(sql, meter, &reading)).await

@@ -40,6 +40,20 @@ impl Identity {
         Self::from_parts(chain, &key, &key_path)
     }
 
+    /// The identity in texts: a chain in PEM, own certificate first, and the private key in PKCS#8 PEM. `origin` is the
+    /// file that they come from, for errors.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn from_pem(chain_pem: &str, key_pem: &str, origin: &Path) -> Result<Self, PkiError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain_pem.as_bytes()).collect();
+        match chain {
+            Ok(chain) if !chain.is_empty() => Self::from_parts(chain, key_pem, origin),
+            Ok(_) => Err(PkiError::new(origin, "holds no certificate").hint("restore it from a backup")),
+            Err(error) => Err(PkiError::new(origin, format!("holds no PEM certificate: {error}"))),
+        }
+    }
+
     /// The chain, own certificate first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert

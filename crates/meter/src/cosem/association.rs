@@ -44,7 +44,7 @@ pub(super) fn get<F: NorFlash>(
         6 => put(w, Data::OctetString(&MECHANISM_HLS_GMAC)),
         // Whoever can read this is associated.
         8 => put(w, Data::Enum(2)),
-        9 => put(w, Data::OctetString(&Obis::SECURITY_SETUP.0)),
+        9 => put(w, Data::OctetString(&Obis::security_setup(role).0)),
         _ => Err(DataAccessResult::ReadWriteDenied),
     }
 }

@@ -1,7 +1,12 @@
 //! The COSEM objects as the DLMS engine sees them: rights from the object table, values from the meter.
 
+mod act;
 mod association;
+mod parse;
 mod profile;
+mod security;
+mod supply;
+mod tariff;
 mod values;
 
 use alloc::boxed::Box;
@@ -48,7 +53,17 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         match object.class {
             _ if selective_access.is_some() && !is_buffer => Err(DataAccessResult::ScopeOfAccessViolated),
             Class::ProfileGeneric => profile::get(inner, object, attribute_id, selective_access, w),
+            Class::SecuritySetup => security::get(inner, object, attribute_id, w),
             Class::AssociationLn => association::get(inner, self.role, attribute_id, w),
+            Class::ActivityCalendar
+            | Class::SpecialDays
+            | Class::ScriptTable
+            | Class::SingleActionSchedule
+            | Class::DemandRegister
+            | Class::ExtendedRegister => tariff::get(inner, object, attribute_id, w),
+            Class::DisconnectControl | Class::Limiter | Class::TcpUdpSetup => {
+                supply::get(inner, object, attribute_id, w)
+            }
             _ => values::get(inner, object, attribute_id, w),
         }
     }
@@ -63,7 +78,13 @@ impl<F: NorFlash> ObjectStore for Store<F> {
     ) -> StoreResult<()> {
         let inner = self.inner.as_deref_mut().ok_or(DataAccessResult::TemporaryFailure)?;
         let object = object(class_id, logical_name)?;
-        if selective_access.is_some() || attribute_id != 2 {
+        if selective_access.is_some() {
+            return Err(DataAccessResult::ScopeOfAccessViolated);
+        }
+        if let Some(outcome) = act::set(inner, object, attribute_id, &value) {
+            return outcome;
+        }
+        if attribute_id != 2 {
             return Err(DataAccessResult::ScopeOfAccessViolated);
         }
         let number = || value.as_u64().ok_or(DataAccessResult::TypeUnmatched);
@@ -84,6 +105,22 @@ impl<F: NorFlash> ObjectStore for Store<F> {
             Ok(true) => Ok(()),
             Ok(false) => Err(DataAccessResult::ScopeOfAccessViolated),
             Err(_) => Err(DataAccessResult::HardwareFault),
+        }
+    }
+
+    fn invoke_method(
+        &mut self,
+        class_id: u16,
+        logical_name: dlms_cosem_rs::obis::Obis,
+        method_id: i8,
+        parameters: Option<Data<'_>>,
+        w: &mut dyn Writer,
+    ) -> Result<bool, ActionResult> {
+        let inner = self.inner.as_deref_mut().ok_or(ActionResult::TemporaryFailure)?;
+        let object = object(class_id, logical_name).map_err(|_| ActionResult::ObjectUndefined)?;
+        match object.class {
+            Class::SecuritySetup => security::invoke(inner, object, method_id, parameters, w),
+            _ => act::invoke(inner, object, method_id, parameters).map(|()| false),
         }
     }
 

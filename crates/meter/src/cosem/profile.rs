@@ -12,11 +12,14 @@ use dlms_cosem_rs::server::StoreResult;
 use dlms_cosem_rs::xdlms::{DataAccessResult, SelectiveAccess};
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::{
-    Column, LOAD_PROFILE_COLUMNS, Object, POWER_QUALITY_COLUMNS, SECURITY_LOG_COLUMNS,
+    BILLING_COLUMNS, Column, EVENT_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, Object, POWER_QUALITY_COLUMNS,
+    SECURITY_LOG_COLUMNS,
 };
 use meterseal_model::{Obis, UnixMillis};
 
+use super::tariff::{centiwatts, given, put_instant};
 use super::{put, put_array, put_structure, raw};
+use crate::billing::BillingRow;
 use crate::clock::timestamp;
 use crate::dlms::VALUE_MAX;
 use crate::inner::Inner;
@@ -40,7 +43,7 @@ pub(super) fn get<F: NorFlash>(
             w,
             Data::DoubleLongUnsigned(match profile {
                 Profile::Load => inner.interval.period_seconds(),
-                Profile::SecurityLog | Profile::Quality => 0,
+                Profile::SecurityLog | Profile::Quality | Profile::Events | Profile::Billing => 0,
             }),
         ),
         // First in, first out: sorted by nothing but their order.
@@ -71,6 +74,8 @@ enum Profile {
     SecurityLog,
     Load,
     Quality,
+    Events,
+    Billing,
 }
 
 /// A row of any profile.
@@ -78,6 +83,8 @@ enum Row {
     Entry(SecurityEntry),
     Interval(ProfileRow),
     Quality(QualityRow),
+    Event(SecurityEntry),
+    Billing(BillingRow),
 }
 
 type Sequences = core::ops::RangeInclusive<u32>;
@@ -88,6 +95,8 @@ impl Profile {
             Obis::SECURITY_LOG => Self::SecurityLog,
             Obis::LOAD_PROFILE => Self::Load,
             Obis::POWER_QUALITY_LOG => Self::Quality,
+            Obis::EVENT_LOG => Self::Events,
+            Obis::BILLING_PROFILE => Self::Billing,
             _ => return None,
         })
     }
@@ -97,6 +106,8 @@ impl Profile {
             Self::SecurityLog => SECURITY_LOG_COLUMNS,
             Self::Load => LOAD_PROFILE_COLUMNS,
             Self::Quality => POWER_QUALITY_COLUMNS,
+            Self::Events => EVENT_LOG_COLUMNS,
+            Self::Billing => BILLING_COLUMNS,
         }
     }
 
@@ -107,8 +118,14 @@ impl Profile {
             Self::SecurityLog => storage.log(),
             Self::Load => storage.profile(),
             Self::Quality => storage.quality(),
+            Self::Events => storage.events(),
+            Self::Billing => storage.billing(),
         };
-        (ring.sequences(), ring.capacity())
+        let mut held = ring.sequences();
+        if self == Self::Events && inner.tariff.events_cleared >= *held.start() {
+            held = inner.tariff.events_cleared + 1..=*held.end();
+        }
+        (held, ring.capacity())
     }
 
     fn row<F: NorFlash>(self, inner: &Inner<F>, sequence: u32) -> StoreResult<Option<Row>> {
@@ -117,6 +134,8 @@ impl Profile {
             Self::SecurityLog => storage.log_entry(sequence).map(|entry| entry.map(Row::Entry)),
             Self::Load => storage.profile_row(sequence).map(|row| row.map(Row::Interval)),
             Self::Quality => storage.quality_row(sequence).map(|row| row.map(Row::Quality)),
+            Self::Events => storage.event(sequence).map(|entry| entry.map(Row::Event)),
+            Self::Billing => storage.billing_row(sequence).map(|row| row.map(Row::Billing)),
         };
         row.map_err(|_| DataAccessResult::HardwareFault)
     }
@@ -218,7 +237,8 @@ fn chosen_columns(profile: Profile, chosen: &Data<'_>) -> StoreResult<u32> {
 impl Row {
     const fn time(&self) -> UnixMillis {
         match self {
-            Self::Entry(entry) => entry.time,
+            Self::Entry(entry) | Self::Event(entry) => entry.time,
+            Self::Billing(row) => row.time,
             Self::Interval(row) => row.time,
             Self::Quality(row) => row.time,
         }
@@ -234,19 +254,25 @@ impl Row {
         let chosen = || profile.columns().iter().enumerate().filter(|(k, _)| columns & (1 << k) != 0);
         put_structure(w, chosen().count())?;
         let time = inner.date_time(self.time()).to_bytes();
-        chosen().try_for_each(|(_, column)| {
-            let value =
-                if column.obis == Obis::CLOCK { Data::OctetString(&time) } else { self.value(column)? };
-            put(w, value)
+        chosen().try_for_each(|(_, column)| match (self, column.obis, column.attribute) {
+            (_, Obis::CLOCK, _) => put(w, Data::OctetString(&time)),
+            (Self::Billing(row), obis, 5) => {
+                let k = super::tariff::direction(&Obis::MAXIMUM_DEMAND, obis)?;
+                put_instant(inner, given(row.maxima[k].time), w)
+            }
+            _ => put(w, self.value(column)?),
         })
     }
 
     fn value(&self, column: &Column) -> StoreResult<Data<'static>> {
         Ok(match (self, column.obis) {
-            (Self::Entry(entry), Obis::ROW_SEQUENCE) => Data::Long64Unsigned(entry.sequence),
+            (Self::Event(entry), Obis::EVENT_LOG_CODE) => Data::Unsigned(entry.code as u8),
+            (Self::Event(entry) | Self::Entry(entry), Obis::ROW_SEQUENCE) => {
+                Data::Long64Unsigned(entry.sequence)
+            }
             (Self::Entry(entry), Obis::SECURITY_EVENT_CODE) => Data::Unsigned(entry.code as u8),
-            (Self::Entry(entry), Obis::EVENT_EXTREME) => Data::Long64(entry.extreme),
-            (Self::Entry(entry), Obis::UPTIME) => Data::Long64Unsigned(entry.uptime_ms),
+            (Self::Event(entry) | Self::Entry(entry), Obis::EVENT_EXTREME) => Data::Long64(entry.extreme),
+            (Self::Event(entry) | Self::Entry(entry), Obis::UPTIME) => Data::Long64Unsigned(entry.uptime_ms),
             (Self::Interval(row), obis) => match obis {
                 Obis::ROW_SEQUENCE => Data::Long64Unsigned(row.sequence),
                 Obis::PROFILE_STATUS => Data::Unsigned(row.status),
@@ -269,7 +295,20 @@ impl Row {
                 Obis::UPTIME => Data::Long64Unsigned(row.uptime_ms),
                 _ => return Err(DataAccessResult::ObjectUndefined),
             },
-            (Self::Entry(_), _) => return Err(DataAccessResult::ObjectUndefined),
+            (Self::Billing(row), obis) => match obis {
+                Obis::ROW_SEQUENCE => Data::Long64Unsigned(row.sequence),
+                Obis::ACTIVE_ENERGY_IMPORT => Data::Long64Unsigned(row.active_import_milliwatt_hours),
+                Obis::ACTIVE_ENERGY_EXPORT => Data::Long64Unsigned(row.active_export_milliwatt_hours),
+                Obis::REACTIVE_ENERGY_IMPORT => Data::Long64Unsigned(row.reactive_import_millivar_hours),
+                Obis::REACTIVE_ENERGY_EXPORT => Data::Long64Unsigned(row.reactive_export_millivar_hours),
+                _ => match row.rates.energy(obis) {
+                    Some(energy) => Data::Long64Unsigned(energy),
+                    None => centiwatts(
+                        row.maxima[super::tariff::direction(&Obis::MAXIMUM_DEMAND, obis)?].microwatts,
+                    ),
+                },
+            },
+            (Self::Entry(_) | Self::Event(_), _) => return Err(DataAccessResult::ObjectUndefined),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Single values: Data, Register, Clock, Push setup and Security setup.
+//! Single values: Data, Register, Clock and Push setup.
 
 use alloc::format;
 
@@ -13,7 +13,7 @@ use meterseal_model::{Obis, TimeBase};
 
 use super::{profile, put, put_array, put_structure};
 use crate::inner::{Inner, milli};
-use crate::records::{KEYED, LastClient};
+use crate::records::KEYED;
 
 /// What a text object shows at most.
 const TEXT_MAX: usize = 128;
@@ -35,7 +35,6 @@ pub(super) fn get<F: NorFlash>(
         }
         (Class::Clock, _) => clock(inner, attribute, w),
         (Class::PushSetup, _) => push_setup(attribute, w),
-        (Class::SecuritySetup, _) => security_setup(inner, attribute, w),
         _ => Err(DataAccessResult::ObjectUndefined),
     }
 }
@@ -64,6 +63,10 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
             put(w, Data::Unsigned(inner.newest_entry.map_or(0, |entry| entry.code as u8)))
         }
         Obis::EVENT_EXTREME => put(w, Data::Long64(inner.newest_entry.map_or(0, |entry| entry.extreme))),
+        Obis::ACTIVE_RATE => put(w, Data::Unsigned(inner.rate)),
+        Obis::EVENT_LOG_CODE => {
+            put(w, Data::Unsigned(inner.newest_event.map_or(0, |entry| entry.code as u8)))
+        }
         Obis::CALIBRATION_STATUS => put(w, Data::Unsigned(inner.calibration as u8)),
         Obis::POWER_QUALITY_EVENT => {
             put(w, Data::Unsigned(inner.newest_quality.map_or(0, |row| row.event as u8)))
@@ -82,6 +85,9 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
 }
 
 fn register<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {
+    if let Some(energy) = inner.saved.rates.energy(obis) {
+        return put(w, Data::Long64Unsigned(energy));
+    }
     if let Some(nano) = energy(&inner.saved.registers, obis) {
         return put(w, Data::Long64Unsigned(milli(nano)));
     }
@@ -200,23 +206,6 @@ fn push_setup(attribute: i8, w: &mut dyn Writer) -> StoreResult<()> {
         4 => put_array(w, 0),
         5 | 7 => put(w, Data::LongUnsigned(0)),
         6 => put(w, Data::Unsigned(0)),
-        _ => Err(DataAccessResult::ObjectUndefined),
-    }
-}
-
-/// Requests and responses authenticated and encrypted (IEC 62056-6-2, class 64 version 1: bits 2, 3, 5, 6).
-const POLICY_ALL: u8 = 0b0110_1100;
-
-fn security_setup<F: NorFlash>(inner: &Inner<F>, attribute: i8, w: &mut dyn Writer) -> StoreResult<()> {
-    match attribute {
-        2 => put(w, Data::Enum(POLICY_ALL)),
-        3 => put(w, Data::Enum(2)),
-        4 => {
-            let client = inner.state.clients[0];
-            put(w, Data::OctetString(if client == LastClient::default() { &[] } else { &client.title }))
-        }
-        5 => put(w, Data::OctetString(&inner.identity.id.system_title().0)),
-        6 => put_array(w, 0),
         _ => Err(DataAccessResult::ObjectUndefined),
     }
 }

@@ -150,6 +150,8 @@ impl<F: NorFlash> Association<F> {
         let mut inner = store.inner.take().expect("the store keeps what it is lent for the request");
 
         inner.incoming = None;
+        // Counters under a cipher key that this very message has replaced are nobody's any more.
+        let key = key.filter(|_| !inner.keys.restarted.contains(self.role));
         if let Some(key) = key {
             inner.used_counters[key] = self.server.invocation_counter();
         }
@@ -196,14 +198,14 @@ impl<F: NorFlash> Association<F> {
     pub(crate) fn push(
         &mut self,
         inner: &mut Inner<F>,
-        keys: &DlmsKeys,
         body: &Data<'_>,
     ) -> Result<Option<Vec<u8>>, ProtocolError> {
         let Some(key) = key_index(self.role).filter(|_| self.is_associated() && !self.push_refused) else {
             return Ok(None);
         };
+        let Some(keys) = inner.keys.roles.get(self.role).cloned() else { return Ok(None) };
         if let Some(aarq) = self.aarq.take()
-            && !form::asks_for_pushes(&aarq, keys, POLICY)
+            && !form::asks_for_pushes(&aarq, &keys, POLICY)
         {
             self.push_refused = true;
             return Ok(None);
@@ -216,7 +218,7 @@ impl<F: NorFlash> Association<F> {
         inner.used_counters[key] = counter;
         let title = SystemTitle(inner.identity.id.system_title().0);
         let mut sender: PushSender<_, 256> =
-            PushSender::new(RustCryptoProvider::new(key_ring(keys)), title, POLICY, counter - 1);
+            PushSender::new(RustCryptoProvider::new(key_ring(&keys)), title, POLICY, counter - 1);
         let mut bytes = vec![0; 320];
         let time = inner.date_time(inner.clock());
         let len = sender

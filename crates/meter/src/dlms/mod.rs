@@ -24,7 +24,7 @@ pub(crate) use guard::Guard;
 pub(crate) use push::Pushes;
 
 use crate::inner::Inner;
-use crate::{Peer, ProtocolError, Random, RoleKeys, StorageError};
+use crate::{Peer, ProtocolError, Random, StorageError};
 use wrapper::{Frame, Reassembly, frame};
 
 /// The meter's only logical device: the management logical device, wrapper port 1.
@@ -60,7 +60,6 @@ impl<F: NorFlash> core::fmt::Debug for Link<F> {
 
 /// What a link needs of the meter to serve a message.
 pub(crate) struct Service<'a, R> {
-    pub(crate) keys: &'a RoleKeys,
     pub(crate) random: &'a mut R,
     /// The roles with an association on another connection. A role's key is used on one connection at a time:
     /// everything under it is one rising sequence of counters.
@@ -154,11 +153,7 @@ impl<F: NorFlash> Link<F> {
     }
 
     /// The next frame for the peer, pushes after answers.
-    pub(crate) fn transmit(
-        &mut self,
-        inner: &mut Inner<F>,
-        keys: &RoleKeys,
-    ) -> Result<Option<Vec<u8>>, ProtocolError> {
+    pub(crate) fn transmit(&mut self, inner: &mut Inner<F>) -> Result<Option<Vec<u8>>, ProtocolError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -167,9 +162,7 @@ impl<F: NorFlash> Link<F> {
             return Ok(Some(frame));
         }
         let utility = self.associations[Role::Utility.index()].as_mut();
-        let push = utility
-            .zip(keys.get(Role::Utility))
-            .and_then(|(utility, keys)| self.pushes.next(inner, utility, keys));
+        let push = utility.and_then(|utility| self.pushes.next(inner, utility));
         Ok(push.map(|apdu| frame(LOGICAL_DEVICE, Role::Utility.client_address(), &apdu)))
     }
 
@@ -251,7 +244,7 @@ impl<F: NorFlash> Link<F> {
             inner.acts_refused(1, logged)?;
             return Ok(false);
         }
-        let keys = service.keys.get(role);
+        let keys = inner.keys.roles.get(role);
         let without_keys = role != Role::Public && keys.is_none();
         if without_keys || (role != Role::Public && service.elsewhere.contains(role)) {
             return Ok(false);

@@ -7,7 +7,6 @@ use dlms_cosem_rs::codec::Decode;
 use embedded_storage::nor_flash::NorFlash;
 
 use super::Association;
-use crate::DlmsKeys;
 use crate::inner::Inner;
 
 /// Entries pushed between two ticks at most: a long outage's backlog must not crowd out answers.
@@ -36,7 +35,6 @@ impl Pushes {
         &mut self,
         inner: &mut Inner<F>,
         association: &mut Association<F>,
-        keys: &DlmsKeys,
     ) -> Option<Vec<u8>> {
         if !association.is_associated() {
             return None;
@@ -55,7 +53,7 @@ impl Pushes {
             };
             let mut body = Vec::new();
             inner.push_body(&entry, &mut body).ok()?;
-            let apdu = association.push(inner, keys, &Data::from_bytes(&body).ok()?).ok()??;
+            let apdu = association.push(inner, &Data::from_bytes(&body).ok()?).ok()??;
             self.since_tick += 1;
             self.pushed = sequence;
             return Some(apdu);

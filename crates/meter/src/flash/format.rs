@@ -16,8 +16,8 @@ use crate::OpenError;
 pub(crate) const FORMAT_VERSION: u16 = 2;
 
 const MAGIC: [u8; 8] = *b"MTRSEAL\0";
-/// magic, version, system title, nine region sizes, checksum; the slot is a multiple of every write size.
-const RECORD_BYTES: usize = 8 + 2 + 8 + 2 * 9 + 4;
+/// magic, version, system title, ten region sizes, checksum; the slot is a multiple of every write size.
+const RECORD_BYTES: usize = 8 + 2 + 8 + 2 * 10 + 4;
 const SLOT_BYTES: usize = 64;
 
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
@@ -104,13 +104,15 @@ fn encode(owner: SystemTitle, layout: Layout) -> [u8; RECORD_BYTES] {
         quality_sectors,
         event_sectors,
         billing_sectors,
+        secret_sectors,
     } = layout;
     put.u16(state_sectors).u16(register_sectors).u16(log_sectors).u16(profile_sectors);
     put.u16(settings_sectors)
         .u16(tariff_sectors)
         .u16(quality_sectors)
         .u16(event_sectors)
-        .u16(billing_sectors);
+        .u16(billing_sectors)
+        .u16(secret_sectors);
     let len = put.len();
     let checksum = CHECKSUM.checksum(&record[..len]);
     record[len..].copy_from_slice(&checksum.to_le_bytes());
@@ -136,6 +138,7 @@ fn decode(slot: &[u8]) -> Option<(u16, SystemTitle, Layout, bool)> {
         quality_sectors: fields.u16()?,
         event_sectors: fields.u16()?,
         billing_sectors: fields.u16()?,
+        secret_sectors: fields.u16()?,
     };
     let checksum = fields.u32()?;
     Some((version, owner, layout, checksum == CHECKSUM.checksum(&slot[..RECORD_BYTES - 4])))

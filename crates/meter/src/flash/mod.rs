@@ -7,10 +7,12 @@
 
 mod codec;
 mod format;
+mod map;
 mod ring;
 
 pub(crate) use codec::{Cursor, Put};
 pub(crate) use format::{is_readable, mount};
+pub(crate) use map::Map;
 pub(crate) use ring::Ring;
 
 /// Bytes in a sector: what all regions are counted in. A chip may erase in smaller steps that divide it.
@@ -37,6 +39,8 @@ pub struct Layout {
     pub event_sectors: u16,
     /// Billing profile, 256 B slots.
     pub billing_sectors: u16,
+    /// Keys, enciphered: a map.
+    pub secret_sectors: u16,
 }
 
 impl Layout {
@@ -55,6 +59,7 @@ impl Layout {
         quality_sectors: 17,
         event_sectors: 9,
         billing_sectors: 3,
+        secret_sectors: 4,
     };
 
     /// The smallest layout that works, for tests and for fleets of virtual meters: 64 log entries.
@@ -68,6 +73,7 @@ impl Layout {
         quality_sectors: 2,
         event_sectors: 2,
         billing_sectors: 2,
+        secret_sectors: 2,
     };
 
     /// Bytes of flash that this layout needs, the format record's sector included.
@@ -93,6 +99,7 @@ impl Layout {
             && self.quality_sectors >= 2
             && self.event_sectors >= 2
             && self.billing_sectors >= 2
+            && self.secret_sectors >= 2
     }
 
     /// Every region's sectors in their order on the chip: that of [`RegionName`]'s numbers.
@@ -108,6 +115,7 @@ impl Layout {
             self.quality_sectors,
             self.event_sectors,
             self.billing_sectors,
+            self.secret_sectors,
         ]
     }
 
@@ -127,7 +135,6 @@ impl Default for Layout {
 /// The calibration record is written whole, once, by the factory.
 const CALIBRATION_SECTORS: u16 = 1;
 
-#[allow(dead_code, reason = "regions of the format whose records are being built")]
 /// A region's name; its number goes into every checksum, so that a record never passes for another region's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RegionName {
@@ -141,10 +148,11 @@ pub(crate) enum RegionName {
     Quality = 8,
     Events = 9,
     Billing = 10,
+    Secrets = 11,
 }
 
 impl RegionName {
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -166,4 +174,7 @@ pub enum StorageError<E: core::fmt::Debug> {
         /// Where.
         offset: u32,
     },
+    /// The map of secrets is full, or what it holds is none.
+    #[error("the map of secrets in flash cannot be used ({0}): replace the memory")]
+    Map(&'static str),
 }

@@ -57,6 +57,9 @@ pub fn value(data: &Data<'_>) -> Value {
     if let Some(list) = data.as_seq() {
         return Value::List(list.iter().map(|item| value(&item.unwrap())).collect());
     }
+    if let Data::Boolean(boolean) = *data {
+        return Value::Number(boolean.into());
+    }
     match (data.as_i64(), data.as_bytes()) {
         (Some(number), _) => Value::Number(number),
         (_, Some(bytes)) => Value::Bytes(bytes.to_vec()),
@@ -157,6 +160,17 @@ impl Client {
         attribute: i8,
         access: Option<SelectiveAccess<'_>>,
     ) -> Result<Value, DataAccessResult> {
+        self.try_read(meter, (class, obis, attribute), access, value)
+    }
+
+    /// Reads an attribute, in as many blocks as it takes, and makes of it what the test wants.
+    pub fn try_read<T>(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        (class, obis, attribute): (u16, Obis, i8),
+        access: Option<SelectiveAccess<'_>>,
+        read: impl Fn(&Data<'_>) -> T,
+    ) -> Result<T, DataAccessResult> {
         let mut request = [0; 1024];
         let descriptor = AttributeDescriptor::new(class, dlms(obis), attribute);
         let len = self.session.get_request(descriptor, access, &mut request).unwrap();
@@ -166,12 +180,12 @@ impl Client {
         loop {
             let mut plain = vec![0; 16_384];
             match self.session.handle_response(&answer, &mut plain).unwrap() {
-                Response::Data(data) => return Ok(value(&data)),
+                Response::Data(data) => return Ok(read(&data)),
                 Response::DataError(error) => return Err(error),
                 Response::Block { last, number, data } => {
                     blocks.push(number, data).unwrap();
                     if last {
-                        return Ok(value(&blocks.value().unwrap()));
+                        return Ok(read(&blocks.value().unwrap()));
                     }
                 }
                 other => panic!("{other:?}"),
@@ -219,6 +233,42 @@ impl Client {
         self.try_set(meter, class, obis, new).unwrap()
     }
 
+    /// Sets an attribute, in one request.
+    pub fn set_attribute(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        attribute: i8,
+        new: &[u8],
+    ) -> Result<(), DataAccessResult> {
+        let mut request = [0; 4096];
+        let descriptor = AttributeDescriptor::new(class, dlms(obis), attribute);
+        let new = Data::from_bytes(new).unwrap();
+        let len = self.session.set_request(descriptor, None, new, &mut request).unwrap();
+        // Without an answer the meter has closed the connection, for want of flash.
+        let answer = self.exchange(meter, &request[..len]).map_err(|_| DataAccessResult::HardwareFault)?;
+        match self.session.handle_response(&answer, &mut [0; 1024]).unwrap() {
+            Response::Ok => Ok(()),
+            Response::DataError(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Invokes a method that returns nothing.
+    pub fn invoke(
+        &mut self,
+        meter: &mut TestMeter<'_>,
+        class: u16,
+        obis: Obis,
+        method: i8,
+        parameters: &[u8],
+    ) -> Result<(), ActionResult> {
+        let descriptor = MethodDescriptor::new(class, dlms(obis), method);
+        let parameters = Data::from_bytes(parameters).unwrap();
+        self.act(meter, descriptor, Some(parameters)).map(drop)
+    }
+
     /// The outer error: the meter has closed the connection.
     pub fn try_set(
         &mut self,
@@ -247,7 +297,7 @@ impl Client {
     ) -> Result<Option<Value>, ActionResult> {
         let mut request = [0; 4096];
         let len = self.session.action_request(method, parameters, &mut request).unwrap();
-        let answer = self.exchange(meter, &request[..len]).unwrap();
+        let answer = self.exchange(meter, &request[..len]).map_err(|_| ActionResult::HardwareFault)?;
         match self.session.handle_response(&answer, &mut [0; 8192]).unwrap() {
             Response::Ok => Ok(None),
             Response::ActionResult { result: ActionResult::Success, value: returned } => {

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, reason = "each test uses a part")]
 
+pub mod axdr;
 pub mod client;
 pub mod flash;
 
@@ -9,7 +10,7 @@ use embedded_storage::nor_flash::NorFlashErrorKind;
 use flash::RamFlash;
 use meterseal_meter::{
     Config, DlmsKeys, Identity, Layout, LinkId, Meter, OpenError, Peer, ProtocolError, Random, RoleKeys,
-    StorageError,
+    SecretKey, StorageError,
 };
 use meterseal_metrology::{Frame, Nominal, Scale};
 use meterseal_model::{Digest384, Role, Roles, SensorReadings, UnixMillis};
@@ -41,6 +42,9 @@ pub fn reader_keys() -> DlmsKeys {
     DlmsKeys { encryption: [0x33; 32], authentication: [0x44; 32] }
 }
 
+/// What keys are transferred under.
+pub const KEK: [u8; 32] = [0x3E; 32];
+
 /// Each role's own keys.
 pub fn keys_of(role: Role) -> DlmsKeys {
     match role {
@@ -71,6 +75,8 @@ pub fn config() -> Config {
         role_keys: Roles::AUTHENTICATED
             .iter()
             .fold(RoleKeys::NONE, |keys, role| keys.with(role, keys_of(role))),
+        key_encryption_key: Some(SecretKey::new(KEK)),
+        device_secret: Some(SecretKey::new([0xDE; 32])),
         ..Config::new(meterseal_metrology::Config::new(u64::from(RATE) * 1_000_000, Nominal::Hz50, scale))
     }
 }

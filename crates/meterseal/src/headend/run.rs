@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use meterseal_headend::{Config, Headend, MeterEntry};
+use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::client::Suite;
 use meterseal_model::{MeterId, TimeBase};
 use meterseal_seal::Scope;
@@ -50,6 +50,7 @@ async fn serve(data: &Path, arguments: &Args) -> Result<()> {
         marks: marks(&data_dir.join("marks"))?,
         certification_keys: vec![installation.pki().certification_key().clone()],
         virtual_sites: None,
+        pace: Pace::default(),
         data_dir,
     })
     .await?;

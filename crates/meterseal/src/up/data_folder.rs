@@ -70,12 +70,17 @@ impl DataFolder {
     /// A folder inside, made where it is missing.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, DataFolderError> {
         let path = self.path.join(name);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(|source| DataFolderError::Io { what: "make", path: path.clone(), source })?;
+        Self::private_folder(&path)?;
         Ok(path)
+    }
+
+    /// Makes a folder for its owner only, where it is missing.
+    pub(crate) fn private_folder(path: &Path) -> Result<(), DataFolderError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| DataFolderError::Io {
+            what: "make",
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 

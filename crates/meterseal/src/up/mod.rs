@@ -3,7 +3,7 @@
 //! Head-end first, so that its addresses are known; then the meters, which dial it over a real socket. Ctrl-C stops
 //! the meters first, so that what they say last is still stored.
 
-mod data_folder;
+pub(crate) mod data_folder;
 pub(crate) mod installation;
 mod sites;
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use meterseal_device::{MAX_SPEED, Opened, Place, Settings};
-use meterseal_headend::{Config, Headend, MeterEntry};
+use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::dial::Target;
 use meterseal_link::tls;
 use meterseal_model::{Digest384, SystemTitle};
@@ -92,9 +92,10 @@ async fn serve(arguments: &Args) -> Result<()> {
         identity,
         trust: installation.pki().trust(),
         system_title: HEADEND_TITLE,
-        meters: meters.iter().map(|(plan, files)| entry(plan, files)).collect(),
+        meters: entries(&meters, &installation)?,
         marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
         certification_keys: vec![installation.pki().certification_key().clone()],
+        pace: Pace::default(),
         virtual_sites: Some(Arc::clone(&sites) as _),
     })
     .await?;
@@ -189,6 +190,12 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The meters of this process, and those of a fleet that is enrolled in the same folder.
+fn entries(meters: &[(&Plan, MeterFiles)], installation: &Installation) -> Result<Vec<MeterEntry>> {
+    let own = meters.iter().map(|(plan, files)| entry(plan, files));
+    Ok(own.chain(crate::fleet::enrolled(installation.path())?).collect())
+}
+
 fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
     let (encryption, authentication) = keys(files);
     MeterEntry {
@@ -240,7 +247,7 @@ fn keys(files: &MeterFiles) -> ([u8; 32], [u8; 32]) {
 }
 
 /// The device type that marks name.
-const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
+pub(crate) const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
 /// Letters of the meters' maker, then bytes that no serial number has.
 pub(crate) const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
 /// A minute, so that a visitor sees profile rows arrive.

@@ -27,6 +27,8 @@ pub(crate) struct Detector {
     single: [[Option<Open>; SINGLE]; VOLTAGES],
     common: [Option<Open>; COMMON],
     pub(crate) queue: Queue,
+    /// A sag, swell or interruption went on since somebody asked.
+    flag: bool,
 }
 
 /// Kinds that each phase has, and those of all phases.
@@ -92,6 +94,7 @@ impl Detector {
             single: [[None; SINGLE]; VOLTAGES],
             common: [None; COMMON],
             queue: Queue::new(),
+            flag: false,
         }
     }
 
@@ -215,6 +218,11 @@ impl Detector {
         self.look(None, look(EventKind::PhaseSequence, reversed, !reversed, ratio));
     }
 
+    /// Whether a sag, swell or interruption went on since the last call.
+    pub(crate) fn take_flag(&mut self) -> bool {
+        core::mem::take(&mut self.flag)
+    }
+
     /// Opens, widens or closes an event.
     fn look(&mut self, phase: Option<usize>, look: Look) {
         let place = look.kind.place();
@@ -223,6 +231,7 @@ impl Detector {
             None => &mut self.common[place],
         };
         let Look { kind, start, end, value, .. } = look;
+        self.flag |= kind.flags_window() && (open.is_some() || look.enter);
         match open {
             None if look.enter => {
                 *open = Some(Open { start, end, extreme: value });
@@ -255,6 +264,11 @@ impl EventKind {
             Self::ReversePower => 3,
             Self::Transient => 4,
         }
+    }
+
+    /// Whether it disturbs the quantities of the windows it touches.
+    const fn flags_window(self) -> bool {
+        matches!(self, Self::Sag | Self::Swell | Self::Interruption)
     }
 
     /// Whether the extreme is the lowest value.

@@ -47,7 +47,8 @@ impl Metrology {
                 self.clipped_reach = HISTORY + 1;
             }
             let Some(correction) = &mut self.correction else { return };
-            let ready = correction.conditioner.take(if single { &clamped } else { piece }, &mut out);
+            let ready =
+                correction.conditioner.take(if single { &clamped } else { piece }, &self.kernel, &mut out);
             self.run_corrected(ready, self.clipped_reach > 0, outlet);
         }
     }
@@ -67,7 +68,7 @@ impl Metrology {
         let mut completed = None;
         let reach = core::mem::take(&mut self.clipped_reach);
         if let Some(correction) = &mut self.correction {
-            let held = correction.conditioner.finish(&mut out);
+            let held = correction.conditioner.finish(&self.kernel, &mut out);
             let on_window = &mut |window: &Window, _: Option<&Harmonics>| completed = Some(*window);
             self.run_corrected(held, reach > 0, &mut Outlet { on_window, analysis: None });
         }

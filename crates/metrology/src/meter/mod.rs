@@ -4,8 +4,8 @@ mod corrected;
 mod record;
 
 use crate::{
-    CalibrationState, Config, ConfigError, Event, Extras, Frame, HarmonicAnalysis, Harmonics, Pulse,
-    Registers, Started, Unregistered, VOLTAGES, Window,
+    CalibrationState, Config, ConfigError, Event, Extras, Frame, HarmonicAnalysis, Harmonics, MeteredEnergy,
+    Pulse, Registers, Started, Unregistered, VOLTAGES, Window,
     accumulate::{Accumulator, Means, Place, energies},
     boundary::Boundary,
     calibration::Correction,
@@ -16,7 +16,7 @@ use crate::{
     kernel::{Kernel, QUANTITIES, VI, phase},
     pulses::Pulses,
     slot::{EDGE, Halves, Slot},
-    tracker::{Advance, Tracker},
+    tracker::{Advance, Tracker, voltage_stepped},
 };
 
 /// The metrology core of one meter: of fixed size, without a heap, and the same to the bit however its input is cut into blocks.
@@ -45,6 +45,8 @@ pub struct Metrology {
     window: Accumulator,
     /// Twice the weight for which no apparent energy has been booked yet: the first slot's first half, and what came before the first window.
     unbooked: u64,
+    /// Whether a sag, swell or interruption went on in the last slot, and in the one before.
+    flagged: [bool; 2],
     /// Where the window begins: samples with 20 fractional bits.
     window_start: u128,
     /// Whether a first window has been completed.
@@ -104,6 +106,7 @@ impl Metrology {
             last: None,
             window: Accumulator::default(),
             unbooked: 0,
+            flagged: [false; 2],
             window_start: 0,
             started: false,
             samples: 0,
@@ -153,6 +156,13 @@ impl Metrology {
                 }
             }
         }
+    }
+
+    /// Books energy that a front end has metered itself, L1 to L3: direction is decided on what is handed over at once,
+    /// so hand over a window's at a time. For such a front end in place of [`push`](Self::push), not beside it: start
+    /// and creep thresholds are the front end's, and pulse outputs too.
+    pub fn book(&mut self, phases: &[MeteredEnergy; VOLTAGES]) {
+        self.account.book_metered(phases);
     }
 
     /// The energy registers.
@@ -238,6 +248,16 @@ impl Metrology {
         if let Some(correction) = &self.correction {
             correction.correct(&mut halves);
         }
+        // Before the boundary, whose window they mark.
+        if let (Some(events), Some(first)) = (&mut self.events, halves.first_half) {
+            let squares = halves.squares();
+            let length = halves.length / 2;
+            events.pass_half_cycle(first, self.slot_start, length);
+            let second = core::array::from_fn(|channel| squares[channel] - first[channel]);
+            let middle = self.slot_start + u128::from(length);
+            events.pass_half_cycle(second, middle, halves.length - length);
+            self.flagged = [events.take_flag(), self.flagged[0]];
+        }
         match self.previous.take() {
             None => {
                 self.account.hold_start(products(&halves.down));
@@ -248,14 +268,6 @@ impl Metrology {
         }
         if let Some(correction) = &mut self.correction {
             correction.pass_edge(self.last.as_ref().map(|last| &last.boundary), halves.length);
-        }
-        if let (Some(events), Some(first)) = (&mut self.events, halves.first_half) {
-            let squares = halves.squares();
-            let length = halves.length / 2;
-            events.pass_half_cycle(first, self.slot_start, length);
-            let second = core::array::from_fn(|channel| squares[channel] - first[channel]);
-            let middle = self.slot_start + u128::from(length);
-            events.pass_half_cycle(second, middle, halves.length - length);
         }
         self.slot_start += u128::from(halves.length);
         self.slot = self.new_slot(self.slot.exit());
@@ -272,8 +284,9 @@ impl Metrology {
         let last = self.last.take();
         let advance =
             last.as_ref().and_then(|last| Advance::between(&last.boundary, &boundary, earlier.length));
+        let mut disturbed = last.as_ref().is_some_and(|last| voltage_stepped(&last.boundary, &boundary));
         if let Some(advance) = advance {
-            self.tracker.follow(advance);
+            disturbed |= self.tracker.follow(advance);
         } else if !(0..VOLTAGES).any(|number| boundary.has_voltage(number)) {
             self.tracker.lose();
         }
@@ -284,6 +297,9 @@ impl Metrology {
         // The advance to the first window's first boundary began before the window.
         let counts = self.started || self.window.cycles() > 0;
         self.window.add(&boundary, advance.filter(|_| counts));
+        if disturbed || self.flagged.contains(&true) {
+            self.window.disturb();
+        }
         let mut apparent = last.map_or([0; VOLTAGES], |last| last.apparent);
         if self.window.cycles() == self.config.window_cycles {
             let means = self.book_apparent(0);
@@ -355,6 +371,7 @@ impl Metrology {
         self.last = None;
         self.window = Accumulator::default();
         self.unbooked = 0;
+        self.flagged = [false; 2];
         self.started = false;
     }
 }

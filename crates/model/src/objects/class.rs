@@ -7,6 +7,24 @@ pub enum Class {
     Data,
     /// Register.
     Register,
+    /// Extended register.
+    ExtendedRegister,
+    /// Demand register.
+    DemandRegister,
+    /// Script table.
+    ScriptTable,
+    /// Special days table.
+    SpecialDays,
+    /// Activity calendar.
+    ActivityCalendar,
+    /// Single action schedule.
+    SingleActionSchedule,
+    /// TCP-UDP setup.
+    TcpUdpSetup,
+    /// Disconnect control.
+    DisconnectControl,
+    /// Limiter.
+    Limiter,
     /// Profile generic.
     ProfileGeneric,
     /// Clock.
@@ -25,6 +43,15 @@ impl Class {
         match self {
             Self::Data => 1,
             Self::Register => 3,
+            Self::ExtendedRegister => 4,
+            Self::DemandRegister => 5,
+            Self::ScriptTable => 9,
+            Self::SpecialDays => 11,
+            Self::ActivityCalendar => 20,
+            Self::SingleActionSchedule => 22,
+            Self::TcpUdpSetup => 41,
+            Self::DisconnectControl => 70,
+            Self::Limiter => 71,
             Self::ProfileGeneric => 7,
             Self::Clock => 8,
             Self::AssociationLn => 15,
@@ -46,6 +73,15 @@ impl Class {
         match self {
             Self::Data => "Data",
             Self::Register => "Register",
+            Self::ExtendedRegister => "Extended register",
+            Self::DemandRegister => "Demand register",
+            Self::ScriptTable => "Script table",
+            Self::SpecialDays => "Special days table",
+            Self::ActivityCalendar => "Activity calendar",
+            Self::SingleActionSchedule => "Single action schedule",
+            Self::TcpUdpSetup => "TCP-UDP setup",
+            Self::DisconnectControl => "Disconnect control",
+            Self::Limiter => "Limiter",
             Self::ProfileGeneric => "Profile generic",
             Self::Clock => "Clock",
             Self::AssociationLn => "Association LN",

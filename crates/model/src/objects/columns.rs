@@ -51,6 +51,42 @@ pub const POWER_QUALITY_COLUMNS: &[Column] = &[
     column(Class::Data, Obis::UPTIME, Kind::Long64Unsigned),
 ];
 
+/// The columns of the event log.
+pub const EVENT_LOG_COLUMNS: &[Column] = &[
+    column(Class::Clock, Obis::CLOCK, Kind::OctetString),
+    column(Class::Data, Obis::ROW_SEQUENCE, Kind::Long64Unsigned),
+    column(Class::Data, Obis::EVENT_LOG_CODE, Kind::Unsigned),
+    column(Class::Data, Obis::EVENT_EXTREME, Kind::Long64),
+    column(Class::Data, Obis::UPTIME, Kind::Long64Unsigned),
+];
+
+/// The columns of the billing profile.
+pub const BILLING_COLUMNS: &[Column] = &[
+    column(Class::Clock, Obis::CLOCK, Kind::OctetString),
+    column(Class::Data, Obis::ROW_SEQUENCE, Kind::Long64Unsigned),
+    column(Class::Register, Obis::ACTIVE_ENERGY_IMPORT, Kind::Long64Unsigned),
+    column(Class::Register, Obis::ACTIVE_ENERGY_EXPORT, Kind::Long64Unsigned),
+    column(Class::Register, Obis::REACTIVE_ENERGY_IMPORT, Kind::Long64Unsigned),
+    column(Class::Register, Obis::REACTIVE_ENERGY_EXPORT, Kind::Long64Unsigned),
+    column(Class::Register, Obis::RATE_IMPORT[0], Kind::Long64Unsigned),
+    column(Class::Register, Obis::RATE_IMPORT[1], Kind::Long64Unsigned),
+    column(Class::Register, Obis::RATE_IMPORT[2], Kind::Long64Unsigned),
+    column(Class::Register, Obis::RATE_IMPORT[3], Kind::Long64Unsigned),
+    column(Class::Register, Obis::RATE_EXPORT[0], Kind::Long64Unsigned),
+    column(Class::Register, Obis::RATE_EXPORT[1], Kind::Long64Unsigned),
+    column(Class::Register, Obis::RATE_EXPORT[2], Kind::Long64Unsigned),
+    column(Class::Register, Obis::RATE_EXPORT[3], Kind::Long64Unsigned),
+    column(Class::ExtendedRegister, Obis::MAXIMUM_DEMAND[0], Kind::DoubleLongUnsigned),
+    capture_time(Obis::MAXIMUM_DEMAND[0]),
+    column(Class::ExtendedRegister, Obis::MAXIMUM_DEMAND[1], Kind::DoubleLongUnsigned),
+    capture_time(Obis::MAXIMUM_DEMAND[1]),
+];
+
+/// When an extended register's value was captured.
+const fn capture_time(obis: Obis) -> Column {
+    Column { class: Class::ExtendedRegister, obis, attribute: 5, kind: Kind::OctetString }
+}
+
 /// What a pushed security event holds, in order: the body's structure.
 pub const PUSH_COLUMNS: &[Column] = &[
     Column { class: Class::PushSetup, obis: Obis::ALARM_PUSH_SETUP, attribute: 1, kind: Kind::OctetString },

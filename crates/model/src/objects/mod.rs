@@ -15,10 +15,15 @@ mod quality;
 pub mod rights;
 mod security;
 mod security_log;
+mod supply;
+mod tariff;
 mod time;
 
 pub use class::{Class, Kind};
-pub use columns::{Column, LOAD_PROFILE_COLUMNS, POWER_QUALITY_COLUMNS, PUSH_COLUMNS, SECURITY_LOG_COLUMNS};
+pub use columns::{
+    BILLING_COLUMNS, Column, EVENT_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, POWER_QUALITY_COLUMNS, PUSH_COLUMNS,
+    SECURITY_LOG_COLUMNS,
+};
 pub use rights::{Access, Rights};
 
 use crate::{Obis, Role, Roles, unit::Unit};
@@ -33,6 +38,8 @@ const SUBJECTS: &[&[Object]] = &[
     load_profile::OBJECTS,
     security_log::OBJECTS,
     quality::OBJECTS,
+    tariff::OBJECTS,
+    supply::OBJECTS,
 ];
 
 /// Every object, in the order of the object list.
@@ -176,7 +183,14 @@ mod tests {
 
     #[test]
     fn every_column_names_an_object_with_that_attribute_and_type() {
-        let profiles = [SECURITY_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, POWER_QUALITY_COLUMNS, PUSH_COLUMNS];
+        let profiles = [
+            SECURITY_LOG_COLUMNS,
+            LOAD_PROFILE_COLUMNS,
+            POWER_QUALITY_COLUMNS,
+            EVENT_LOG_COLUMNS,
+            BILLING_COLUMNS,
+            PUSH_COLUMNS,
+        ];
         for column in profiles.into_iter().flatten() {
             let object = find(column.class.id(), column.obis).unwrap();
             assert_eq!(object.attribute(column.attribute).unwrap().kind, column.kind, "{}", column.obis);

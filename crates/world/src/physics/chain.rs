@@ -27,6 +27,8 @@ pub(super) struct Parts {
     pub(super) thermometer_kelvin: f64,
     channels: [Channel; 7],
     pub(super) sensors: [SensorParts; 4],
+    /// Of the case, by three currents of [`FULL_CURRENT`].
+    pub(super) case_rise_kelvin: f64,
     /// Part of each voltage's counts in the counts of each phase's current.
     pub(super) crosstalk: [[f64; 3]; 3],
 }
@@ -70,6 +72,7 @@ pub(super) struct SensorParts {
     hysteresis: f64,
     /// How much of a core's saturation 300 mT beside it reach.
     magnet: f64,
+    magnet_loss: f64,
     /// Amperes that an alternating field of 1 mT induces: in phase and in quadrature with L1's voltage.
     pub(super) induced: Complex,
 }
@@ -133,7 +136,11 @@ impl Parts {
             copper: from(0.5, t.transformer_copper, &mut both),
             hysteresis: t.hysteresis,
             magnet: from(0.3, 1.0, &mut both),
-            induced: Complex::new(both(2e-3), both(2e-3)),
+            magnet_loss: t.magnet_loss,
+            induced: Complex::new(
+                both(t.induced_amperes_per_millitesla),
+                both(t.induced_amperes_per_millitesla),
+            ),
         });
         // What a channel takes up from its own phase's voltage is nearest to it.
         let crosstalk = std::array::from_fn(|current| {
@@ -151,6 +158,7 @@ impl Parts {
             thermometer_kelvin,
             channels,
             sensors,
+            case_rise_kelvin: t.case_rise_kelvin,
             crosstalk,
         }
     }
@@ -253,11 +261,11 @@ impl SensorParts {
         let phase = (self.phase + self.phase_curve * curve)
             * (1.0 + COPPER_PER_KELVIN * self.copper * kelvin)
             * biased;
-        let ratio = self.ratio - self.ratio_curve * curve * biased - 0.02 * magnet * magnet;
+        let ratio = self.ratio - self.ratio_curve * curve * biased - self.magnet_loss * magnet * magnet;
         OperatingPoint {
             gain: 1.0 + ratio,
             seconds: Some(1.0 / (TAU * hertz * phase.tan())),
-            second_order: 0.02 * magnet,
+            second_order: self.magnet_loss * magnet,
         }
     }
 }

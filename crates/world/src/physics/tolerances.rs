@@ -51,6 +51,12 @@ pub struct Tolerances {
     pub transformer_copper: f64,
     /// Remanence: how much of the curves' current-dependent part it moves.
     pub hysteresis: f64,
+    /// Transformer: part of its ratio that a magnet of 300 mT takes away from the most sensitive one (not a tolerance).
+    pub magnet_loss: f64,
+    /// Current loop: amperes that an alternating field of 1 mT induces, in phase and in quadrature, each.
+    pub induced_amperes_per_millitesla: f64,
+    /// Case: how much warmer three currents of 100 A make it, kelvin (not a tolerance).
+    pub case_rise_kelvin: f64,
     /// Converter: white noise below a full-scale sine, decibels: 101 dB.
     pub noise_decibels: f64,
     /// Converter: offset, counts.
@@ -105,6 +111,9 @@ impl Tolerances {
         transformer_phase_curve: 1e-3,
         transformer_copper: 0.4,
         hysteresis: 0.05,
+        magnet_loss: 0.02,
+        induced_amperes_per_millitesla: 2e-3,
+        case_rise_kelvin: 5.0,
         noise_decibels: 101.0,
         offset_counts: 500.0,
         offset_counts_per_kelvin: 1.0,

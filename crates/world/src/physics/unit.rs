@@ -12,8 +12,6 @@ use std::f64::consts::SQRT_2;
 
 /// The case is warmer than the air: by its supply, kelvin.
 const CASE_RISE_KELVIN: f64 = 3.0;
-/// And by three currents of 100 A, kelvin.
-const CASE_LOAD_RISE_KELVIN: f64 = 5.0;
 /// Time constants of case, shunt and thermometer, seconds.
 const CASE_SECONDS: f64 = 1200.0;
 const SHUNT_SECONDS: f64 = 120.0;
@@ -107,7 +105,7 @@ impl Unit {
         });
         let heated = if self.effects.self_heating { 1.0 } else { 0.0 };
         let mean = squares.iter().take(3).sum::<f64>() / 3.0;
-        let rise = heated * (CASE_RISE_KELVIN + CASE_LOAD_RISE_KELVIN * mean);
+        let rise = heated * (CASE_RISE_KELVIN + self.parts.case_rise_kelvin * mean);
         self.now.celsius += (ambient + rise - self.now.celsius) * case;
         for (number, square) in squares.iter().enumerate() {
             let settled = heated * square * self.parts.sensors[number].shunt_rise_kelvin;

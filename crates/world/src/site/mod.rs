@@ -45,6 +45,8 @@ pub struct Site {
     surroundings: Surroundings,
     start: UnixMillis,
     frames: u64,
+    /// Whether the meter's relay lets current through.
+    supplied: bool,
 }
 
 /// Where the waveforms come from.
@@ -85,7 +87,7 @@ impl Site {
 
     fn with_source(source: Source, front_end: FrontEnd, seed: u64, start: UnixMillis) -> Self {
         let surroundings = Surroundings::new(Random::new(seed ^ 0x5E45_0125));
-        Self { source, front_end, surroundings, start, frames: 0 }
+        Self { source, front_end, surroundings, start, frames: 0, supplied: true }
     }
 
     /// The front end through which the frames of this site went.
@@ -100,11 +102,17 @@ impl Site {
 
     /// Fills `out` with the next consecutive frames of site time.
     pub fn frames(&mut self, out: &mut [Frame]) {
-        let Self { source, front_end, surroundings, .. } = self;
+        let Self { source, front_end, surroundings, supplied, .. } = self;
+        let relay = |analogue: &mut Analogue| {
+            if !*supplied {
+                analogue.amps = [0.0; 4];
+            }
+        };
         match source {
             Source::Synthetic(synthesis) => {
                 for frame in &mut *out {
                     let mut analogue = synthesis.next();
+                    relay(&mut analogue);
                     surroundings.act_on(&mut analogue);
                     *frame = front_end.convert(&analogue);
                 }
@@ -112,6 +120,7 @@ impl Site {
             Source::Replay(record) => {
                 for frame in &mut *out {
                     let mut analogue = record.next();
+                    relay(&mut analogue);
                     surroundings.act_on(&mut analogue);
                     *frame = front_end.convert(&analogue);
                 }
@@ -128,6 +137,12 @@ impl Site {
     /// Does something to the site; the meter must notice it through frames and sensors.
     pub fn apply(&mut self, stimulus: Stimulus) {
         self.surroundings.apply(stimulus);
+    }
+
+    /// Opens or closes the supply's relay, which is behind the meter's terminals: without it the voltages stay and no
+    /// current flows. The loads live on and find their supply again.
+    pub fn set_supply(&mut self, connected: bool) {
+        self.supplied = connected;
     }
 
     /// Site time: the instant of the next frame, rounded down to a millisecond.

@@ -3,6 +3,8 @@
 //! A *block* is one coherent stretch of ten (twelve) cycles without noise, to which the noise of the stated time of measurement is added by
 //! calculation; a *full* measurement runs every frame of that time with noise. `accuracy --full` and `tests/block_and_full.rs` compare the two.
 
+mod registers;
+
 use crate::points;
 use crate::random::Random;
 use meterseal_metrology::{
@@ -25,12 +27,21 @@ pub struct Reading {
     pub watts: [f64; 3],
     /// The same of the fundamental's reactive energy, vars.
     pub vars: [f64; 3],
+    /// RMS current of the neutral, amperes.
+    pub neutral_amperes: f64,
+    /// The lowest and the highest window's frequency, hertz by the meter's own clock; infinite where none could be told.
+    pub hertz: [f64; 2],
 }
 
 impl Reading {
     /// Sum of the phases' active powers, watts.
     pub fn total_watts(&self) -> f64 {
         self.watts.iter().sum()
+    }
+
+    /// Sum of the phases' reactive powers, vars.
+    pub fn total_vars(&self) -> f64 {
+        self.vars.iter().sum()
     }
 }
 
@@ -39,6 +50,10 @@ impl Reading {
 pub struct Rig {
     /// The front end.
     pub unit: Unit,
+    /// From which power on the meter registers energy: those of class 0.2 S.
+    pub thresholds: Thresholds,
+    /// The pulse output's meter constant.
+    pub impulses_per_kilowatt_hour: u32,
     record: Option<Calibration>,
     random: Random,
     frames: Vec<Frame>,
@@ -52,7 +67,14 @@ impl Rig {
             record.transducers.iter_mut().for_each(|transducer| transducer.heating_milliseconds = 0);
             record
         });
-        Self { unit, record: settled, random: Random::new(seed), frames: vec![Frame::default(); CHUNK] }
+        Self {
+            unit,
+            thresholds: Thresholds::class_0_2_s((points::UN * 1e3) as u32, (points::IN * 1e3) as u32),
+            impulses_per_kilowatt_hour: points::METER_CONSTANT as u32,
+            record: settled,
+            random: Random::new(seed),
+            frames: vec![Frame::default(); CHUNK],
+        }
     }
 
     /// What the unit shows at this load after `seconds` of measuring, from one block.
@@ -60,6 +82,16 @@ impl Rig {
     /// # Errors
     /// The core refuses its settings: a thermometer or a scale out of range.
     pub fn block(&mut self, load: &LoadPoint, seconds: f64) -> Result<Reading, ConfigError> {
+        let mut reading = self.quiet_block(load)?;
+        self.add_noise(&mut reading, load, seconds);
+        Ok(reading)
+    }
+
+    /// One block, and no noise.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block).
+    pub fn quiet_block(&mut self, load: &LoadPoint) -> Result<Reading, ConfigError> {
         self.unit.set_noise(false);
         // Loads with lines between the harmonics repeat every four cycles; after the first window the core has the current's curve.
         let between = load.current.iter().flatten().any(|tone| tone.quarter_order % FUNDAMENTAL != 0);
@@ -67,10 +99,9 @@ impl Rig {
         let (window_cycles, windows) = if between { (4, 5) } else { (ten / 2, 2) };
         let cycles = f64::from(window_cycles * (windows + 1)) + 2.0;
         let frames = (cycles * SAMPLE_RATE_HZ * 1.001 / load.frequency_hz).ceil() as usize + 8;
-        let mut reading = self.run(load, window_cycles, frames, 1, usize::from(windows))?;
+        let reading = self.run(load, window_cycles, frames, 1, usize::from(windows));
         self.unit.set_noise(true);
-        self.add_noise(&mut reading, load, seconds);
-        Ok(reading)
+        reading
     }
 
     /// The same with every frame of `seconds`.
@@ -79,8 +110,23 @@ impl Rig {
     /// As [`block`](Self::block).
     pub fn full(&mut self, load: &LoadPoint, seconds: f64) -> Result<Reading, ConfigError> {
         self.unit.set_noise(true);
+        self.all_frames(load, seconds)
+    }
+
+    /// Every frame, and no noise.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block).
+    pub fn quiet_full(&mut self, load: &LoadPoint, seconds: f64) -> Result<Reading, ConfigError> {
+        self.unit.set_noise(false);
+        let reading = self.all_frames(load, seconds);
+        self.unit.set_noise(true);
+        reading
+    }
+
+    fn all_frames(&mut self, load: &LoadPoint, seconds: f64) -> Result<Reading, ConfigError> {
         let frames = (seconds * SAMPLE_RATE_HZ) as usize;
-        self.run(load, 2 * nominal(load).window_cycles(), frames, 1, usize::MAX)
+        self.run(load, nominal(load).window_cycles(), frames, 1, usize::MAX)
     }
 
     /// Mean and mean square less the mean's, in counts, of each channel with shorted inputs over `seconds`: what the factory's test mode shows.
@@ -107,34 +153,6 @@ impl Rig {
         })
     }
 
-    /// The active energy, import and export together, that a meter with class 0.2 S start thresholds registers from being switched on, in watt-hours.
-    ///
-    /// # Errors
-    /// As [`block`](Self::block).
-    pub fn registered(&mut self, load: &LoadPoint, seconds: f64) -> Result<f64, ConfigError> {
-        self.unit.set_noise(true);
-        let config = Config::new((SAMPLE_RATE_HZ * 1e6) as u64, nominal(load), Unit::scale());
-        let thresholds = Thresholds::class_0_2_s((points::UN * 1e3) as u32, (points::IN * 1e3) as u32);
-        let extras = Extras { thresholds: Some(thresholds), ..self.extras() };
-        let mut core = Metrology::with_extras(config, extras, Registers::default())?;
-        core.set_temperature(millikelvin(self.unit.thermometer_celsius()))?;
-        let mut signal = self.unit.signal(load, 0.0);
-        let mut left = (seconds * SAMPLE_RATE_HZ) as usize;
-        while left > 0 {
-            let frames = &mut self.frames[..left.min(CHUNK)];
-            signal.fill(frames);
-            left -= frames.len();
-            core.push(frames, &mut |_| ());
-        }
-        core.finish();
-        let registers = core.registers();
-        let nanowatt_hours = registers
-            .phases
-            .iter()
-            .fold(0, |sum: u64, phase| sum + phase.import_nanowatt_hours + phase.export_nanowatt_hours);
-        Ok(nanowatt_hours as f64 * 1e-9)
-    }
-
     /// The unit's record, and the fastest sums, which are the same to the bit.
     fn extras(&self) -> Extras {
         let kernel = meterseal_metrology_simd::fastest();
@@ -158,7 +176,8 @@ impl Rig {
         ));
         let mut core = Metrology::with_extras(config, self.extras(), Registers::default())?;
         core.set_temperature(millikelvin(self.unit.thermometer_celsius()))?;
-        let mut signal = self.unit.signal(load, 0.0);
+        // A measurement begins anywhere in the supply's cycle.
+        let mut signal = self.unit.signal(load, self.random.uniform());
         let mut mean = Mean { skip, take, ..Mean::default() };
         let mut left = frames;
         while left > 0 {
@@ -189,6 +208,11 @@ pub fn power_noise(unit: &Unit, load: &LoadPoint, phase: usize, seconds: f64) ->
     ((v * amperes + i * volts + volts * amperes) / (seconds * SAMPLE_RATE_HZ)).sqrt()
 }
 
+/// The same of the three phases' sum.
+pub fn total_power_noise(unit: &Unit, load: &LoadPoint, seconds: f64) -> f64 {
+    (0..3).map(|phase| power_noise(unit, load, phase, seconds).powi(2)).sum::<f64>().sqrt()
+}
+
 /// A thermometer's value as the core takes it.
 pub fn millikelvin(celsius: f64) -> u32 {
     ((celsius + 273.15) * 1000.0).round() as u32
@@ -207,6 +231,9 @@ struct Mean {
     squares: [f64; 3],
     watts: [f64; 3],
     vars: [f64; 3],
+    neutral_squares: f64,
+    /// The lowest and the highest.
+    hertz: Option<[f64; 2]>,
 }
 
 impl Mean {
@@ -219,6 +246,12 @@ impl Mean {
             return;
         }
         self.taken += 1;
+        if let Some(microhertz) = window.frequency_microhertz {
+            let hertz = microhertz as f64 * 1e-6;
+            let [lowest, highest] = self.hertz.unwrap_or([hertz; 2]);
+            self.hertz = Some([lowest.min(hertz), highest.max(hertz)]);
+        }
+        self.neutral_squares += (window.neutral_current_rms_microamperes as f64 * 1e-6).powi(2);
         for (phase, quantities) in window.phases.iter().enumerate() {
             self.squares[phase] += (quantities.voltage_rms_microvolts as f64 * 1e-6).powi(2);
             self.watts[phase] += quantities.active_power_microwatts as f64 * 1e-6;
@@ -232,6 +265,8 @@ impl Mean {
             volts: self.squares.map(|sum| (sum / count).sqrt()),
             watts: self.watts.map(|sum| sum / count / second),
             vars: self.vars.map(|sum| sum / count / second),
+            hertz: self.hertz.unwrap_or([f64::INFINITY, f64::NEG_INFINITY]),
+            neutral_amperes: (self.neutral_squares / count).sqrt(),
         }
     }
 }

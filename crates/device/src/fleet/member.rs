@@ -1,0 +1,181 @@
+//! One meter of a fleet: the sans-I/O meter behind a lock that is never held while anything is awaited, its life in
+//! steps of the energy model, and its connection.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
+use meterseal_model::{MeterId, SensorReadings, UnixMillis};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+use super::load::Load;
+use super::memory::Chip;
+use crate::{SystemRandom, wall_clock};
+
+/// A meter of the fleet.
+pub(super) struct Member {
+    pub(super) id: MeterId,
+    load: Load,
+    life: Mutex<Life>,
+    /// There may be something to send: a push, or an answer that was withheld for a while.
+    news: Notify,
+}
+
+struct Life {
+    meter: Meter<Chip, SystemRandom>,
+    /// Up to when it has lived.
+    now: UnixMillis,
+    /// Trouble with the flash has been told.
+    told: bool,
+}
+
+impl Member {
+    pub(super) fn new(id: MeterId, seed: u64, meter: Meter<Chip, SystemRandom>, now: UnixMillis) -> Self {
+        let life = Mutex::new(Life { meter, now, told: false });
+        Self { id, load: Load::new(seed), life, news: Notify::new() }
+    }
+
+    /// Lives until `now` in one step; a time that has passed changes nothing.
+    pub(super) fn live_until(&self, now: UnixMillis) {
+        let mut life = self.life();
+        if now <= life.now {
+            return;
+        }
+        let metered = self.load.metered(life.now, now);
+        life.now = now;
+        life.meter.account(&metered.window, &metered.energy, now);
+        let lived = life.meter.sense(&SensorReadings::QUIET, now).and_then(|()| life.meter.tick(now)).err();
+        let told = std::mem::replace(&mut life.told, lived.is_some());
+        drop(life);
+        if let Some(error) = lived.filter(|_| !told) {
+            tracing::error!(meter = %self.id, "{error}");
+        }
+        self.news.notify_one();
+    }
+
+    /// Saves, and says that it goes down.
+    pub(super) fn stop(&self) {
+        let mut life = self.life();
+        let now = life.now.max(wall_clock());
+        life.now = now;
+        if let Err(error) = life.meter.power_down(now) {
+            tracing::error!(meter = %self.id, "stopped, but not saved: {error}");
+        }
+    }
+
+    /// Serves a connection to its end.
+    pub(super) async fn serve(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        online: &AtomicUsize,
+        mut cut: watch::Receiver<u64>,
+    ) -> End {
+        cut.mark_unchanged();
+        let link = match self.life().meter.connected(Peer::HEADEND) {
+            Ok(link) => link,
+            Err(error) => return End::ByMeter(error),
+        };
+        let _connected = Connected::new(self, link, online);
+        let mut inbound = [0; CHUNK];
+        loop {
+            let read = tokio::select! {
+                read = timeout(SILENCE, stream.read(&mut inbound)) => match read {
+                    Err(_) => return End::Silence,
+                    Ok(Ok(0)) => return End::ByPeer,
+                    Ok(Ok(length)) => length,
+                    Ok(Err(error)) => return End::Broken(error),
+                },
+                () = self.news.notified() => 0,
+                // Cut as a line is: nothing is said about it.
+                _ = cut.changed() => return End::Cut,
+            };
+            let (outbound, outcome) = self.exchange(link, &inbound[..read]);
+            let written = timeout(SILENCE, async {
+                stream.write_all(&outbound).await?;
+                stream.flush().await
+            });
+            match written.await {
+                Err(_) => return End::Silence,
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return End::Broken(error),
+            }
+            if let Err(error) = outcome {
+                return End::ByMeter(error);
+            }
+        }
+    }
+
+    /// What the meter answers to these bytes, and what it has to push.
+    fn exchange(&self, link: LinkId, inbound: &[u8]) -> (Vec<u8>, Result<(), ProtocolError>) {
+        let mut life = self.life();
+        let outcome = life.meter.receive(link, inbound);
+        let mut outbound = Vec::new();
+        loop {
+            match life.meter.transmit(link) {
+                Ok(Some(frame)) if outbound.is_empty() => outbound = frame,
+                Ok(Some(frame)) => outbound.extend_from_slice(&frame),
+                Ok(None) => return (outbound, outcome),
+                Err(error) => return (outbound, outcome.and(Err(error))),
+            }
+        }
+    }
+
+    /// The meter is whole between any two calls, also where one panicked.
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While this is there, the meter is connected.
+struct Connected<'a> {
+    member: &'a Member,
+    link: LinkId,
+    online: &'a AtomicUsize,
+}
+
+impl<'a> Connected<'a> {
+    fn new(member: &'a Member, link: LinkId, online: &'a AtomicUsize) -> Self {
+        online.fetch_add(1, Ordering::Relaxed);
+        Self { member, link, online }
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.member.life().meter.disconnected(self.link);
+        self.online.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    ByPeer,
+    ByMeter(ProtocolError),
+    Silence,
+    Cut,
+    Broken(std::io::Error),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByPeer => f.write_str("the head-end closed the connection"),
+            Self::ByMeter(error) => write!(f, "the meter closed the connection: {error}"),
+            Self::Silence => write!(f, "nothing came through for {SILENCE:?}"),
+            Self::Cut => f.write_str("the line was cut"),
+            Self::Broken(error) => {
+                write!(f, "the connection broke: {}", meterseal_link::tls::explain_io(error))
+            }
+        }
+    }
+}
+
+/// Bytes read at once.
+const CHUNK: usize = 1024;
+/// A head-end that reads a fleet seldom is still heard of within this time: it looks for gaps.
+const SILENCE: Duration = Duration::from_secs(600);
