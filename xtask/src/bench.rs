@@ -1,5 +1,7 @@
 //! `cargo xtask bench …`: the measurements behind docs/figures.md. Release builds, medians, and the machine's name.
 
+mod throughput;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{cargo, execute, program, root};
+use crate::run::{execute, program, root};
 use crate::test::build_program;
 use crate::{tools, web};
 
@@ -20,7 +22,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Frames per second and core through the billing path
+    /// Frames per second and core, and instructions per frame: by kernel, rate and extras, beside another crate
     Metrology,
     /// `measure` on a recording, whole process
     Measure {
@@ -41,15 +43,7 @@ enum What {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("machine: {}", machine());
     match &arguments.what {
-        What::Metrology => execute(cargo().args([
-            "run",
-            "--release",
-            "-q",
-            "-p",
-            "meterseal-metrology",
-            "--example",
-            "throughput",
-        ])),
+        What::Metrology => throughput::run(),
         What::Measure { recording } => measure(recording.clone()),
         What::Chain { presses, seconds } => chain(*presses, *seconds),
     }

@@ -16,13 +16,27 @@ pub(crate) struct Arguments {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("fmt", || execute(cargo().args(["fmt", "--all", "--check"]))),
     ("clippy", || {
         execute(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
     }),
     ("deny", deny),
     ("unit", unit),
+    // The same hashes as in the debug build of the step before, with every kernel.
+    ("golden", || {
+        execute(cargo().args([
+            "test",
+            "--release",
+            "--quiet",
+            "-p",
+            "meterseal-metrology",
+            "-p",
+            "meterseal-metrology-simd",
+            "--tests",
+            "golden",
+        ]))
+    }),
     ("doc", || execute(cargo().args(["test", "--workspace", "--doc", "--quiet"]))),
     ("interop", interop),
     ("web", || web::run(&web::Arguments { check: true })),

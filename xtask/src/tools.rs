@@ -72,6 +72,14 @@ pub(crate) fn interop_python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// Valgrind, which counts instructions.
+pub(crate) fn valgrind() -> Result<()> {
+    if answers("valgrind", &["--version"]) {
+        return Ok(());
+    }
+    apt_install("valgrind", "or install Valgrind 3.19 or newer from your system")
+}
+
 fn apt_install(packages: &str, otherwise: &str) -> Result<()> {
     let root_user = output(program("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     if !root_user || !answers("apt-get", &["--version"]) {

@@ -85,12 +85,18 @@ pub(crate) struct Inner<F: NorFlash> {
     uptime_ms: u64,
 }
 
+/// The clocks by which a meter lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) base: TimeBase,
+    pub(crate) profile_period_seconds: u32,
+    pub(crate) sample_rate_microhertz: u64,
+}
+
 impl<F: NorFlash> Inner<F> {
     pub(crate) fn new(
         identity: Identity,
-        time_base: TimeBase,
-        period_seconds: u32,
-        sample_rate_microhertz: u64,
+        timing: Timing,
         (keys, key_encryption_key): (RoleKeys, Option<SecretKey>),
         mut storage: Storage<F>,
         newest: crate::storage::Newest,
@@ -118,7 +124,7 @@ impl<F: NorFlash> Inner<F> {
         state.reserved_counters = used_counters;
         let mut inner = Box::new(Self {
             identity,
-            time_base,
+            time_base: timing.base,
             storage: RefCell::new(storage),
             state,
             state_changed: false,
@@ -126,7 +132,7 @@ impl<F: NorFlash> Inner<F> {
             window: None,
             newest_entry: None,
             newest_row: None,
-            interval: Interval::new(period_seconds),
+            interval: Interval::new(timing.profile_period_seconds),
             keys,
             key_store: None,
             used_counters,
@@ -141,7 +147,7 @@ impl<F: NorFlash> Inner<F> {
             rates: saved.rates,
             rate: 1,
             rate_looked_up: 0,
-            demand: [(); 2].map(|()| Demand::new(sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
+            demand: [(); 2].map(|()| Demand::new(timing.sample_rate_microhertz, DEMAND_PERIOD_SECONDS)),
             limiter: Limiter::default(),
             newest_event: None,
             newest_billing: None,

@@ -13,7 +13,7 @@ use meterseal_seal::KeyStore;
 
 use crate::calibration::{CalibrationStatus, refusal_number};
 use crate::dlms::{Link, Service};
-use crate::inner::Inner;
+use crate::inner::{Inner, Timing};
 use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
@@ -92,16 +92,13 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             kernel: config.kernel,
         };
         extras.check(&config.metrology).map_err(OpenError::Metrology)?;
-        let mut inner = Inner::new(
-            identity,
-            config.time_base,
-            config.profile_period_seconds,
-            config.metrology.sample_rate_microhertz,
-            (keys, config.key_encryption_key),
-            storage,
-            newest,
-            now,
-        )?;
+        let timing = Timing {
+            base: config.time_base,
+            profile_period_seconds: config.profile_period_seconds,
+            sample_rate_microhertz: config.metrology.sample_rate_microhertz,
+        };
+        let mut inner =
+            Inner::new(identity, timing, (keys, config.key_encryption_key), storage, newest, now)?;
         let metrology = Metrology::with_extras(config.metrology, extras, inner.saved.registers)
             .map_err(OpenError::Metrology)?;
         inner.calibration = metrology.calibration_state().into();

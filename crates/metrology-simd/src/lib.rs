@@ -18,12 +18,14 @@ extern crate std;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod sse2;
 
 use meterseal_metrology::Kernel;
 
-/// The fastest kernel that this processor can run: AVX2 on x86-64 that has it, else the scalar one.
+/// The fastest kernel that this processor can run: on x86-64 AVX2 where there is that, else SSE2; elsewhere the scalar one.
 pub fn fastest() -> Kernel {
-    avx2().unwrap_or(Kernel::SCALAR)
+    avx2().or(sse2()).unwrap_or(Kernel::SCALAR)
 }
 
 /// The kernel for AVX2; `None` on a processor without it.
@@ -31,5 +33,13 @@ pub fn avx2() -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     return avx2::kernel();
     #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
+/// The kernel for SSE2, which every x86-64 has; `None` elsewhere.
+pub fn sse2() -> Option<Kernel> {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    return Some(sse2::KERNEL);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
     None
 }

@@ -1,15 +1,21 @@
 //! Every bit that the fastest kernel gives is the scalar one's.
 
 use meterseal_metrology::{
-    BLOCK, Config, Extras, Frame, Kernel, Metrology, Nominal, Oscillator, Registers, Scale, Sums, Window,
+    BLOCK, Calibration, Config, Extras, Frame, Kernel, Metrology, Nominal, Oscillator, Registers, Scale,
+    Sums, Window,
 };
-use meterseal_metrology_simd::fastest;
+use meterseal_metrology_simd::{avx2, sse2};
 use proptest::prelude::*;
 
 const SCALE: Scale = Scale {
     voltage_femtovolts_per_count: [64_000_000_000; 3],
     current_femtoamperes_per_count: [18_000_000_000; 4],
 };
+
+/// All that this processor can run.
+fn kernels() -> impl Iterator<Item = Kernel> {
+    [Some(Kernel::SCALAR), sse2(), avx2()].into_iter().flatten()
+}
 
 fn count() -> impl Strategy<Value = i32> {
     let full = Frame::FULL_SCALE;
@@ -23,9 +29,15 @@ fn frames(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Frame>> 
 }
 
 /// Everything that a core gives.
-fn outputs(kernel: Kernel, frames: &[Frame], block: usize) -> (Vec<Window>, Registers) {
+fn outputs(kernel: Kernel, calibrated: bool, frames: &[Frame], block: usize) -> (Vec<Window>, Registers) {
     let config = Config::new(1_000_000_000, Nominal::Hz50, SCALE);
-    let extras = Extras { kernel, ..Extras::default() };
+    let mut record = Calibration::nothing(*b"KERNELS\0\0\0\0\0\0\0\0\0");
+    for (n, channel) in (0..).zip(&mut record.channels) {
+        channel.offset_millicounts.constant = 123_456 - 50_001 * n;
+        channel.delay_picoseconds.constant = 5_000_017 * (n - 3);
+    }
+    let calibration = calibrated.then_some(Ok(record));
+    let extras = Extras { kernel, calibration, ..Extras::default() };
     let mut metrology = Metrology::with_extras(config, extras, Registers::default()).expect("right sums");
     let mut windows = Vec::new();
     for block in frames.chunks(block) {
@@ -58,11 +70,11 @@ fn defined(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn sums_are_those_of_the_definition(frames in frames(0..BLOCK + 1), before in 0_usize..300, step: u64, phase: u64) {
-        for kernel in [Kernel::SCALAR, fastest()] {
+        for kernel in kernels() {
             let mut oscillator = Oscillator::new(step >> 4, phase);
             oscillator.run(before, |range, rotation| range.for_each(|_| { rotation.next(); }));
             let mut other = oscillator.clone();
@@ -72,8 +84,30 @@ proptest! {
     }
 
     #[test]
-    fn a_core_with_the_fastest_kernel_gives_the_same_bits(frames in frames(0..1_500), block in 1_usize..300) {
-        prop_assert_eq!(outputs(fastest(), &frames, block), outputs(Kernel::SCALAR, &frames, 1_000));
+    fn every_kernel_gives_the_same_bits(frames in frames(0..1_500), block in 1_usize..300, calibrated: bool) {
+        let truth = outputs(Kernel::SCALAR, calibrated, &frames, 1_000);
+        for kernel in kernels() {
+            prop_assert_eq!(outputs(kernel, calibrated, &frames, block), truth.clone());
+        }
+    }
+
+    #[test]
+    fn every_kernel_sees_what_is_clipped(mut frames in frames(1..40), at: usize, channel in 0_usize..7, count: i32, scale in 0_u32..9) {
+        // Few counts clip, so that one more decides.
+        for frame in &mut frames {
+            let below = |count: &mut i32| *count /= 2;
+            frame.voltage.iter_mut().chain(&mut frame.current).for_each(below);
+        }
+        let at = at % frames.len();
+        let count = count >> scale;
+        match channel {
+            0..3 => frames[at].voltage[channel] = count,
+            _ => frames[at].current[channel - 3] = count,
+        }
+        let clipped = count.unsigned_abs() >= Frame::FULL_SCALE.unsigned_abs();
+        for kernel in kernels() {
+            prop_assert_eq!(kernel.any_clipped(&frames), clipped);
+        }
     }
 }
 
@@ -84,7 +118,7 @@ fn a_block_of_full_scale_does_not_overflow() {
     // A cosine of one throughout, and an eighth of a turn.
     for phase in [0, 1 << 61] {
         let truth = defined(&frames, &mut Oscillator::new(0, phase));
-        for kernel in [Kernel::SCALAR, fastest()] {
+        for kernel in kernels() {
             assert_eq!(kernel.sums(&frames, &mut Oscillator::new(0, phase)), truth);
         }
     }

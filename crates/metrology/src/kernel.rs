@@ -1,6 +1,6 @@
 //! The hot loop: 24 products a frame, their sum, and the sum of their prefix sums.
 //!
-//! Per frame: 24 multiplications and 48 additions of 64 bits, no division, no branch. At most four quantities at a time keep their accumulators in registers.
+//! Per frame: 24 multiplications and 48 additions of 64 bits, no division, no branch. A phase at a time keeps most of its accumulators in registers.
 
 use crate::{
     Frame, Oscillator, VOLTAGES,
@@ -48,6 +48,11 @@ impl Kernel {
     /// left out.
     pub fn sums(&self, frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
         (self.accumulate)(&frames[..frames.len().min(BLOCK)], oscillator)
+    }
+
+    /// Whether any count is at or beyond full scale.
+    pub fn any_clipped(&self, frames: &[Frame]) -> bool {
+        (self.any_clipped)(frames)
     }
 
     /// How many results differ from the scalar ones, over blocks of all kinds of length.
@@ -188,9 +193,13 @@ fn accumulate(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
     let (cos, sin) = (&mut cos[..frames.len()], &mut sin[..frames.len()]);
     oscillator.fill(cos, sin);
     let mut sums = Sums::default();
-    add_phase::<0>(frames, cos, sin, &mut sums);
-    add_phase::<1>(frames, cos, sin, &mut sums);
-    add_phase::<2>(frames, cos, sin, &mut sums);
+    for number in 0..VOLTAGES {
+        let sums_of_phase = pass(frames, cos, sin, |frame, cos, sin| {
+            let (v, i) = (i64::from(frame.voltage[number]), i64::from(frame.current[number]));
+            [v * v, i * i, v * i, v * cos, v * sin, i * cos, i * sin]
+        });
+        sums.put(phase(number), &sums_of_phase);
+    }
     let neutral = pass(frames, cos, sin, |frame, cos, sin| {
         let i = i64::from(frame.current[VOLTAGES]);
         [i * i, i * cos, i * sin]
@@ -199,22 +208,8 @@ fn accumulate(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
     sums
 }
 
-/// The sums of phase `NUMBER`, in two passes.
-fn add_phase<const NUMBER: usize>(frames: &[Frame], cos: &[i32], sin: &[i32], sums: &mut Sums) {
-    let powers = pass(frames, cos, sin, |frame, _, _| {
-        let (v, i) = (i64::from(frame.voltage[NUMBER]), i64::from(frame.current[NUMBER]));
-        [v * v, i * i, v * i]
-    });
-    sums.put(phase(NUMBER), &powers);
-    let demodulated = pass(frames, cos, sin, |frame, cos, sin| {
-        let (v, i) = (i64::from(frame.voltage[NUMBER]), i64::from(frame.current[NUMBER]));
-        [v * cos, v * sin, i * cos, i * sin]
-    });
-    sums.put(phase(NUMBER) + VC, &demodulated);
-}
-
-/// Sums and ramps of some quantities. A function of its own, so that its sums have the registers for themselves.
-#[inline(never)]
+/// Sums and ramps of some quantities.
+#[inline(always)]
 fn pass<const N: usize>(
     frames: &[Frame],
     cos: &[i32],

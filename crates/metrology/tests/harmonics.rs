@@ -311,3 +311,76 @@ fn a_record_after_a_gap_begins_anew() {
         metrology.finish();
     }
 }
+
+#[test]
+fn golden_harmonics() {
+    // Counts by integers only, so that no platform's sine can differ: triangles of 50.3 Hz, with all odd orders.
+    let frames = (0..8_000_u64).map(|n| {
+        let triangle = |peak: i64, phase: u64| {
+            let turn = (n * 27_003_113).wrapping_add(phase) % (1 << 32);
+            ((peak * ((turn as i64 - (1 << 31)).abs() - (1 << 30))) >> 30) as i32
+        };
+        let third = (1_u64 << 32) / 3;
+        Frame {
+            voltage: [triangle(5_000_000, 0), triangle(5_000_000, third), triangle(4_900_000, 2 * third)],
+            current: [
+                triangle(900_000, 1 << 27),
+                triangle(-70_000, third),
+                triangle(3, 0),
+                triangle(200_000, 7),
+            ],
+        }
+    });
+    let (found, without) = analyse(Site::balanced(8e3, 50.0, 1.0, 0.0).config(), frames);
+    assert_eq!((found.len(), without), (4, 0));
+    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+    for (_, harmonics) in &found {
+        for byte in format!("{harmonics:?}").bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+    // The third order of a triangle is a ninth of the first.
+    let [spectrum, ..] = found[2].1.voltages();
+    let [first, third] = [1, 3].map(|order| spectrum.rms(order).expect("an order") as f64);
+    assert!((third / first * 9.0 - 1.0).abs() < 1e-3);
+    assert_eq!(hash, 13_006_366_935_209_927_234);
+}
+
+#[test]
+fn a_half_wave_current_has_its_direct_component_and_even_orders() {
+    // IEC 62053-21's rectifier load: P = V̂·Î/4, a direct component of Î/π, even orders of 2·Î/(π·(h² − 1)) and no odd ones but the first.
+    let (volts, amperes) = (230.0 * 2f64.sqrt(), 20.0);
+    for hertz in [49.7, 50.0, 60.1] {
+        let site = Site::balanced(8e3, hertz, 5.0, 0.0);
+        let frames = (0..12_000).map(|n| {
+            let wave = ((f64::from(n) + 0.5) / 8e3 * hertz * TAU).cos();
+            Frame {
+                voltage: [(volts * wave / common::VOLTS).round() as i32, 0, 0],
+                current: [(amperes * wave.max(0.0) / common::AMPERES).round() as i32, 0, 0, 0],
+            }
+        });
+        let (found, _) = analyse(site.config(), frames);
+        for (window, harmonics) in &found[1..] {
+            let phase = &window.phases[0];
+            assert!(
+                (phase.active_power_microwatts as f64 * 1e-6 / (volts * amperes / 4.0) - 1.0).abs() < 1e-5
+            );
+            assert!((phase.current_rms_microamperes as f64 * 1e-6 / (amperes / 2.0) - 1.0).abs() < 1e-5);
+            // 0.01 % of S: orders near 160 fold onto the fundamental, since this front end has no filter.
+            assert!(phase.reactive_power_microvars.unsigned_abs() < 230_000);
+            let [spectrum, ..] = harmonics.currents();
+            let pi = TAU / 2.0;
+            assert!((spectrum.direct() as f64 * 1e-6 / (amperes / pi) - 1.0).abs() < 5e-4);
+            for order in 1..=50 {
+                let peak = match order {
+                    1 => amperes / 2.0,
+                    _ if order % 2 == 1 => 0.0,
+                    _ => 2.0 * amperes / pi / f64::from(order * order - 1),
+                };
+                let rms = spectrum.rms(order as usize).expect("an order") as f64 * 1e-6;
+                // The same folding.
+                assert!((rms - peak / 2f64.sqrt()).abs() < 2e-4 * amperes, "{hertz} {order}: {rms}");
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Frames per second of the billing path (3 V + 4 I) on one core, all variants by turns on the same waveform: the median of several runs each.
 //!
-//! `throughput` prints a table; `throughput count VARIANT RATE CYCLES` runs one variant so many cycles and nothing else, for a tool that counts its
+//! `throughput [RATE]` prints a table; `throughput count VARIANT RATE CYCLES` runs one variant so many cycles and nothing else, for a tool that counts its
 //! instructions: two such runs differ by nothing but cycles. `throughput variants RATE` names what can run at a rate.
 
 mod variant;
@@ -27,6 +27,7 @@ fn main() {
             RATES.into_iter().for_each(table);
             Some(())
         }
+        [rate] => rate.parse().ok().filter(|rate| RATES.contains(rate)).map(table),
         ["variants", rate] => rate.parse().ok().map(|rate| {
             Variant::at(rate).iter().for_each(|variant| println!("{}", variant.name()));
         }),
@@ -34,7 +35,7 @@ fn main() {
         _ => None,
     };
     if known.is_none() {
-        eprintln!("throughput [variants RATE | count VARIANT RATE CYCLES]; rates are {RATES:?}");
+        eprintln!("throughput [RATE | variants RATE | count VARIANT RATE CYCLES]; rates are {RATES:?}");
         std::process::exit(2);
     }
 }

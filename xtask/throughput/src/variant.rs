@@ -1,10 +1,10 @@
 //! What is measured: the core with each kernel and each extra that costs something a frame, and the crate `metrology_insight`.
 
 use meterseal_metrology::{
-    Calibration, ChannelCalibration, Config, EventSettings, Extras, Kernel, Metrology, Nominal, Quadratic,
-    Registers,
+    Calibration, ChannelCalibration, Config, EventSettings, Extras, HarmonicAnalysis, Kernel, Metrology,
+    Nominal, Quadratic, Registers,
 };
-use meterseal_metrology_simd::avx2;
+use meterseal_metrology_simd::{avx2, sse2};
 use metrology_insight::{
     MAX_SIGNAL_SAMPLES, MetrologyInsight, MetrologyInsightConfig, MetrologyInsightSignal,
 };
@@ -13,8 +13,16 @@ use crate::waveform::{SCALE, Waveform};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
-    Core { wide: bool, more: More },
+    Core { width: Width, more: More },
     Insight,
+}
+
+/// The core's kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    Scalar,
+    Sse2,
+    Avx2,
 }
 
 /// What the core does beside the billing path.
@@ -23,6 +31,7 @@ pub(crate) enum More {
     Nothing,
     Calibration,
     Events,
+    Harmonics,
 }
 
 /// Measures so many cycles of a waveform.
@@ -32,8 +41,9 @@ impl Variant {
     /// All variants at a rate. The other crate holds 160 samples a cycle, which is 8 kHz.
     pub(crate) fn at(rate: u32) -> Vec<Self> {
         let mut variants = Vec::new();
-        for more in [More::Nothing, More::Calibration, More::Events] {
-            variants.extend([false, true].map(|wide| Self::Core { wide, more }));
+        for more in [More::Nothing, More::Calibration, More::Events, More::Harmonics] {
+            variants
+                .extend([Width::Scalar, Width::Sse2, Width::Avx2].map(|width| Self::Core { width, more }));
         }
         if rate as usize / 50 == MAX_SIGNAL_SAMPLES {
             variants.push(Self::Insight);
@@ -41,16 +51,22 @@ impl Variant {
         variants
     }
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Core { wide: false, more: More::Nothing } => "portable",
-            Self::Core { wide: true, more: More::Nothing } => "AVX2",
-            Self::Core { wide: false, more: More::Calibration } => "portable, calibrated",
-            Self::Core { wide: true, more: More::Calibration } => "AVX2, calibrated",
-            Self::Core { wide: false, more: More::Events } => "portable, events",
-            Self::Core { wide: true, more: More::Events } => "AVX2, events",
-            Self::Insight => "metrology_insight 0.1.5",
-        }
+    pub(crate) fn name(self) -> String {
+        let Self::Core { width, more } = self else {
+            return "metrology_insight 0.1.5".to_owned();
+        };
+        let width = match width {
+            Width::Scalar => "scalar",
+            Width::Sse2 => "SSE2",
+            Width::Avx2 => "AVX2",
+        };
+        let more = match more {
+            More::Nothing => "",
+            More::Calibration => ", calibrated",
+            More::Events => ", events",
+            More::Harmonics => ", harmonics",
+        };
+        format!("{width}{more}")
     }
 
     /// What of so many frames is enough for a run: the other crate is one to two orders of magnitude slower.
@@ -61,18 +77,25 @@ impl Variant {
     /// Ready to measure, or `None` on a processor without what it takes.
     pub(crate) fn start(self, rate: u32) -> Option<Run> {
         match self {
-            Self::Core { wide, more } => {
-                let kernel = if wide { avx2()? } else { Kernel::SCALAR };
+            Self::Core { width, more } => {
+                let kernel = match width {
+                    Width::Scalar => Kernel::SCALAR,
+                    Width::Sse2 => sse2()?,
+                    Width::Avx2 => avx2()?,
+                };
                 let mut extras = Extras { kernel, ..Extras::default() };
                 match more {
-                    More::Nothing => {}
+                    More::Nothing | More::Harmonics => {}
                     More::Calibration => extras.calibration = Some(Ok(calibration())),
                     More::Events => extras.events = Some(EventSettings::new(230_000)),
                 }
                 let config = Config::new(u64::from(rate) * 1_000_000, Nominal::Hz50, SCALE);
                 let mut core = Metrology::with_extras(config, extras, Registers::default())
                     .expect("these settings are in range, and every kernel gives the scalar one's bits");
-                Some(Box::new(move |waveform, cycles| measure(&mut core, waveform, cycles)))
+                let mut analysis = (more == More::Harmonics).then(Box::<HarmonicAnalysis>::default);
+                Some(Box::new(move |waveform, cycles| {
+                    measure(&mut core, analysis.as_deref_mut(), waveform, cycles);
+                }))
             }
             Self::Insight => {
                 let mut insight = MetrologyInsight::new(MetrologyInsightConfig {
@@ -90,13 +113,23 @@ impl Variant {
 }
 
 /// The core takes blocks as a sampling loop brings them: of two cycles here, 40 ms.
-fn measure(core: &mut Metrology, waveform: &Waveform, cycles: usize) {
+fn measure(
+    core: &mut Metrology,
+    mut analysis: Option<&mut HarmonicAnalysis>,
+    waveform: &Waveform,
+    cycles: usize,
+) {
     let mut left = cycles * waveform.cycle();
     let mut energy = 0;
     while left > 0 {
         for block in waveform.frames.chunks(2 * waveform.cycle()) {
             let block = &block[..block.len().min(left)];
-            core.push(block, &mut |window| energy += window.active_power_microwatts);
+            match &mut analysis {
+                None => core.push(block, &mut |window| energy += window.active_power_microwatts),
+                Some(analysis) => core.push_with_harmonics(block, analysis, &mut |window, harmonics| {
+                    energy += window.active_power_microwatts + i64::from(harmonics.is_some());
+                }),
+            }
             left -= block.len();
         }
     }

@@ -3,13 +3,13 @@
 use dlms_cosem_rs::axdr::{BitStr, Data};
 use dlms_cosem_rs::codec::Writer;
 use dlms_cosem_rs::server::StoreResult;
-use dlms_cosem_rs::xdlms::{Conformance, DLMS_VERSION, DataAccessResult};
+use dlms_cosem_rs::xdlms::{DLMS_VERSION, DataAccessResult};
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::{Class, OBJECTS, Object};
 use meterseal_model::{Obis, Role};
 
 use super::{put, put_array, put_structure};
-use crate::dlms::REQUEST_MAX;
+use crate::dlms::{CONFORMANCE, REQUEST_MAX};
 use crate::inner::Inner;
 
 /// Object identifiers under joint-iso-ccitt country(16) country-name(756) DLMS-UA(5.8), as DER contents.
@@ -31,7 +31,7 @@ pub(super) fn get<F: NorFlash>(
         }
         4 => put(w, Data::OctetString(&CONTEXT_LN_CIPHERED)),
         5 => {
-            let conformance = Conformance::SERVER_DEFAULT.to_bytes();
+            let conformance = CONFORMANCE.to_bytes();
             let bits = BitStr::new(24, &conformance).map_err(|_| DataAccessResult::OtherReason)?;
             put_structure(w, 6)?;
             put(w, Data::BitString(bits))?;

@@ -33,15 +33,20 @@ const RESPONSE_MAX: usize = VALUE_MAX + 128;
 /// The most invocation counters that one request can spend (HLS: the proof and the answer around it).
 const COUNTERS_PER_REQUEST: u32 = 4;
 
-const POLICY: SecurityPolicy = SecurityPolicy::authenticated_encrypted(SecuritySuite::Suite2);
+pub(super) const POLICY: SecurityPolicy = SecurityPolicy::authenticated_encrypted(SecuritySuite::Suite2);
+
+/// What the meter offers.
+pub(crate) const CONFORMANCE: Conformance = Conformance::SERVER_DEFAULT
+    .union(Conformance::DATA_NOTIFICATION)
+    .difference(Conformance::ATTRIBUTE0_SUPPORTED_WITH_GET);
 
 pub(crate) struct Association<F: NorFlash> {
-    role: Role,
+    pub(super) role: Role,
     /// Whether the connection is at the local port.
     local: bool,
     /// The uptime before which nothing is answered here: the association itself has done wrong.
     until_ms: u64,
-    server: Server<Store<F>, Provider, VALUE_MAX>,
+    pub(super) server: Server<Store<F>, Provider, VALUE_MAX>,
     sealing: Sealing,
     /// One event of each kind per association: a peer must not be able to fill the log.
     undecryptable_logged: bool,
@@ -77,9 +82,7 @@ impl<F: NorFlash> Association<F> {
             mechanism: if ciphered.is_some() { AuthMechanism::HighGmac } else { AuthMechanism::None },
             security: if ciphered.is_some() { POLICY } else { SecurityPolicy::NONE },
             max_pdu_size: REQUEST_MAX,
-            conformance: Conformance::SERVER_DEFAULT
-                .union(Conformance::DATA_NOTIFICATION)
-                .difference(Conformance::ATTRIBUTE0_SUPPORTED_WITH_GET),
+            conformance: CONFORMANCE,
             challenge_len: 32,
             invocation_counter: ciphered.map_or(0, |key| inner.used_counters[key]),
             ..ServerConfig::default()
@@ -132,6 +135,9 @@ impl<F: NorFlash> Association<F> {
         }
         if request.first() == Some(&form::TAG_AARQ) {
             self.aarq = Some(request.to_vec());
+        }
+        if let Some(answer) = self.release(&mut inner, request) {
+            return (inner, answer);
         }
         let before = self.server.state();
         let highest_before = self.server.peer_invocation_counter();
@@ -259,7 +265,7 @@ impl<F: NorFlash> Association<F> {
         if established || another { inner.write_state() } else { Ok(()) }
     }
 
-    fn note_unread(
+    pub(super) fn note_unread(
         &mut self,
         inner: &mut Inner<F>,
         unread: bool,

@@ -4,18 +4,24 @@ use alloc::vec::Vec;
 
 use dlms_cosem_rs::acse::{Aare, Aarq, Diagnostic, UserDiagnostic};
 use dlms_cosem_rs::codec::{Decode, Encode, Reader};
-use dlms_cosem_rs::security::{Protector, RustCryptoProvider, SecurityPolicy, SystemTitle as CodecTitle};
-use dlms_cosem_rs::xdlms::{CipheredService, Conformance, InitiateRequest};
+use dlms_cosem_rs::security::{
+    Protector, RustCryptoProvider, SecurityPolicy, SecuritySuite, SystemTitle as CodecTitle,
+};
+use dlms_cosem_rs::xdlms::{CipheredService, Conformance, InitiateRequest, InitiateResponse, VAA_NAME_LN};
 use meterseal_model::SystemTitle;
 
+use super::REQUEST_MAX;
 use super::provider::key_ring;
 use crate::DlmsKeys;
 
 pub(super) const TAG_AARQ: u8 = 0x60;
 const TAG_AARE: u8 = 0x61;
+pub(super) const TAG_RLRQ: u8 = 0x62;
 pub(super) const TAG_EXCEPTION: u8 = 0xD8;
 const TAG_INITIATE_REQUEST: u8 = 0x01;
 const TAG_GLO_INITIATE_REQUEST: u8 = 0x21;
+const TAG_INITIATE_RESPONSE: u8 = 0x08;
+const TAG_GLO_INITIATE_RESPONSE: u8 = 0x28;
 const TAG_GENERAL_GLO: u8 = 0xDB;
 const TAG_GENERAL_DED: u8 = 0xDC;
 
@@ -55,26 +61,65 @@ pub(super) fn asks_for_pushes(aarq: &[u8], keys: &DlmsKeys, policy: SecurityPoli
     let proposed = || {
         let aarq = Aarq::from_bytes(aarq).ok()?;
         let title = CodecTitle::from_slice(aarq.calling_ap_title?).ok()?;
-        let (&tag, ciphered) = aarq.user_information?.split_first()?;
-        if tag != TAG_GLO_INITIATE_REQUEST {
-            return None;
-        }
-        let ciphered = CipheredService::decode(&mut Reader::new(ciphered)).ok()?;
-        let mut body = ciphered.payload.to_vec();
-        let plain = Protector::new(RustCryptoProvider::new(key_ring(keys)), policy)
-            .unprotect(
-                ciphered.security_control,
-                &title,
-                ciphered.invocation_counter,
-                &keys.authentication,
-                &mut body,
-            )
-            .ok()?;
-        let (&tag, initiate) = plain.split_first()?;
-        let initiate = InitiateRequest::decode(&mut Reader::new(initiate)).ok()?;
-        (tag == TAG_INITIATE_REQUEST).then_some(initiate.proposed_conformance)
+        open_initiate(aarq.user_information?, title, keys, policy)
     };
-    proposed().is_some_and(|conformance| conformance.contains(Conformance::DATA_NOTIFICATION))
+    proposed().is_some_and(|initiate| initiate.proposed.contains(Conformance::DATA_NOTIFICATION))
+}
+
+/// What a client proposes in the enciphered user-information of an AARQ or RLRQ.
+pub(super) struct Initiate {
+    pub(super) proposed: Conformance,
+    pub(super) counter: u32,
+}
+
+/// Deciphers an AARQ's or RLRQ's user-information; `None` where it is not enciphered under these keys.
+pub(super) fn open_initiate(
+    user_information: &[u8],
+    client: CodecTitle,
+    keys: &DlmsKeys,
+    policy: SecurityPolicy,
+) -> Option<Initiate> {
+    let (&tag, ciphered) = user_information.split_first()?;
+    if tag != TAG_GLO_INITIATE_REQUEST {
+        return None;
+    }
+    let ciphered = CipheredService::decode(&mut Reader::new(ciphered)).ok()?;
+    policy.check_received(ciphered.security_control).ok()?;
+    let counter = ciphered.invocation_counter;
+    let mut body = ciphered.payload.to_vec();
+    let plain = Protector::new(RustCryptoProvider::new(key_ring(keys)), policy)
+        .unprotect(ciphered.security_control, &client, counter, &keys.authentication, &mut body)
+        .ok()?;
+    let (&tag, initiate) = plain.split_first()?;
+    let initiate = InitiateRequest::decode(&mut Reader::new(initiate)).ok()?;
+    (tag == TAG_INITIATE_REQUEST).then_some(Initiate { proposed: initiate.proposed_conformance, counter })
+}
+
+/// The enciphered user-information of an RLRE: an InitiateResponse.
+pub(super) fn seal_initiate(
+    negotiated: Conformance,
+    meter: SystemTitle,
+    counter: u32,
+    keys: &DlmsKeys,
+    policy: SecurityPolicy,
+) -> Option<Vec<u8>> {
+    let response = InitiateResponse {
+        negotiated_conformance: negotiated,
+        server_max_receive_pdu_size: REQUEST_MAX,
+        vaa_name: VAA_NAME_LN,
+        ..Default::default()
+    };
+    let mut plain = alloc::vec![TAG_INITIATE_RESPONSE];
+    response.encode(&mut plain).ok()?;
+    let mut body = alloc::vec![0; plain.len() + SecuritySuite::TAG_LEN];
+    let protector = Protector::new(RustCryptoProvider::new(key_ring(keys)), policy);
+    let title = CodecTitle(meter.0);
+    let payload = protector.protect(&title, counter, &keys.authentication, &plain, &mut body).ok()?;
+    let mut bytes = alloc::vec![TAG_GLO_INITIATE_RESPONSE];
+    let ciphered =
+        CipheredService { security_control: policy.control(), invocation_counter: counter, payload };
+    ciphered.encode(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// The invocation counter in a ciphered request's header: not yet authenticated when this reads it.
@@ -97,6 +142,9 @@ pub(super) fn counter_of(request: &[u8]) -> Option<u32> {
 
 /// "Service not allowed, operation not possible": the plain answer to whoever has no association.
 pub(super) const REFUSAL: [u8; 3] = [TAG_EXCEPTION, 1, 1];
+
+/// "Service not allowed, deciphering error".
+pub(super) const UNDECIPHERABLE: [u8; 3] = [TAG_EXCEPTION, 1, 5];
 
 /// "Service not allowed, PDU too long": the answer does not fit what the meter can build at once.
 pub(super) const TOO_LONG: [u8; 3] = [TAG_EXCEPTION, 1, 4];

@@ -10,6 +10,7 @@ mod form;
 mod guard;
 mod provider;
 mod push;
+mod release;
 mod wrapper;
 
 use alloc::boxed::Box;
@@ -19,7 +20,7 @@ use alloc::vec::Vec;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::{Role, Roles};
 
-pub(crate) use association::{Association, REQUEST_MAX, VALUE_MAX};
+pub(crate) use association::{Association, CONFORMANCE, REQUEST_MAX, VALUE_MAX};
 pub(crate) use guard::Guard;
 pub(crate) use push::Pushes;
 

@@ -3,7 +3,9 @@
 
 use super::Error;
 use super::summary::Summary;
-use meterseal_metrology::{Config, Frame, Metrology, Nominal, Period, Registers, find_period};
+use meterseal_metrology::{
+    Config, Frame, HarmonicAnalysis, Harmonics, Metrology, Nominal, Period, Registers, Window, find_period,
+};
 use meterseal_world::comtrade::{Recording, Section};
 use meterseal_world::mapping::Mapping;
 use meterseal_world::scaling::{self, Quantizer, Survey, ValueStream, Values};
@@ -60,8 +62,14 @@ pub(super) fn measure(
         found.map(|(nominal, _)| nominal).or(by_line.map(|hertz| Nominal::nearest((hertz * 1e6) as u64)));
 
     let cached = if recording.row_count() <= MAX_CACHED_FRAMES { Some(feed.all_frames()?) } else { None };
-    let mut pass =
-        Pass { feed: &feed, supplies: &supplies, nominal, cached, registers: Registers::default() };
+    let mut pass = Pass {
+        feed: &feed,
+        supplies: &supplies,
+        nominal,
+        cached,
+        registers: Registers::default(),
+        analysis: Some(Box::default()),
+    };
     let mut left_seconds = seconds.unwrap_or_else(|| recording.duration_seconds());
     let (summary, mut duration_seconds) = pass.run(left_seconds)?;
     // Every further pass measures the same: only energy goes on.
@@ -185,30 +193,39 @@ struct Pass<'a> {
     nominal: Option<Nominal>,
     cached: Option<Vec<Frame>>,
     registers: Registers,
+    /// For the first pass, whose quantities are the record's.
+    analysis: Option<Box<HarmonicAnalysis>>,
 }
 
 impl Pass<'_> {
     /// Measures the recording once, or its first `seconds`; gives the seconds measured.
     fn run(&mut self, seconds: f64) -> Result<(Summary, f64), Error> {
         let mut summary = Summary::default();
+        let mut analysis = self.analysis.take();
         let mut measured = 0.0;
         let mut stream = if self.cached.is_none() { Some(self.feed.stream()?) } else { None };
         for (section, supply) in self.feed.recording.sections().iter().zip(self.supplies) {
             let rows = section.rows.min(((seconds - measured) * section.rate_hz).round().max(0.0) as u64);
             let mut core = self.core(section, rows, *supply)?;
-            let mut on_window = |window: &meterseal_metrology::Window| summary.add(window, section.rate_hz);
+            let mut on_window = |window: &Window, harmonics: Option<&Harmonics>| {
+                summary.add(window, harmonics, section.rate_hz);
+            };
+            let mut push = |core: &mut Metrology, frames: &[Frame]| match &mut analysis {
+                Some(analysis) => core.push_with_harmonics(frames, analysis, &mut on_window),
+                None => core.push(frames, &mut |window| on_window(window, None)),
+            };
             match (&self.cached, &mut stream) {
                 (Some(frames), _) => {
                     let first = section.first_row as usize;
                     let section = frames.get(first..first + rows as usize).unwrap_or_default();
-                    core.push(section, &mut on_window);
+                    push(&mut core, section);
                 }
                 (None, Some(stream)) => {
                     let mut block = Vec::with_capacity(BLOCK);
                     let mut left = rows;
                     while left > 0 {
                         let got = self.feed.fill(stream, &mut block, left.min(BLOCK as u64))?;
-                        core.push(&block, &mut on_window);
+                        push(&mut core, &block);
                         if got == 0 {
                             break;
                         }
@@ -218,7 +235,7 @@ impl Pass<'_> {
                 (None, None) => {}
             }
             if let Some(window) = core.finish() {
-                on_window(&window);
+                on_window(&window, None);
             }
             self.registers = *core.registers();
             measured += rows as f64 / section.rate_hz;

@@ -2,6 +2,7 @@
 //! as JSON, as a drawing.
 
 mod engine;
+mod harmonics;
 mod plot;
 mod report;
 mod summary;

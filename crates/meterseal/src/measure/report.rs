@@ -12,6 +12,7 @@ struct Json {
     nominal_hz: Option<u32>,
     duration_s: f64,
     phases: Vec<JsonPhase>,
+    neutral: Option<JsonNeutral>,
     total: JsonTotal,
     energy: JsonEnergy,
 }
@@ -29,6 +30,16 @@ struct JsonPhase {
     i_angle_deg: Option<f64>,
     v_thd: Option<f64>,
     i_thd: Option<f64>,
+    v_thd_50: Option<f64>,
+    i_thd_50: Option<f64>,
+    v_harmonics: Vec<Option<f64>>,
+    i_harmonics: Vec<Option<f64>>,
+}
+
+#[derive(Serialize)]
+struct JsonNeutral {
+    i_rms: f64,
+    i_harmonics: Vec<Option<f64>>,
 }
 
 #[derive(Serialize)]
@@ -50,18 +61,22 @@ struct JsonEnergy {
 /// The phases' names, in the order of a frame.
 pub(super) const NAMES: [&str; 3] = ["L1", "L2", "L3"];
 
-/// One JSON document and a line end. THD is a ratio, not a percentage.
+/// One JSON document and a line end. THD is a ratio, not a percentage: `v_thd` of all that is not fundamental (IEEE 1459), `v_thd_50` of the orders 2 to
+/// 50 (IEC 61000-4-7). Harmonics are RMS values of orders 1 to 50; an order above 0.4 of the sampling rate is null, and all are for a record of
+/// less than two cycles.
 pub(super) fn json(measurement: &Measurement) -> String {
     let total = measurement.summary.total();
     // Less than one cycle has no fundamental, and 0 would look measured.
     let fundamental = |value: f64| measurement.summary.has_whole_cycle().then(|| tidy(value));
+    let orders = measurement.summary.orders();
+    let harmonics = |channel| orders.of(channel).into_iter().map(|value| value.map(tidy)).collect();
     let document = Json {
         frequency_hz: measurement.frequency_hz.map(tidy),
         nominal_hz: measurement.nominal_hz,
         duration_s: tidy(measurement.duration_seconds),
         phases: present(measurement)
-            .map(|(name, phase)| JsonPhase {
-                name,
+            .map(|(k, phase)| JsonPhase {
+                name: NAMES[k],
                 v_rms: tidy(phase.volts),
                 i_rms: tidy(phase.amperes),
                 p_w: tidy(phase.watts),
@@ -72,8 +87,15 @@ pub(super) fn json(measurement: &Measurement) -> String {
                 i_angle_deg: fundamental(phase.amperes_degrees),
                 v_thd: fundamental(phase.volts_thd),
                 i_thd: fundamental(phase.amperes_thd),
+                v_thd_50: orders.distortion(k).map(tidy),
+                i_thd_50: orders.distortion(3 + k).map(tidy),
+                v_harmonics: harmonics(k),
+                i_harmonics: harmonics(3 + k),
             })
             .collect(),
+        neutral: Some(measurement.summary.neutral_amperes())
+            .filter(|amperes| *amperes > 0.0)
+            .map(|amperes| JsonNeutral { i_rms: tidy(amperes), i_harmonics: harmonics(6) }),
         total: JsonTotal {
             p_w: tidy(total.watts),
             q_var: fundamental(total.vars),
@@ -105,9 +127,9 @@ fn tidy(value: f64) -> f64 {
     if tidy.is_finite() { tidy + 0.0 } else { value }
 }
 
-fn present(measurement: &Measurement) -> impl Iterator<Item = (&'static str, Phase)> + '_ {
+fn present(measurement: &Measurement) -> impl Iterator<Item = (usize, Phase)> + '_ {
     let there = |k: &usize| measurement.present[*k].0 || measurement.present[*k].1;
-    (0..3).filter(there).map(|k| (NAMES[k], measurement.summary.phase(k)))
+    (0..3).filter(there).map(|k| (k, measurement.summary.phase(k)))
 }
 
 /// The recording's name in one line.
@@ -119,7 +141,7 @@ pub(super) fn title(recording: &Recording) -> String {
 /// A table for people.
 pub(super) fn table(recording: &Recording, measurement: &Measurement, side: Option<Side>) -> String {
     let mut text = heading(recording, measurement, side);
-    let phases: Vec<(&str, Phase)> = present(measurement).collect();
+    let phases: Vec<(usize, Phase)> = present(measurement).collect();
     let total = measurement.summary.total();
     let several = phases.len() > 1;
 
@@ -127,7 +149,7 @@ pub(super) fn table(recording: &Recording, measurement: &Measurement, side: Opti
         let cells: String = cells.iter().map(|cell| format!("{cell:>14}")).collect();
         let _ = writeln!(text, "{}", format!("  {label:<10}{cells}").trim_end());
     };
-    let mut names: Vec<String> = phases.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut names: Vec<String> = phases.iter().map(|(k, _)| NAMES[*k].to_owned()).collect();
     if several {
         names.push("total".to_owned());
     }
@@ -159,6 +181,14 @@ pub(super) fn table(recording: &Recording, measurement: &Measurement, side: Opti
     plain("angle I", &|phase| format!("{:.2}°", phase.amperes_degrees));
     plain("THD V", &|phase| format!("{:.2} %", phase.volts_thd * 100.0));
     plain("THD I", &|phase| format!("{:.2} %", phase.amperes_thd * 100.0));
+    let orders = measurement.summary.orders();
+    for (label, first) in [("THD50 V", 0), ("THD50 I", 3)] {
+        let cell = |k: &usize| {
+            let ratio = orders.distortion(first + k);
+            ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{:.2} %", ratio * 100.0))
+        };
+        line(label, phases.iter().map(|(k, _)| cell(k)).collect());
+    }
 
     let energy = energy(measurement);
     let hours = |value: f64, unit: &str| {

@@ -1,7 +1,8 @@
 //! Many windows in one: mean squares of RMS values, means of powers, vector means of phasors, each window by its
 //! duration.
 
-use meterseal_metrology::{PhaseQuantities, Window};
+use super::harmonics::Orders;
+use meterseal_metrology::{Harmonics, PhaseQuantities, Window};
 
 /// Quantities over a record.
 #[derive(Clone, Debug, Default)]
@@ -9,6 +10,7 @@ pub(super) struct Summary {
     whole: Sums,
     /// Windows of less than a cycle: used only where there is nothing better.
     short: Sums,
+    orders: Orders,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,10 +65,13 @@ pub(super) struct Total {
 }
 
 impl Summary {
-    pub(super) fn add(&mut self, window: &Window, rate_hz: f64) {
+    pub(super) fn add(&mut self, window: &Window, harmonics: Option<&Harmonics>, rate_hz: f64) {
         let sums = if window.cycles == 0 { &mut self.short } else { &mut self.whole };
         let seconds = window.samples as f64 / rate_hz;
         sums.seconds += seconds;
+        if let Some(harmonics) = harmonics {
+            self.orders.add(harmonics, seconds);
+        }
         if let Some(microhertz) = window.frequency_microhertz {
             sums.frequency += microhertz as f64 * 1e-6 * seconds;
             sums.frequency_seconds += seconds;
@@ -75,6 +80,10 @@ impl Summary {
         for (sums, phase) in sums.phases.iter_mut().zip(&window.phases) {
             sums.add(phase, seconds);
         }
+    }
+
+    pub(super) fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     fn sums(&self) -> &Sums {

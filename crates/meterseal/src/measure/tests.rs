@@ -305,6 +305,32 @@ fn signs_follow_the_iec_quadrants_and_angles_are_relative_to_v1() {
 }
 
 #[test]
+fn harmonics_are_the_truths_and_absent_where_the_rate_is_low() {
+    let folder = Folder::new();
+    for (rate, rows, highest) in
+        [(8_000.0, 1_600, 50), (12_800.0, 30_000, 50), (2_000.0, 2_000, 16), (1_000.0, 800, 8)]
+    {
+        let truth = Truth::new(50.0, 0.6, rate);
+        let got = json(&arguments(&truth.write(&folder, DataFormat::Float32, rate, rows)));
+        let phase = &got["phases"][1];
+        for (key, components) in [("v_harmonics", &truth.volts), ("i_harmonics", &truth.amperes)] {
+            let orders = phase[key].as_array().unwrap();
+            assert_eq!(orders.len(), 50);
+            for (order, value) in (1..).zip(orders) {
+                assert_eq!(value.is_null(), order > highest, "{rate} {key} {order}: {value}");
+                let truth = components.iter().find(|component| component.0 == f64::from(order));
+                let truth = truth.map_or(0.0, |component| component.1);
+                let error = (value.as_f64().unwrap_or(0.0) - truth).abs() / components[0].1;
+                assert!(order > highest || error < 2e-4, "{rate} {key} {order}: {value} for {truth}");
+            }
+        }
+        let higher = |components: &[Component]| Truth::rms(&components[1..]) / components[0].1;
+        assert!((phase["v_thd_50"].as_f64().unwrap() - higher(&truth.volts)).abs() < 2e-4);
+        assert!((phase["i_thd_50"].as_f64().unwrap() - higher(&truth.amperes)).abs() < 2e-4);
+    }
+}
+
+#[test]
 fn seconds_repeat_a_short_record_and_cut_a_long_one() {
     let folder = Folder::new();
     let truth = Truth::new(50.0, 0.4, 8_000.0);
