@@ -74,10 +74,10 @@ impl Others {
                 }
             }
             for (id, entry) in wanted {
-                if !running.contains_key(&id) {
+                running.entry(id).or_insert_with(|| {
                     let task = tasks.spawn(self.clone().keep(entry.clone()));
-                    running.insert(id, (entry, task));
-                }
+                    (entry, task)
+                });
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
