@@ -41,6 +41,11 @@ impl FileFlash {
 
     /// Opens the chip, or makes an erased one of `size` bytes (a multiple of [`Self::SECTOR`]).
     pub fn open(path: &Path, size: usize) -> Result<Self, FlashFileError> {
+        Self::open_or_enlarge(path, size, &[])
+    }
+
+    /// The same; a chip of one of the `former` sizes is enlarged with erased bytes, whole or not at all.
+    pub fn open_or_enlarge(path: &Path, size: usize, former: &[usize]) -> Result<Self, FlashFileError> {
         let fail = |what: &'static str| {
             let path = path.to_owned();
             move |source: io::Error| FlashFileError::Io { what, path, source }
@@ -62,6 +67,12 @@ impl FileFlash {
             let mut image = Vec::with_capacity(size);
             file.read_to_end(&mut image).map_err(fail("read"))?;
             image
+        } else if former.contains(&usize::try_from(length).unwrap_or(usize::MAX)) {
+            let mut image = Vec::with_capacity(size);
+            file.read_to_end(&mut image).map_err(fail("read"))?;
+            image.resize(size, 0xFF);
+            file = replaced(path, &image).map_err(fail("enlarge"))?;
+            image
         } else {
             return Err(FlashFileError::Size { path: path.to_owned(), expected: size, found: length });
         };
@@ -81,6 +92,21 @@ impl FileFlash {
             .write_all_at(&self.image[offset..end], offset as u64)
             .map_err(|source| FlashError::Io { path: self.shared.path.clone(), source })
     }
+}
+
+/// A new file of these bytes in the place of an old one.
+fn replaced(path: &Path, image: &[u8]) -> io::Result<File> {
+    let beside = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(&beside)?;
+    file.write_all_at(image, 0)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(file)
 }
 
 impl FlashSync {
@@ -189,6 +215,24 @@ pub enum FlashFileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chip_of_a_former_size_grows_with_erased_bytes_and_no_other_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flash.bin");
+        FileFlash::open(&path, 4096).unwrap().write(0, &[1, 2, 3, 4]).unwrap();
+        assert!(FileFlash::open_or_enlarge(&path, 12_288, &[8192]).is_err());
+        let mut flash = FileFlash::open_or_enlarge(&path, 12_288, &[4096]).unwrap();
+        flash.write(8192, &[5, 6, 7, 8]).unwrap();
+        drop(flash);
+        let mut flash = FileFlash::open(&path, 12_288).unwrap();
+        let mut read = [0; 8];
+        flash.read(0, &mut read).unwrap();
+        assert_eq!(read, [1, 2, 3, 4, 0xFF, 0xFF, 0xFF, 0xFF]);
+        flash.read(8192, &mut read).unwrap();
+        assert_eq!(read, [5, 6, 7, 8, 0xFF, 0xFF, 0xFF, 0xFF]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
 
     #[test]
     fn what_is_written_is_there_after_opening_again() {

@@ -113,7 +113,8 @@ impl Opened {
             return Err(StartError::Speed(speed));
         }
         let id = identity.id;
-        let mut chip = FileFlash::open(&flash, Layout::STANDARD.size())?;
+        let mut chip =
+            FileFlash::open_or_enlarge(&flash, Layout::STANDARD.size(), &[Layout::STANDARD.former_size()])?;
         let sync = chip.sync_handle();
         let broken = |source: meterseal_meter::OpenError<flash::FlashError>| StartError::Meter {
             path: flash.clone(),

@@ -406,3 +406,49 @@ fn a_meter_may_run_in_a_thread() {
     fn is_send<T: Send>() {}
     is_send::<Meter<RamFlash, Counting>>();
 }
+
+/// A flash as format version 1 left it: a busy life in the first four regions, and nothing behind them.
+fn version_1() -> RamFlash {
+    let mut flash = blank();
+    live(&mut flash, 0, &mut Promised::default()).unwrap();
+    let mut record = b"MTRSEAL\0\x01\0".to_vec();
+    record.extend(identity().id.system_title().0);
+    let layout = Layout::TINY;
+    for sectors in [layout.state_sectors, layout.register_sectors, layout.log_sectors, layout.profile_sectors]
+    {
+        record.extend(sectors.to_le_bytes());
+    }
+    let checksum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&record);
+    record.extend(checksum.to_le_bytes());
+    flash.bytes[..SECTOR].fill(0xFF);
+    flash.bytes[..record.len()].copy_from_slice(&record);
+    flash.bytes[layout.former_size()..].fill(0xFF);
+    flash
+}
+
+#[test]
+fn a_flash_of_format_version_1_is_taken_over_whole_at_any_cut() {
+    let before = version_1();
+    let events = log(&open(&mut before.clone(), at(5_000)));
+    let mut cuts = 0;
+    loop {
+        let mut flash = before.clone().seed(cuts);
+        flash.cut_at = Some(flash.steps + cuts);
+        let finished = try_open(&mut flash, at(5_000)).is_ok();
+        flash.restore();
+        let meter = open(&mut flash, at(5_000));
+        assert_eq!(log(&meter)[..events.len() - 1], events[..events.len() - 1], "cut {cuts}");
+        assert!(meter.saved_registers().total_import_nanowatt_hours > 0, "cut {cuts}");
+        drop(meter);
+        // Taken over once, it stays so, and another meter's is refused as ever.
+        open(&mut flash, at(6_000));
+        if finished {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 10, "{cuts} cuts");
+    let mut short = RamFlash::new(Layout::TINY.former_size());
+    short.bytes.copy_from_slice(&before.bytes[..Layout::TINY.former_size()]);
+    assert!(matches!(try_open(&mut short, at(5_000)), Err(OpenError::TooSmall { .. })));
+}

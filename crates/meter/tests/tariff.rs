@@ -75,12 +75,14 @@ fn energy_goes_to_one_rate_at_a_time_and_the_rates_sum_up_to_the_total() {
 
 #[test]
 fn a_future_dated_calendar_becomes_active_at_its_time_even_without_power_then() {
-    for with_power in [true, false] {
+    // With and without saying how far it is from UTC.
+    for (with_power, deviation) in [(true, [0, 0]), (false, [0x80, 0])] {
         let mut flash = blank();
         let mut meter = open(&mut flash, at(0));
         let mut utility = client(&mut meter, 0);
         program(&mut meter, &mut utility);
-        let time = noon(12, 0, 30);
+        let mut time = noon(12, 0, 30);
+        time[11..13].copy_from_slice(&deviation);
         utility.set_attribute(&mut meter, CALENDAR, Obis::ACTIVITY_CALENDAR, 10, &time).unwrap();
         run(&mut meter, 0, 29_900, 1.0, &QUIET);
         assert_eq!(utility.get(&mut meter, CALENDAR, Obis::ACTIVITY_CALENDAR, 2), Value::Bytes(vec![]));

@@ -33,7 +33,7 @@ fn calibrated(folder: &Path) -> Vec<u8> {
     fs::read(folder.join(RECORD)).unwrap()
 }
 
-fn with_record<'a>(seed: &'a str) -> Vec<&'a str> {
+fn with_record(seed: &str) -> Vec<&str> {
     let line = ["accuracy", "--units", "1", "--sensor", "transformer", "--temperatures", "-40,85"];
     [&line[..], &["--seed", seed, "--calibration", RECORD]].concat()
 }

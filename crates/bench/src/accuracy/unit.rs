@@ -106,8 +106,10 @@ impl Test {
             Measure::PerKelvin(_) => f64::NAN,
             Measure::SelfHeating(load) => {
                 self.rig.unit.settle(celsius, &still(1.0));
-                let at_start = self.error_now(load)?;
-                self.error(load, celsius)? - at_start
+                self.rig.warm = false;
+                let at_start = self.error_now(load);
+                self.rig.warm = true;
+                self.error(load, celsius)? - at_start?
             }
             Measure::Creep(load) => {
                 self.rig.unit.settle(celsius, load);

@@ -54,6 +54,8 @@ pub struct Rig {
     pub thresholds: Thresholds,
     /// The pulse output's meter constant.
     pub impulses_per_kilowatt_hour: u32,
+    /// Whether the transducers have had the load for long: if not, the meter has no heat to correct yet.
+    pub warm: bool,
     record: Option<Calibration>,
     random: Random,
     frames: Vec<Frame>,
@@ -71,6 +73,7 @@ impl Rig {
             unit,
             thresholds: Thresholds::class_0_2_s((points::UN * 1e3) as u32, (points::IN * 1e3) as u32),
             impulses_per_kilowatt_hour: points::METER_CONSTANT as u32,
+            warm: true,
             record: settled,
             random: Random::new(seed),
             frames: vec![Frame::default(); CHUNK],
@@ -156,7 +159,13 @@ impl Rig {
     /// The unit's record, and the fastest sums, which are the same to the bit.
     fn extras(&self) -> Extras {
         let kernel = meterseal_metrology_simd::fastest();
-        Extras { calibration: self.record.map(Ok), kernel, ..Extras::default() }
+        let record = self.record.map(|mut record| {
+            if !self.warm {
+                record.transducers.iter_mut().for_each(|each| each.heating_ppt_per_square_ampere = 0);
+            }
+            Ok(record)
+        });
+        Extras { calibration: record, kernel, ..Extras::default() }
     }
 
     fn run(

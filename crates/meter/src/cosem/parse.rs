@@ -11,6 +11,9 @@ use meterseal_model::{Obis, UnixMillis};
 use crate::calendar::{DatePattern, NAME_MAX, Name, TimeOfDay};
 use crate::clock;
 
+/// A date-time that does not say how far it is from UTC.
+const NO_DEVIATION: [u8; 2] = [0x80, 0x00];
+
 pub(super) const WRONG_TYPE: DataAccessResult = DataAccessResult::TypeUnmatched;
 pub(super) const OUT_OF_BOUNDS: DataAccessResult = DataAccessResult::ScopeOfAccessViolated;
 
@@ -95,5 +98,10 @@ pub(super) fn instant(data: &Data<'_>) -> StoreResult<Option<UnixMillis>> {
     if bytes[..9].iter().all(|&byte| byte == 0xFF) {
         return Ok(None);
     }
-    clock::timestamp(*data).map(Some).ok_or(OUT_OF_BOUNDS)
+    let mut instant = bytes;
+    if bytes[9..11] == NO_DEVIATION {
+        // The meter's own time, which is UTC.
+        instant[9..11].fill(0);
+    }
+    clock::timestamp(Data::OctetString(&instant)).map(Some).ok_or(OUT_OF_BOUNDS)
 }

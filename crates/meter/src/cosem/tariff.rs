@@ -118,15 +118,17 @@ fn season(data: &Data<'_>) -> StoreResult<Season> {
     // A season begins on a day of the year; an hour that is left open is the first.
     let first = |part| if part == 0xFF { 0 } else { part };
     let time = TimeOfDay { hour: first(hour), minute: first(minute), second: first(second) };
+    let year = u16::from_be_bytes([high, low]);
     let possible = (1..=12).contains(&month)
         && (1..=31).contains(&day)
-        && day_of_week == 0xFF
+        // Which day of the week a date of one year is says nothing more; of every year it would say another thing.
+        && (day_of_week == 0xFF || year != EVERY_YEAR)
         && time.is_possible()
         && matches!(hundredths, 0 | 0xFF);
     if !possible {
         return Err(OUT_OF_BOUNDS);
     }
-    let start = YearlyStart { year: u16::from_be_bytes([high, low]), month, day, time };
+    let start = YearlyStart { year, month, day, time };
     Ok(Season { name: parse::name(&name)?, start, week: parse::name(&week)? })
 }
 
@@ -347,3 +349,7 @@ const _: () = assert!(EVERY_YEAR == 0xFFFF, "as the wildcard of a year on the wi
 pub(super) fn selector(data: Option<Data<'_>>) -> StoreResult<u16> {
     parse::number(&data.ok_or(WRONG_TYPE)?)
 }
+
+#[cfg(test)]
+#[path = "tariff_tests.rs"]
+mod tests;

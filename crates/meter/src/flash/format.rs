@@ -20,6 +20,10 @@ const MAGIC: [u8; 8] = *b"MTRSEAL\0";
 const RECORD_BYTES: usize = 8 + 2 + 8 + 2 * 10 + 4;
 const SLOT_BYTES: usize = 64;
 
+/// The version before, which is taken over.
+const FORMER_VERSION: u16 = 1;
+const FORMER_BYTES: usize = 8 + 2 + 8 + 2 * 4 + 4;
+
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// Mounts the flash of this meter, formatting it when it is blank. Returns whether it was formatted.
@@ -37,6 +41,9 @@ pub(crate) fn mount<F: NorFlash>(
     }
     let mut slot = vec![0; SLOT_BYTES];
     flash.read(0, &mut slot).map_err(StorageError::Flash)?;
+    if flash.capacity() < layout.size() && former_owner(&slot, layout).is_some() {
+        return Err(too_small);
+    }
     if flash.capacity() < layout.size() {
         // Another version's flash may well be smaller, and its version says more.
         return Err(match decode(&slot) {
@@ -49,6 +56,9 @@ pub(crate) fn mount<F: NorFlash>(
     let record = encode(owner, layout);
     if slot[..RECORD_BYTES] == record {
         return Ok(false);
+    }
+    if former_owner(&slot, layout) == Some(owner) {
+        return upgrade(flash, &record, layout);
     }
     let blank = regions_are_blank(flash, layout)?;
     if let Some((version, found_owner, found_layout, intact)) = decode(&slot)
@@ -73,6 +83,54 @@ pub(crate) fn mount<F: NorFlash>(
     slot[..RECORD_BYTES].copy_from_slice(&record);
     flash.write(0, &slot).map_err(StorageError::Flash)?;
     Ok(true)
+}
+
+/// Takes a flash of version 1 over: its regions stay where and as they are, those that it did not have begin blank
+/// behind them, and this version's record goes beside the old one, last: until it is there, a cut leaves version 1.
+fn upgrade<F: NorFlash>(
+    flash: &mut F,
+    record: &[u8; RECORD_BYTES],
+    layout: Layout,
+) -> Result<bool, OpenError<F::Error>> {
+    let mut slot = vec![0; SLOT_BYTES];
+    let mut free = None;
+    for offset in (SLOT_BYTES as u32..SECTOR_BYTES).step_by(SLOT_BYTES) {
+        flash.read(offset, &mut slot).map_err(StorageError::Flash)?;
+        if slot[..RECORD_BYTES] == *record {
+            return Ok(false);
+        }
+        // A record of this version for another layout, or one that was torn.
+        match decode(&slot) {
+            Some((_, _, found, true)) => {
+                return Err(OpenError::OtherLayout { found, expected: layout });
+            }
+            _ if slot.iter().all(|&byte| byte == 0xFF) => {
+                free = Some(offset);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let offset = free.ok_or(OpenError::NotAMeter)?;
+    flash.erase(layout.former_size() as u32, layout.size() as u32).map_err(StorageError::Flash)?;
+    slot.fill(0xFF);
+    slot[..RECORD_BYTES].copy_from_slice(record);
+    flash.write(offset, &slot).map_err(StorageError::Flash)?;
+    Ok(true)
+}
+
+/// Whose flash of version 1 this is, if it is laid out as the first regions of `layout`: magic, version, system title,
+/// four region sizes, checksum.
+fn former_owner(slot: &[u8], layout: Layout) -> Option<SystemTitle> {
+    let mut fields = Cursor::new(slot);
+    if fields.array()? != MAGIC || fields.u16()? != FORMER_VERSION {
+        return None;
+    }
+    let owner = SystemTitle(fields.array()?);
+    let sectors = [fields.u16()?, fields.u16()?, fields.u16()?, fields.u16()?];
+    let wanted = [layout.state_sectors, layout.register_sectors, layout.log_sectors, layout.profile_sectors];
+    let checksum = CHECKSUM.checksum(slot.get(..FORMER_BYTES - 4)?);
+    (fields.u32()? == checksum && sectors == wanted).then_some(owner)
 }
 
 /// Whether the layout's regions can be read at all.

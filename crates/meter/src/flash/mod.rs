@@ -88,6 +88,18 @@ impl Layout {
         sectors * SECTOR_BYTES as usize
     }
 
+    /// Bytes of flash that the first four regions and the format record need: all that format version 1 had. A flash
+    /// of that size is taken over once it has grown to [`Self::size`] with erased bytes.
+    pub const fn former_size(self) -> usize {
+        let former = [self.state_sectors, self.register_sectors, self.log_sectors, self.profile_sectors];
+        let (mut sectors, mut k) = (1, 0);
+        while k < former.len() {
+            sectors += former[k] as usize;
+            k += 1;
+        }
+        sectors * SECTOR_BYTES as usize
+    }
+
     /// Whether every region can hold a record while one of its sectors is erased.
     pub(crate) const fn is_usable(self) -> bool {
         self.state_sectors >= 2

@@ -12,8 +12,18 @@ import sys
 import threading
 
 from gurux_dlms import GXByteBuffer, GXDLMSException, GXReplyData
-from gurux_dlms.enums import Authentication, Conformance, DataType, InterfaceType, ObjectType, Security
-from gurux_dlms.objects import GXDLMSClock, GXDLMSData, GXDLMSProfileGeneric, GXDLMSRegister
+from gurux_dlms import GXDateTime, GXTime
+from gurux_dlms.enums import Authentication, Conformance, DataType, DateTimeSkips, InterfaceType, ObjectType, Security
+from gurux_dlms.objects import (
+    GXDLMSClock,
+    GXDLMSData,
+    GXDLMSDayProfile,
+    GXDLMSDayProfileAction,
+    GXDLMSProfileGeneric,
+    GXDLMSRegister,
+    GXDLMSSeasonProfile,
+    GXDLMSWeekProfile,
+)
 from gurux_dlms.objects.enums import SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
 
@@ -146,6 +156,9 @@ def utility(connect, keys, began, period, rows):
     reply = session.exchange(session.client.readRowsByEntry(load_profile, 1, 60))
     check(len(reply.value) == 60, "rows of the load profile by entry: 60 asked for,", len(reply.value), "came")
 
+    everything(session, objects)
+    tariffs(session, objects)
+
     switch = [item for item in objects if int(item.objectType) == DISCONNECT_CONTROL]
     for item in switch:
         for method, state in ((1, False), (2, None)):
@@ -154,6 +167,61 @@ def utility(connect, keys, began, period, rows):
             check(state is None or output == state, "after method", method, "the switch's output is", output)
     session.release()
     return bool(switch)
+
+
+def everything(session, objects):
+    """Every attribute that the object list calls readable has a value that the client's own classes understand."""
+    read = 0
+    for item in objects:
+        for right in item.attributes:
+            # A buffer that is read whole may be too long for one answer: those are asked for by range.
+            whole_buffer = item.objectType == ObjectType.PROFILE_GENERIC and right.index == 2
+            if int(right.access) & 1 and not whole_buffer:
+                try:
+                    session.read(item, right.index)
+                except Exception as error:
+                    raise SystemExit(f"interop: FAILED: {item.logicalName} attribute {right.index}: {error}") from error
+                read += 1
+    check(read > 300, "attributes read:", read)
+
+
+def tariffs(session, objects):
+    """Writes an activity calendar and a special day with the client's own encoding, activates it and reads it back."""
+    calendar = objects.findByLN(ObjectType.ACTIVITY_CALENDAR, "0.0.13.0.0.255")
+    start = GXDateTime(datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc))
+    start.skip = DateTimeSkips.YEAR | DateTimeSkips.DAY_OF_WEEK
+    calendar.seasonProfilePassive = [GXDLMSSeasonProfile(b"year", start, b"week")]
+    week = GXDLMSWeekProfile()
+    week.name = b"week"
+    week.monday = week.tuesday = week.wednesday = week.thursday = week.friday = week.saturday = week.sunday = 1
+    calendar.weekProfileTablePassive = [week]
+    begin = GXTime(datetime.datetime(2026, 1, 1))
+    action = GXDLMSDayProfileAction(begin, "0.0.10.0.100.255", 2)
+    calendar.dayProfileTablePassive = [GXDLMSDayProfile(1, [action])]
+    calendar.calendarNamePassive = "interop"
+    for attribute in (6, 7, 8, 9):
+        session.exchange(session.client.write(calendar, attribute))
+    session.exchange(calendar.activatePassiveCalendar(session.client))
+    for attribute in range(2, 6):
+        session.read(calendar, attribute)
+    check(calendar.calendarNameActive == "interop", "active calendar:", calendar.calendarNameActive)
+    found = calendar.dayProfileTableActive[0]
+    check(
+        (found.dayId, found.daySchedules[0].scriptLogicalName, found.daySchedules[0].scriptSelector)
+        == (1, "0.0.10.0.100.255", 2),
+        "active day profile:", found,
+    )
+    check(calendar.weekProfileTableActive[0].sunday == 1, "active week:", calendar.weekProfileTableActive[0])
+
+    rate = objects.findByLN(ObjectType.DATA, "0.0.96.14.0.255")
+    check(int(session.read(rate, 2)) == 2, "rate in force:", rate.value)
+    limiter = objects.findByLN(ObjectType.LIMITER, "0.0.17.0.0.255")
+    check(limiter.monitoredValue.logicalName == "1.0.1.7.0.255", "the limiter watches", limiter.monitoredValue)
+    check(limiter.actionOverThreshold.scriptSelector == 1, "the limiter's action:", limiter.actionOverThreshold)
+    scripts = objects.findByLN(ObjectType.SCRIPT_TABLE, "0.0.10.0.106.255")
+    check(len(scripts.scripts) == 2, "the disconnector's scripts:", scripts.scripts)
+    schedule = objects.findByLN(ObjectType.ACTION_SCHEDULE, "0.0.15.0.0.255")
+    check(schedule.target.logicalName == "0.0.10.0.1.255", "the schedule's script:", schedule.target)
 
 
 def text(value):
