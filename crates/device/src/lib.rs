@@ -19,13 +19,14 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use meterseal_link::dial::Target;
+use meterseal_link::device_trust::DeviceTrust;
+use meterseal_link::dial::{Network, Target};
+use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::{FrontEnd, ReplayError, Site, SiteKind};
-use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
 use flash::{FileFlash, FlashFileError};
@@ -39,7 +40,11 @@ pub struct Settings {
     /// The keys that it shares with its head-end.
     pub keys: DlmsKeys,
     /// Its side of the TLS profile, with its certificate.
-    pub tls: Arc<ClientConfig>,
+    pub tls: ClientProfile,
+    /// What it remembers of whom it trusts, where it has no clock of its own.
+    pub trust: Option<Arc<DeviceTrust>>,
+    /// What is between it and its head-end: [`Tcp`](meterseal_link::dial::Tcp), or a network with faults.
+    pub network: Arc<dyn Network>,
     /// Its head-end.
     pub headend: Target,
     /// Its flash.
@@ -72,7 +77,9 @@ pub struct Opened {
     inputs: SyncSender<Input>,
     runner: Runner,
     headend: Target,
-    tls: Arc<ClientConfig>,
+    tls: ClientProfile,
+    trust: Option<Arc<DeviceTrust>>,
+    network: Arc<dyn Network>,
 }
 
 impl std::fmt::Debug for Opened {
@@ -101,6 +108,8 @@ impl Opened {
             identity,
             keys,
             tls,
+            trust,
+            network,
             headend,
             flash,
             place,
@@ -157,7 +166,7 @@ impl Opened {
             next_frame: 0,
             pulses: Arc::default(),
         };
-        Ok(Self { id, inputs, runner, headend, tls })
+        Ok(Self { id, inputs, runner, headend, tls, trust, network })
     }
 
     /// Starts to sample and to dial.
@@ -165,13 +174,13 @@ impl Opened {
     /// # Errors
     /// [`StartError::Thread`]: nothing runs then.
     pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
-        let Self { id, inputs, runner, headend, tls } = self;
+        let Self { id, inputs, runner, headend, tls, trust, network } = self;
         let pulses = Arc::clone(&runner.pulses);
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
             .spawn(move || runner.run())
             .map_err(StartError::Thread)?;
-        let connecting = runtime.spawn(connection::keep(headend, tls, inputs.clone()));
+        let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone()));
         Ok(Device { id, inputs, sampling: Some(sampling), connecting, pulses })
     }
 }

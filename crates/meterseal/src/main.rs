@@ -6,6 +6,7 @@ mod dlms;
 mod fleet;
 mod headend;
 mod measure;
+mod pki;
 mod progress;
 mod soak;
 mod up;
@@ -33,6 +34,7 @@ enum Command {
     Fleet(fleet::Args),
     Headend(Box<headend::Args>),
     Measure(measure::Args),
+    Pki(pki::Args),
     Soak(soak::Args),
     Up(up::Args),
 }
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }
+        Command::Pki(arguments) => pki::run(&arguments, out).map(|()| true),
         Command::Soak(arguments) => soak::run(&arguments, out),
         Command::Up(arguments) => up::run(&arguments).map(|()| true),
     };

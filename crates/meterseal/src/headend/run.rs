@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
+use meterseal_link::accept::AcceptLimits;
 use meterseal_link::client::Suite;
 use meterseal_model::{MeterId, TimeBase};
 use meterseal_seal::Scope;
@@ -45,6 +46,9 @@ async fn serve(data: &Path, arguments: &Args) -> Result<()> {
         page_listen: arguments.listen,
         identity,
         trust: installation.pki().trust(),
+        accept: AcceptLimits::default(),
+        time: Some(installation.time_source()?),
+        revocations: Some(installation.pki().dir().to_owned()),
         system_title: HEADEND_TITLE,
         meters: meters(&installation.path().join("meters"), &arguments.admit)?,
         marks: marks(&data_dir.join("marks"))?,
