@@ -257,6 +257,7 @@ fn settings(
     // A meter of its own: it knows the time and what was revoked from its head-end, and from its last life.
     let trust = DeviceTrust::open(&files.folder.join("trust.cbor"), &installation.pki().trust())?;
     Ok(Settings {
+        access: meterseal_device::Access::default(),
         identity: meterseal_meter::Identity {
             id: plan.id(),
             device_type: DEVICE_TYPE.to_owned(),
