@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meterseal_link::dial::Target;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
+use meterseal_meter::{CalibrationStatus, Config, DlmsKeys, Identity, Layout, Meter};
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
 use meterseal_world::comtrade::Recording;
@@ -139,6 +139,16 @@ impl Opened {
             ..settings_for(&site)
         };
         let meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
+        match meter.calibration() {
+            CalibrationStatus::Missing => {
+                tracing::info!(meter = %id, "runs uncalibrated: it has no calibration record")
+            }
+            CalibrationStatus::Refused => tracing::error!(
+                meter = %id,
+                "refuses its calibration record and books no energy; write the factory's record for this unit again"
+            ),
+            CalibrationStatus::Valid | CalibrationStatus::Extrapolated => {}
+        }
         sync.sync()?;
 
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);

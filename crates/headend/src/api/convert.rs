@@ -216,7 +216,7 @@ mod tests {
             meter: "MSL0000000001".parse().unwrap(),
             event: SecurityEvent {
                 sequence: 1,
-                code: 255,
+                code: 254,
                 at: UnixMillis(0),
                 uptime_milliseconds: 5,
                 extreme_micro_units: 7,
@@ -225,7 +225,7 @@ mod tests {
             acknowledged: None,
         };
         let shown = types::Event::from(&stored);
-        assert_eq!((shown.name.as_str(), shown.alarm), ("event_255", types::AlarmState::Raised));
+        assert_eq!((shown.name.as_str(), shown.alarm), ("event_254", types::AlarmState::Raised));
         assert_eq!(shown.extreme, None);
     }
 }
