@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use meterseal_link::dial::{self, DialLimits, Target};
+use meterseal_link::device_trust::DeviceTrust;
+use meterseal_link::dial::{self, DialLimits, Network, Progress, Target};
+use meterseal_link::tls::ClientProfile;
 use meterseal_meter::Peer;
-use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
@@ -19,11 +20,17 @@ use tokio::time::{sleep, timeout};
 use crate::runner::Input;
 
 /// Dials until the meter has stopped.
-pub(crate) async fn keep(headend: Target, tls: Arc<ClientConfig>, inputs: SyncSender<Input>) {
+pub(crate) async fn keep(
+    headend: Target,
+    network: Arc<dyn Network>,
+    tls: ClientProfile,
+    trust: Option<Arc<DeviceTrust>>,
+    inputs: SyncSender<Input>,
+) {
     let stopped = Notify::new();
     let (inputs, stopped) = (&inputs, &stopped);
-    let session = |stream| async move {
-        let end = carry(stream, Peer::HEADEND, inputs).await;
+    let session = |stream, roles| async move {
+        let end = carry(stream, Peer { roles, local: false }, inputs).await;
         if matches!(end, End::Stopped) {
             stopped.notify_one();
             // There is nothing to report and nothing to dial for.
@@ -32,8 +39,38 @@ pub(crate) async fn keep(headend: Target, tls: Arc<ClientConfig>, inputs: SyncSe
         end
     };
     tokio::select! {
-        _ = dial::keep_connected(&headend, &tls, DialLimits::default(), dial::random_jitter, session) => {}
+        _ = dial::keep_connected(
+            &headend,
+            &*network,
+            &tls,
+            DialLimits::default(),
+            dial::random_jitter,
+            |progress| {
+                if progress == Progress::Connected && let Some(trust) = &trust {
+                    tokio::task::spawn_blocking({ let trust = Arc::clone(trust); move || remember(&trust) });
+                }
+            },
+            session,
+        ) => {}
+        () = remember_hourly(trust.as_ref()) => {}
         () = stopped.notified() => {}
+    }
+}
+
+/// Seals the time while it goes on, so that a restart does not throw it back by more than an hour.
+async fn remember_hourly(trust: Option<&Arc<DeviceTrust>>) {
+    let Some(trust) = trust else { return std::future::pending().await };
+    loop {
+        sleep(HOUR).await;
+        let trust = Arc::clone(trust);
+        // A task that panicked has been told of.
+        let _ = tokio::task::spawn_blocking(move || remember(&trust)).await;
+    }
+}
+
+fn remember(trust: &DeviceTrust) {
+    if let Err(error) = trust.save() {
+        tracing::error!("the last known time and the lists of revoked certificates cannot be saved: {error}");
     }
 }
 
@@ -129,6 +166,7 @@ impl fmt::Display for End {
     }
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
 /// Frames that may wait for the network.
 const OUTBOUND: usize = 64;
 /// Bytes read at once.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meterseal_link::accept::AcceptLimits;
+use meterseal_link::opening::TimeSource;
 use meterseal_link::{DlmsKeys, Identity, Trust};
 use meterseal_model::{MeterId, SystemTitle, TimeBase};
 use meterseal_seal::{Scope, SealPublicKey};
@@ -25,6 +27,13 @@ pub struct Config {
     pub identity: Identity,
     /// Whose certificates are accepted.
     pub trust: Trust,
+    /// What bounds connections at the gateway. Raise those of addresses that many meters share.
+    pub accept: AcceptLimits,
+    /// What signs time for meters without a clock; without it, they cannot connect.
+    pub time: Option<TimeSource>,
+    /// Folder in which the authorities' lists of revoked certificates (`*.crl.pem`) appear; a new one is in effect
+    /// within seconds.
+    pub revocations: Option<PathBuf>,
     /// The head-end's own DLMS system title: half of every nonce that it sends. One head-end, one title.
     pub system_title: SystemTitle,
     /// The meters that may call.

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use meterseal_link::accept::{self, AcceptLimits, Accepted};
 use meterseal_link::sparing::Sparing;
+use meterseal_link::tls::ServerProfile;
 use meterseal_model::MeterId;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::rustls::ServerConfig;
 
 use crate::acquisition::{Acquisition, AcquisitionError};
 use crate::config::MeterEntry;
@@ -31,7 +31,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// The gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    tls: Arc<ServerConfig>,
+    tls: ServerProfile,
+    limits: AcceptLimits,
     acquisition: Acquisition,
     meters: HashMap<MeterId, MeterEntry>,
     connections: Mutex<Connections>,
@@ -58,13 +59,15 @@ struct Connection {
 
 impl Gateway {
     pub(crate) fn new(
-        tls: Arc<ServerConfig>,
+        tls: ServerProfile,
+        limits: AcceptLimits,
         acquisition: Acquisition,
         meters: Vec<MeterEntry>,
     ) -> Arc<Self> {
         let meters = meters.into_iter().map(|entry| (entry.id, entry)).collect();
         Arc::new(Self {
             tls,
+            limits,
             acquisition,
             meters,
             connections: Mutex::default(),
@@ -76,7 +79,7 @@ impl Gateway {
     /// Takes calls until the head-end stops, then waits for every connection to end.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
         let (arrived, mut arrivals) = mpsc::channel(WAITING);
-        let accepting = accept::serve(listener, self.tls.clone(), AcceptLimits::default(), move |accepted| {
+        let accepting = accept::serve(listener, self.tls.clone(), self.limits.clone(), move |accepted| {
             // Closed: the head-end is stopping, and says so to nobody any more.
             if let Err(TrySendError::Full(accepted)) = arrived.try_send(accepted) {
                 tracing::error!(meter = %accepted.meter, "turned away: too many meters wait for their task");
@@ -103,7 +106,7 @@ impl Gateway {
     }
 
     async fn connected(self: Arc<Self>, accepted: Accepted, mut stopping: watch::Receiver<bool>) {
-        let Accepted { meter, address: from, mut stream } = accepted;
+        let Accepted { meter, address: from, mut stream, mut standing } = accepted;
         match self.meters.get(&meter) {
             None => {
                 tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
@@ -115,6 +118,11 @@ impl Gateway {
                         Err(error) => self.ended(meter, number, from, Some(error)).await,
                         Ok(never) => match never {},
                     },
+                    end = standing.ended() => {
+                        let serial = &standing.certificate().serial;
+                        tracing::warn!(%from, %meter, %serial, "connection closed: {end}");
+                        self.ended(meter, number, from, Some(AcquisitionError::Certificate(end))).await;
+                    }
                     () = stopped(&mut replaced) => {}
                     () = stopped(&mut stopping) => self.ended(meter, number, from, None).await,
                 }

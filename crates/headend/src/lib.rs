@@ -25,12 +25,14 @@ mod web;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use meterseal_link::revocation::{self, Revocations};
 use meterseal_link::tls;
 use meterseal_seal::{MarkStore, SealPublicKey};
 use tokio::net::TcpListener;
@@ -77,8 +79,11 @@ impl Headend {
         if let Some(twice) = config.meters.iter().find(|entry| !seen.insert(entry.id)) {
             return Err(StartError::MeterTwice { meter: twice.id });
         }
-        let tls = tls::gateway_config(&config.identity, &config.trust)
+        let mut tls = tls::gateway_config(&config.identity, &config.trust)
             .map_err(|error| StartError::Tls(error.to_string()))?;
+        if let Some(time) = config.time {
+            tls = tls.with_time(time);
+        }
         // Both addresses before anything is written: a second head-end started by mistake changes nothing.
         let gateway = listen("the gateway", config.gateway_listen, "--gateway").await?;
         let page = listen("the page", config.page_listen, "--listen").await?;
@@ -104,10 +109,15 @@ impl Headend {
             stopping: stopping.clone(),
         };
         let gateway =
-            tokio::spawn(Gateway::new(tls, acquisition, config.meters).serve(gateway, stopping.clone()));
+            Gateway::new(tls, config.accept, acquisition, config.meters).serve(gateway, stopping.clone());
+        let gateway = tokio::spawn(gateway);
         let router = router(api, Guard::new(keeper, page_addr));
         let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
-        Ok(Self { gateway_addr, page_addr, token, store, fleet, stop, tasks: vec![gateway, page] })
+        let mut tasks = vec![gateway, page];
+        if let Some(folder) = config.revocations {
+            tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));
+        }
+        Ok(Self { gateway_addr, page_addr, token, store, fleet, stop, tasks })
     }
 
     /// Where meters call.
@@ -168,6 +178,14 @@ fn router(api: Api, guard: Guard) -> Router {
 /// Waits until something is to stop; its owner gone means the same.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|&stop| stop).await;
+}
+
+/// Puts new lists of revoked certificates into effect until the head-end stops.
+async fn watch_lists(folder: PathBuf, revocations: Revocations, mut stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        never = revocation::watch(folder, revocations) => match never {},
+        () = stopped(&mut stopping) => {}
+    }
 }
 
 /// Every configured meter with what the store remembers of it.

@@ -279,7 +279,7 @@ async fn silent(utility: &Utility, headend: &Headend, serial: u64) -> impl Async
     let identity = utility.pki.issue_meter(id(serial)).unwrap().identity().unwrap();
     let tls = meterseal_link::tls::meter_config(&identity, &utility.pki.trust()).unwrap();
     let target = Target { address: headend.gateway_addr().to_string(), headend: common::NAME.into() };
-    dial::connect(&target, &tls, Default::default()).await.unwrap()
+    dial::connect(&target, &tls, Default::default()).await.unwrap().stream
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

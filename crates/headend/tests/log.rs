@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use common::{Utility, eventually, id};
 use meterseal_headend::Headend;
-use meterseal_link::dial::{self, Target};
+use meterseal_link::dial::{self, Target, Way};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// The log in memory.
@@ -37,11 +36,11 @@ impl Log {
     }
 }
 
-async fn call(utility: &Utility, headend: &Headend) -> TlsStream<TcpStream> {
+async fn call(utility: &Utility, headend: &Headend) -> TlsStream<Way> {
     let identity = utility.pki.issue_meter(id(1)).unwrap().identity().unwrap();
     let tls = meterseal_link::tls::meter_config(&identity, &utility.pki.trust()).unwrap();
     let target = Target { address: headend.gateway_addr().to_string(), headend: common::NAME.into() };
-    dial::connect(&target, &tls, Default::default()).await.unwrap()
+    dial::connect(&target, &tls, Default::default()).await.unwrap().stream
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,17 +1,15 @@
 //! The gateway's side of a connection: accept, handshake, find out who it is, hand over.
 //!
-//! Before the handshake a peer is its address, and each address may have only so many connections under way; after
-//! it the peer is its certificate. Each refused handshake is one line in the log (target `meterseal::accept`);
-//! connections that are not even looked at are one line a minute and address.
+//! Before the handshake a peer is its address, with limits on how many connections it may have under way and begin;
+//! after it the peer is its certificate, with a limit of its own. What is refused is logged (target
+//! `meterseal::accept`) once a minute for each address and reason, with how many lines were left out.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use meterseal_model::MeterId;
-use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -19,25 +17,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub use crate::limits::{AcceptLimits, AddressLimits, Rate, SharedAddresses};
+use crate::limits::{Allowances, UnderWay};
+use crate::opening::{self, OpeningError};
+use crate::revocation::Standing;
 use crate::sparing::Sparing;
-use crate::tls::{self, Peer, PeerError};
-
-/// What bounds connections whose peer is not known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AcceptLimits {
-    /// How long a handshake may take.
-    pub handshake: Duration,
-    /// How many handshakes may be under way; further connections wait in the listener's queue.
-    pub concurrent: usize,
-    /// How many of them from one address. Raise it where a carrier puts many meters behind one address.
-    pub per_address: usize,
-}
-
-impl Default for AcceptLimits {
-    fn default() -> Self {
-        Self { handshake: Duration::from_secs(10), concurrent: 256, per_address: 64 }
-    }
-}
+use crate::tls::{self, Judged, Peer, PeerError, ServerProfile};
 
 /// An authenticated meter and the stream to it.
 #[derive(Debug)]
@@ -48,6 +33,8 @@ pub struct Accepted {
     pub address: SocketAddr,
     /// The encrypted stream.
     pub stream: TlsStream<TcpStream>,
+    /// The connection's right to go on: close it when this ends.
+    pub standing: Standing,
 }
 
 /// Accepts connections for ever and hands every authenticated meter to `hand_over`, which must not block: it starts
@@ -57,71 +44,116 @@ pub struct Accepted {
 /// Only when the listener itself is broken.
 pub async fn serve<F>(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
+    profile: ServerProfile,
     limits: AcceptLimits,
     hand_over: F,
 ) -> io::Result<()>
 where
     F: Fn(Accepted) + Send + Sync + 'static,
 {
-    let acceptor = TlsAcceptor::from(config);
     let places = Arc::new(Semaphore::new(limits.concurrent.max(1)));
-    let addresses = Arc::new(Addresses::default());
-    let hand_over = Arc::new(hand_over);
-    let crowds = Sparing::new();
+    let under_way = Arc::new(UnderWay::default());
+    let begun = Allowances::new();
+    let gate = Arc::new(Gate {
+        profile,
+        deadline: limits.handshake,
+        per_certificate: limits.per_certificate,
+        connected: Allowances::new(),
+        refusals: Sparing::new(),
+        hand_over,
+    });
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_passing(&error) => {
-                tracing::warn!(target: LOG, "could not accept a connection: {error}");
+                if let Some(left_out) = gate.refusals.say((None, error.kind().to_string())) {
+                    tracing::warn!(target: LOG, left_out, "could not accept a connection: {error}");
+                }
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let Some(guard) = Addresses::enter(&addresses, address.ip(), limits.per_address) else {
-            if let Some(left_out) = crowds.say(address.ip()) {
-                tracing::warn!(
-                    target: LOG, %address, left_out,
-                    "refused: too many connections without a certificate from there"
-                );
-            }
+        let of_address = limits.of(address.ip());
+        let Some(guard) = UnderWay::enter(&under_way, address.ip(), of_address.concurrent) else {
+            gate.refuse(address, "too many connections without a certificate from there");
             continue;
         };
-        let (acceptor, hand_over) = (acceptor.clone(), Arc::clone(&hand_over));
+        if !begun.take(address.ip(), of_address.rate) {
+            gate.refuse(address, "too many connections a minute from there");
+            continue;
+        }
+        let gate = Arc::clone(&gate);
         tokio::spawn(async move {
-            let outcome = handshake(&acceptor, stream, address, limits.handshake).await;
+            let outcome = handshake(&gate.profile, stream, address, gate.deadline).await;
             drop((place, guard));
             match outcome {
-                Ok(accepted) => {
-                    tracing::info!(target: LOG, %address, meter = %accepted.meter, "connected");
-                    hand_over(accepted);
+                Ok(accepted) if !gate.connected.take(accepted.meter, gate.per_certificate) => {
+                    gate.refuse(address, &format!("meter {} connects too often", accepted.meter));
                 }
-                Err(error) => tracing::warn!(target: LOG, %address, "refused: {error}"),
+                Ok(accepted) => {
+                    tracing::debug!(target: LOG, %address, meter = %accepted.meter, "connected");
+                    (gate.hand_over)(accepted);
+                }
+                Err(error) => gate.refuse(address, &error.to_string()),
             }
         });
     }
 }
 
-/// Makes the TLS handshake on a connection that was just accepted.
+/// What every connection passes.
+struct Gate<F> {
+    profile: ServerProfile,
+    deadline: Duration,
+    per_certificate: Rate,
+    connected: Allowances<MeterId>,
+    refusals: Sparing<(Option<IpAddr>, String)>,
+    hand_over: F,
+}
+
+impl<F> Gate<F> {
+    fn refuse(&self, address: SocketAddr, reason: &str) {
+        if let Some(left_out) = self.refusals.say((Some(address.ip()), reason.to_owned())) {
+            tracing::warn!(target: LOG, %address, left_out, "refused: {reason}");
+        }
+    }
+}
+
+/// Makes the TLS handshake on a connection that was just accepted, and the opening exchange where the meter wants it.
 ///
 /// # Errors
 /// [`AcceptError`], worded for the log.
 pub async fn handshake(
-    acceptor: &TlsAcceptor,
+    profile: &ServerProfile,
     stream: TcpStream,
     address: SocketAddr,
     deadline: Duration,
 ) -> Result<Accepted, AcceptError> {
     stream.set_nodelay(true).map_err(|error| AcceptError::Tls(tls::explain_io(&error)))?;
-    let stream = timeout(deadline, acceptor.accept(stream))
+    timeout(deadline, meet(profile, stream, address)).await.map_err(|_| AcceptError::Deadline(deadline))?
+}
+
+async fn meet(
+    profile: &ServerProfile,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Result<Accepted, AcceptError> {
+    let acceptor = TlsAcceptor::from(Arc::clone(profile.config()));
+    let mut stream = acceptor
+        .accept_with(stream, |connection| connection.set_buffer_limit(Some(BUFFER)))
         .await
-        .map_err(|_| AcceptError::Deadline(deadline))?
         .map_err(|error| AcceptError::Tls(tls::explain_io(&error)))?;
-    match tls::peer_identity(stream.get_ref().1)? {
-        Peer::Meter(meter) => Ok(Accepted { meter, address, stream }),
-        found => Err(PeerError::Other { found, expected: "a meter".to_owned() }.into()),
+    let connection = stream.get_ref().1;
+    let opens = connection.alpn_protocol() == Some(tls::ALPN_OPENING);
+    match profile.judge(connection)? {
+        Judged { peer: Peer::Meter(meter), standing, .. } => {
+            if opens {
+                opening::answer(&mut stream, profile, meter).await?;
+            }
+            Ok(Accepted { meter, address, stream, standing })
+        }
+        Judged { peer: found, .. } => Err(PeerError::Other { found, expected: "a meter".to_owned() }.into()),
     }
 }
 
@@ -137,11 +169,16 @@ pub enum AcceptError {
     /// The certificate does not name a meter.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// The opening exchange.
+    #[error(transparent)]
+    Opening(#[from] OpeningError),
 }
 
 const LOG: &str = "meterseal::accept";
 /// How long to wait when the system has no resources for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
+/// What may wait for the network in one connection, on top of what the system buffers.
+const BUFFER: usize = 32 * 1024;
 
 /// Whether the listener is sound although this accept failed (accept(2): errors of the connection itself, and
 /// exhausted resources).
@@ -154,37 +191,4 @@ fn is_passing(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::OutOfMemory
     ) || matches!(error.raw_os_error(), Some(23 | 24 | 105))
-}
-
-/// How many handshakes are under way from each address. Bounded by the number of all.
-#[derive(Debug, Default)]
-struct Addresses(Mutex<HashMap<IpAddr, usize>>);
-
-impl Addresses {
-    fn enter(this: &Arc<Self>, address: IpAddr, limit: usize) -> Option<AddressGuard> {
-        let mut counts = this.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_insert(0);
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(AddressGuard { addresses: Arc::clone(this), address })
-    }
-}
-
-struct AddressGuard {
-    addresses: Arc<Addresses>,
-    address: IpAddr,
-}
-
-impl Drop for AddressGuard {
-    fn drop(&mut self) {
-        let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
 }

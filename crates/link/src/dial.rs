@@ -2,17 +2,62 @@
 //! grow and are spread, so that a fleet that lost its head-end does not come back in one moment.
 
 use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
+use meterseal_model::Roles;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::tls::{self, Peer, PeerError};
+use crate::opening::{self, OpeningError};
+use crate::revocation::Standing;
+use crate::tls::{self, ClientProfile, Peer, PeerError};
+
+/// A way for bytes: TCP, or something that stands in for it.
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug> Transport for T {}
+
+/// A way to a peer, whatever is under it.
+pub type Way = Box<dyn Transport>;
+
+/// What makes ways: the system's TCP ([`Tcp`]), or a network with faults around it.
+pub trait Network: Send + Sync + fmt::Debug {
+    /// Connects to `HOST:PORT`.
+    fn connect<'a>(&'a self, address: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Way>> + Send + 'a>>;
+}
+
+/// The system's TCP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
+
+impl Network for Tcp {
+    fn connect<'a>(&'a self, address: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Way>> + Send + 'a>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            // Small messages go at once: else each answer waits 40 ms for an acknowledgement.
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Way)
+        })
+    }
+}
+
+/// A connection to the head-end that was dialled.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The encrypted stream.
+    pub stream: TlsStream<Way>,
+    /// What the head-end's certificate entitles it to.
+    pub roles: Roles,
+    /// The connection's right to go on: close it when this ends.
+    pub standing: Standing,
+}
 
 /// Where to dial, and who must answer.
 #[derive(Clone, Debug)]
@@ -51,18 +96,21 @@ impl Default for DialLimits {
     }
 }
 
-/// Keeps a connection to the head-end up for ever: dials, gives every stream to `session`, waits, dials again.
-/// `session` ends with the reason. A failure is logged (target `meterseal::dial`) when it differs from the one
+/// Keeps a connection to the head-end up for ever: dials, gives every stream and the head-end's roles to `session`,
+/// waits, dials again. `session` ends with the reason; it is dropped when the head-end's certificate is revoked or
+/// expires. `observe` hears of every attempt and of every end. A failure is logged (target `meterseal::dial`) when it differs from the one
 /// before. `jitter` gives numbers from 0 to 1. Cancel by dropping.
 pub async fn keep_connected<F, S, R>(
     target: &Target,
-    config: &Arc<ClientConfig>,
+    network: &dyn Network,
+    profile: &ClientProfile,
     limits: DialLimits,
     mut jitter: impl FnMut() -> f64,
+    mut observe: impl FnMut(Progress<'_>),
     mut session: F,
 ) -> std::convert::Infallible
 where
-    F: FnMut(TlsStream<TcpStream>) -> S,
+    F: FnMut(TlsStream<Way>, Roles) -> S,
     S: Future<Output = R>,
     R: fmt::Display,
 {
@@ -70,9 +118,22 @@ where
     let mut told = String::new();
     loop {
         let began = Instant::now();
-        let reason = match connect(target, config, limits).await {
-            Ok(stream) => session(stream).await.to_string(),
-            Err(error) => error.to_string(),
+        observe(Progress::Dialling);
+        let reason = match connect_over(network, target, profile, limits).await {
+            Ok(Dialled { stream, roles, mut standing }) => {
+                observe(Progress::Connected);
+                let reason = tokio::select! {
+                    reason = session(stream, roles) => reason.to_string(),
+                    end = standing.ended() => format!("the head-end is no longer accepted: {end}"),
+                };
+                observe(Progress::Ended(&reason));
+                reason
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                observe(Progress::Failed(&reason));
+                reason
+            }
         };
         if began.elapsed() >= limits.stable {
             backoff.reset();
@@ -86,32 +147,74 @@ where
     }
 }
 
-/// Dials once.
+/// What [`keep_connected`] tells of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// An attempt begins.
+    Dialling,
+    /// It succeeded.
+    Connected,
+    /// It failed, and why.
+    Failed(&'a str),
+    /// A connection ended, and why.
+    Ended(&'a str),
+}
+
+/// Dials once, over TCP.
 ///
 /// # Errors
 /// [`DialError`], worded for the log.
 pub async fn connect(
     target: &Target,
-    config: &Arc<ClientConfig>,
+    profile: &ClientProfile,
     limits: DialLimits,
-) -> Result<TlsStream<TcpStream>, DialError> {
-    let name =
-        tls::headend_server_name(&target.headend).ok_or_else(|| DialError::Name(target.headend.clone()))?;
-    let failed = |error: std::io::Error| DialError::Tcp(tls::explain_io(&error));
-    let stream = timeout(limits.connect, TcpStream::connect(&target.address))
+) -> Result<Dialled, DialError> {
+    connect_over(&Tcp, target, profile, limits).await
+}
+
+/// Dials once.
+///
+/// # Errors
+/// [`DialError`], worded for the log.
+pub async fn connect_over(
+    network: &dyn Network,
+    target: &Target,
+    profile: &ClientProfile,
+    limits: DialLimits,
+) -> Result<Dialled, DialError> {
+    if tls::headend_server_name(&target.headend).is_none() {
+        return Err(DialError::Name(target.headend.clone()));
+    }
+    let way = timeout(limits.connect, network.connect(&target.address))
         .await
         .map_err(|_| DialError::Deadline { what: "connection", limit: limits.connect })?
-        .map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    let stream = timeout(limits.handshake, TlsConnector::from(Arc::clone(config)).connect(name, stream))
+        .map_err(|error| DialError::Tcp(tls::explain_io(&error)))?;
+    timeout(limits.handshake, meet(way, target, profile))
         .await
         .map_err(|_| DialError::Deadline { what: "TLS handshake", limit: limits.handshake })?
+}
+
+async fn meet(way: Way, target: &Target, profile: &ClientProfile) -> Result<Dialled, DialError> {
+    let name =
+        tls::headend_server_name(&target.headend).ok_or_else(|| DialError::Name(target.headend.clone()))?;
+    let mut stream = TlsConnector::from(Arc::clone(profile.config()))
+        .connect_with(name, way, |connection| connection.set_buffer_limit(Some(BUFFER)))
+        .await
         .map_err(|error| DialError::Tls(tls::explain_io(&error)))?;
     let expected = Peer::Headend(target.headend.clone());
-    match tls::peer_identity(stream.get_ref().1)? {
-        found if found == expected => Ok(stream),
-        found => Err(PeerError::Other { found, expected: expected.to_string() }.into()),
+    let judged = profile.judge(stream.get_ref().1)?;
+    if judged.peer != expected {
+        return Err(PeerError::Other { found: judged.peer, expected: expected.to_string() }.into());
     }
+    if stream.get_ref().1.alpn_protocol() == Some(tls::ALPN_OPENING) {
+        opening::ask(&mut stream, profile).await?;
+    }
+    if !profile.clock().is_set() {
+        return Err(OpeningError::NoTime.into());
+    }
+    // Once more, by the clock and the lists that the opening brought.
+    let judged = profile.judge(stream.get_ref().1)?;
+    Ok(Dialled { stream, roles: judged.roles, standing: judged.standing })
 }
 
 /// Why a connection did not come about.
@@ -137,6 +240,9 @@ pub enum DialError {
     /// Somebody else answered.
     #[error("the head-end is not accepted: {0}")]
     Peer(#[from] PeerError),
+    /// The opening exchange.
+    #[error("the head-end is not accepted: {0}")]
+    Opening(#[from] OpeningError),
 }
 
 /// Pauses between attempts: doubling from the first to the longest, each spread over its upper half and a little
@@ -177,6 +283,8 @@ pub fn random_jitter() -> f64 {
 }
 
 const LOG: &str = "meterseal::dial";
+/// What may wait for the network in one connection, on top of what the system buffers.
+const BUFFER: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use meterseal_link::accept::{AcceptLimits, Accepted, serve};
-use meterseal_link::dial::{DialLimits, Target, connect, keep_connected};
+use meterseal_link::accept::{AcceptLimits, Accepted, AddressLimits, Rate, serve};
+use meterseal_link::dial::{DialLimits, Target, Tcp, connect, keep_connected};
 use meterseal_link::pki::Pki;
-use meterseal_link::tls;
-use rustls::{ClientConfig, ServerConfig};
+use meterseal_link::tls::{self, ClientProfile, ServerProfile};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -20,8 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Ends {
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+    server: ServerProfile,
+    client: ClientProfile,
 }
 
 fn ends() -> Ends {
@@ -36,7 +35,7 @@ fn ends() -> Ends {
 }
 
 async fn gateway(
-    server: &Arc<ServerConfig>,
+    server: &ServerProfile,
     at: &str,
     limits: AcceptLimits,
 ) -> (SocketAddr, mpsc::UnboundedReceiver<Accepted>, JoinHandle<std::io::Result<()>>) {
@@ -44,7 +43,7 @@ async fn gateway(
     let address = listener.local_addr().unwrap();
     let (sender, receiver) = mpsc::unbounded_channel();
     let hand_over = move |accepted| drop(sender.send(accepted));
-    (address, receiver, tokio::spawn(serve(listener, Arc::clone(server), limits, hand_over)))
+    (address, receiver, tokio::spawn(serve(listener, server.clone(), limits, hand_over)))
 }
 
 fn target(address: SocketAddr) -> Target {
@@ -63,7 +62,13 @@ async fn closed_after(stream: &mut TcpStream) -> Duration {
 #[tokio::test]
 async fn silent_connections_from_one_address_do_not_shut_others_out() {
     let ends = ends();
-    let limits = AcceptLimits { handshake: Duration::from_secs(2), concurrent: 8, per_address: 2 };
+    let limits = AcceptLimits {
+        handshake: Duration::from_secs(2),
+        concurrent: 8,
+        per_address: AddressLimits { concurrent: 2, rate: Rate { burst: 100, per_minute: 100 } },
+        shared: Vec::new(),
+        ..AcceptLimits::default()
+    };
     let (address, mut accepted, _gateway) = gateway(&ends.server, "127.0.0.1:0", limits).await;
 
     let from = |ip: &'static str| async move {
@@ -93,18 +98,20 @@ async fn silent_connections_from_one_address_do_not_shut_others_out() {
 async fn a_meter_comes_back_by_itself_and_bytes_arrive_both_ways() {
     let ends = ends();
     let limits = AcceptLimits::default();
-    let (address, mut accepted, running) = gateway(&ends.server, "127.0.0.1:0", limits).await;
+    let (address, mut accepted, running) = gateway(&ends.server, "127.0.0.1:0", limits.clone()).await;
     let fast = DialLimits { first_pause: Duration::from_millis(20), ..DialLimits::default() };
     let sessions = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sessions);
-    let client = Arc::clone(&ends.client);
+    let client = ends.client.clone();
     let meter = tokio::spawn(async move {
         keep_connected(
             &target(address),
+            &Tcp,
             &client,
             fast,
             || 0.5,
-            async |mut stream| {
+            |_| {},
+            async |mut stream, _| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let mut buffer = [0; 64];
                 loop {
@@ -146,7 +153,15 @@ async fn pauses_grow_while_nobody_answers() {
         attempts.fetch_add(1, Ordering::SeqCst);
         1.0
     };
-    let dial = keep_connected(&nobody, &ends.client, DialLimits::default(), jitter, async |_| "never");
+    let dial = keep_connected(
+        &nobody,
+        &Tcp,
+        &ends.client,
+        DialLimits::default(),
+        jitter,
+        |_| {},
+        async |_, _| "never",
+    );
     assert!(timeout(Duration::from_secs(60), dial).await.is_err());
     // 0.25 + 0.5 + 1 + 2 + 4 + 8 + 16 s, then 30 s each: eight attempts within a minute, the eighth pausing.
     assert_eq!(attempts.load(Ordering::SeqCst), 8);

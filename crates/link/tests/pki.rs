@@ -34,18 +34,24 @@ fn authorities_are_made_whole_private_and_open_again() {
     assert_eq!(
         entries(&path),
         [
+            "certification.cert.pem",
+            "certification.crl.pem",
             "certification.key.pem",
             "certification.pub.pem",
+            "lock",
             "manufacturer.cert.pem",
+            "manufacturer.crl.pem",
             "manufacturer.key.pem",
             "root.cert.pem",
+            "root.crl.pem",
             "root.key.pem",
             "utility.cert.pem",
+            "utility.crl.pem",
             "utility.key.pem",
         ]
     );
     for name in entries(&path) {
-        let expected = if name.ends_with(".key.pem") { 0o600 } else { 0o644 };
+        let expected = if name.ends_with(".key.pem") || name == "lock" { 0o600 } else { 0o644 };
         assert_eq!(mode(&path.join(&name)), expected, "{name}");
     }
     assert_eq!(mode(&path), 0o700);
@@ -79,7 +85,8 @@ fn certificates_say_what_they_are_for_and_nothing_more() {
     let usage = parsed.key_usage().unwrap().unwrap().value;
     assert!(usage.digital_signature() && !usage.key_cert_sign());
     let purpose = parsed.extended_key_usage().unwrap().unwrap().value;
-    assert!(purpose.client_auth && !purpose.server_auth && !purpose.any);
+    // A client of its head-end, and the server of its local port.
+    assert!(purpose.client_auth && purpose.server_auth && !purpose.any);
     let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
     assert!(names.contains(&GeneralName::URI("urn:meterseal:meter:MSL0000000001")));
 

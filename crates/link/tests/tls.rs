@@ -9,21 +9,18 @@ mod openssl;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use forge::Forged;
 use meterseal_link::accept::{AcceptError, Accepted, handshake};
-use meterseal_link::dial::{DialError, DialLimits, Target, connect};
+use meterseal_link::dial::{DialError, DialLimits, Dialled, Target, connect};
 use meterseal_link::pki::{Identity, IssuedIdentity, Pki, Validity};
-use meterseal_link::tls::{self, PeerError, Trust};
+use meterseal_link::tls::{self, ClientProfile, PeerError, ServerProfile, Trust};
 use meterseal_model::MeterId;
-use rustls::{ClientConfig, HandshakeKind, ServerConfig};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::client::TlsStream;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -35,34 +32,38 @@ fn pki(dir: &Path) -> Pki {
     Pki::create(&dir.join("pki")).unwrap()
 }
 
-fn gateway(pki: &Pki) -> Arc<ServerConfig> {
+fn gateway(pki: &Pki) -> ServerProfile {
     tls::gateway_config(&pki.issue_headend("north").unwrap().identity().unwrap(), &pki.trust()).unwrap()
 }
 
-fn meter_side(identity: &Identity, trust: &Trust) -> Arc<ClientConfig> {
+fn meter_side(identity: &Identity, trust: &Trust) -> ClientProfile {
     tls::meter_config(identity, trust).unwrap()
 }
 
 /// One handshake between our two ends: what the meter sees and what the gateway sees.
 async fn meet(
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+    server: ServerProfile,
+    client: ClientProfile,
     headend: &str,
-) -> (Result<TlsStream<TcpStream>, DialError>, Result<Accepted, AcceptError>) {
+) -> (Result<Dialled, DialError>, Result<Accepted, AcceptError>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target { address: listener.local_addr().unwrap().to_string(), headend: headend.to_owned() };
     let accept = async {
         let (stream, address) = listener.accept().await.unwrap();
-        let mut accepted = handshake(&TlsAcceptor::from(server), stream, address, DEADLINE).await?;
+        let mut accepted = handshake(&server, stream, address, DEADLINE).await?;
         // A byte after the handshake, so that the client has read its session ticket.
         accepted.stream.write_all(b"!").await.unwrap();
         Ok(accepted)
     };
     let dial = async {
-        let mut stream = connect(&target, &client, DialLimits::default()).await?;
+        let mut dialled = connect(&target, &client, DialLimits::default()).await?;
         let mut byte = [0];
-        stream.read_exact(&mut byte).await.map_err(|error| DialError::Tls(tls::explain_io(&error)))?;
-        Ok(stream)
+        dialled
+            .stream
+            .read_exact(&mut byte)
+            .await
+            .map_err(|error| DialError::Tls(tls::explain_io(&error)))?;
+        Ok(dialled)
     };
     timeout(2 * DEADLINE, async { tokio::join!(dial, accept) }).await.expect("neither side waits for ever")
 }
@@ -87,7 +88,7 @@ async fn a_meter_and_its_headend_accept_each_other_with_the_strongest_of_everyth
     let (dialled, accepted) = meet(gateway(&pki), meter_side(&identity, &pki.trust()), "north").await;
     let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
     assert_eq!(accepted.meter, meter());
-    for state in [&**dialled.get_ref().1 as &rustls::CommonState, accepted.stream.get_ref().1] {
+    for state in [&**dialled.stream.get_ref().1 as &rustls::CommonState, accepted.stream.get_ref().1] {
         assert_eq!(state.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
         let cipher = state.negotiated_cipher_suite().unwrap().suite();
         assert_eq!(cipher, rustls::CipherSuite::TLS13_AES_256_GCM_SHA384);
@@ -158,10 +159,19 @@ async fn a_headends_certificate_is_no_meters_and_a_meters_no_headends() {
     let meters = pki.issue_meter(meter()).unwrap().identity().unwrap();
     let server = tls::gateway_config(&meters, &pki.trust()).unwrap();
     let (dialled, _) = meet(server, meter_side(&meters, &pki.trust()), "north").await;
-    assert!(dialled.unwrap_err().to_string().contains("for another purpose"));
+    assert!(dialled.unwrap_err().to_string().contains("an authority not trusted here"));
 
-    // With the right purpose and name, but signed by the utility: authorities are not interchangeable.
-    let identity = Forged::meter().sign(&dir.path().join("pki"), "utility").identity();
+    // An operational identity comes from the head-ends' own authority: there the name makes the difference.
+    let operational = Forged { server_purpose: true, ..Forged::meter() };
+    let operational = operational.sign(&dir.path().join("pki"), "utility").identity();
+    let server = tls::gateway_config(&operational, &pki.trust()).unwrap();
+    let (dialled, _) = meet(server, meter_side(&meters, &pki.trust()), "north").await;
+    assert!(
+        dialled.unwrap_err().to_string().contains("is for msl0000000001.meter.meterseal.internal, not for")
+    );
+
+    // With the right purpose and name, but signed by the certification authority.
+    let identity = Forged::meter().sign(&dir.path().join("pki"), "certification").identity();
     let (_, accepted) = meet(gateway(&pki), meter_side(&identity, &pki.trust()), "north").await;
     assert_eq!(reason(accepted), "its certificate was issued by an authority not trusted here");
 }
@@ -173,7 +183,7 @@ async fn what_a_trusted_authority_signs_wrongly_is_refused_all_the_same() {
     let pki = pki(dir.path());
     let meter = "urn:meterseal:meter:MSL0000000001";
     for (forged, words) in [
-        (Forged { uris: &[], ..Forged::meter() }, "its certificate names neither a meter nor a head-end"),
+        (Forged { uris: &[], ..Forged::meter() }, "its certificate names nobody"),
         (Forged { uris: &[meter, "urn:meterseal:meter:MSL0000000002"], ..Forged::meter() }, "several names"),
         (
             Forged { uris: &["urn:meterseal:headend:north"], ..Forged::meter() },
@@ -218,9 +228,9 @@ async fn a_resumed_session_is_the_same_meter_and_is_judged_again() {
     let (server, client) = (gateway(&pki), meter_side(&issued.identity().unwrap(), &pki.trust()));
 
     let kind = |accepted: &Accepted| accepted.stream.get_ref().1.handshake_kind();
-    let (_, first) = meet(Arc::clone(&server), Arc::clone(&client), "north").await;
+    let (_, first) = meet(server.clone(), client.clone(), "north").await;
     assert_eq!(kind(&first.unwrap()), Some(HandshakeKind::Full));
-    let (dialled, second) = meet(Arc::clone(&server), Arc::clone(&client), "north").await;
+    let (dialled, second) = meet(server.clone(), client.clone(), "north").await;
     let second = second.unwrap();
     assert_eq!(kind(&second), Some(HandshakeKind::Resumed));
     assert_eq!(second.meter, meter());
@@ -237,7 +247,7 @@ async fn a_session_does_not_outlive_a_change_of_trust() {
     let dir = tempfile::tempdir().unwrap();
     let pki = pki(dir.path());
     let client = meter_side(&pki.issue_meter(meter()).unwrap().identity().unwrap(), &pki.trust());
-    assert!(meet(gateway(&pki), Arc::clone(&client), "north").await.1.is_ok());
+    assert!(meet(gateway(&pki), client.clone(), "north").await.1.is_ok());
     let (_, again) = meet(gateway(&pki), client, "north").await;
     let kind = again.unwrap().stream.get_ref().1.handshake_kind();
     assert_eq!(kind, Some(HandshakeKind::Full), "another configuration, another session cache");
@@ -247,7 +257,7 @@ async fn a_session_does_not_outlive_a_change_of_trust() {
 async fn a_peer_that_does_not_speak_tls_or_says_nothing_is_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
     let pki = pki(dir.path());
-    let acceptor = TlsAcceptor::from(gateway(&pki));
+    let acceptor = gateway(&pki);
     for (bytes, words) in
         [(b"GET / HTTP/1.1\r\n\r\n".as_slice(), "does not speak TLS"), (b"", "no handshake within")]
     {
@@ -288,7 +298,7 @@ mod with_openssl {
         let address: SocketAddr = listener.local_addr().unwrap();
         let _knock = Knock::start(dir, address, identity, args);
         let (stream, address) = timeout(DEADLINE, listener.accept()).await.expect("it knocks").unwrap();
-        handshake(&TlsAcceptor::from(gateway(pki)), stream, address, DEADLINE).await
+        handshake(&gateway(pki), stream, address, DEADLINE).await
     }
 
     #[tokio::test]
@@ -383,7 +393,7 @@ mod with_openssl {
                 "is for south.headend.meterseal.internal, not for north.headend",
             ),
             (&other.issue_headend("north").unwrap(), &[], "an authority not trusted here"),
-            (&pki.issue_meter(meter()).unwrap(), &[], "for another purpose"),
+            (&pki.issue_meter(meter()).unwrap(), &[], "an authority not trusted here"),
             (&pki.issue_headend_for("north", seconds_from_now(-7200, -3600)).unwrap(), &[], "expired at"),
         ] {
             let reason = dial(&pki, dir.path(), issued, args).await.unwrap_err().to_string();

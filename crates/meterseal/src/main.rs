@@ -5,6 +5,7 @@ mod calibrate;
 mod dlms;
 mod fleet;
 mod measure;
+mod pki;
 mod progress;
 mod soak;
 mod up;
@@ -31,6 +32,7 @@ enum Command {
     Dlms(Box<dlms::Args>),
     Fleet(fleet::Args),
     Measure(measure::Args),
+    Pki(pki::Args),
     Soak(soak::Args),
     Up(up::Args),
 }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }
+        Command::Pki(arguments) => pki::run(&arguments, out).map(|()| true),
         Command::Soak(arguments) => soak::run(&arguments, out),
         Command::Up(arguments) => up::run(&arguments).map(|()| true),
     };

@@ -4,7 +4,7 @@
 
 use meterseal_metrology::{
     Calibration, ChannelCalibration, Config, CurvePoint, EventSettings, Extras, Frame, Kernel, Metrology,
-    Nominal, PulseSettings, Pulsed, Quadratic, Registers, Scale, Thresholds, Transducer,
+    Nominal, PulseSettings, Pulsed, Quadratic, Registers, Scale, Thresholds, Transducer, Window,
 };
 use meterseal_metrology_simd::{avx2, sse2};
 use std::fmt::{Debug, Write};
@@ -111,22 +111,35 @@ fn everything(config: &Config) -> Extras {
     extras
 }
 
-fn trace(rate: u64, extras: Extras) -> u64 {
+/// The hash of all that a window had in the first version, and of everything else; and of each window whether it is flagged as disturbed.
+fn trace(rate: u64, extras: Extras) -> (u64, Vec<bool>) {
     let config = Config::new(rate * 1_000_000, Nominal::Hz50, SCALE);
     let mut core = Metrology::with_extras(config, extras, Registers::default()).expect("right results");
     let mut hash = Hash(0xCBF2_9CE4_8422_2325);
+    let mut disturbed = Vec::new();
     for (number, block) in frames(rate, 2 * rate).chunks(997).enumerate() {
-        core.push(block, &mut |window| hash.add(window));
+        core.push(block, &mut |window| {
+            hash.write_str(&first_version(window)).expect("a hash takes everything");
+            disturbed.push(window.disturbed);
+        });
         core.take_pulses(&mut |pulse| hash.add(&pulse));
         while let Some(event) = core.take_event() {
             hash.add(&event);
         }
         core.set_temperature(290_000 + 100 * number as u32).expect("within 200 to 400 K");
     }
-    hash.add(&core.finish());
+    let last = core.finish().map(|window| format!("Some({})", first_version(&window)));
+    hash.write_str(last.as_deref().unwrap_or("None")).expect("a hash takes everything");
     hash.add(&core.registers().encode());
     hash.add(&(core.clipped_samples(), core.started(), core.unregistered()));
-    hash.0
+    (hash.0, disturbed)
+}
+
+/// As windows were before they had flags, so that the hashes still stand.
+fn first_version(window: &Window) -> String {
+    let text = format!("{window:?}");
+    let (measured, _) = text.split_once(", disturbed: ").expect("the last field");
+    format!("{measured} }}")
 }
 
 #[test]
@@ -134,15 +147,20 @@ fn golden_trace_with_every_kernel() {
     let kernels = [("scalar", Some(Kernel::SCALAR)), ("SSE2", sse2()), ("AVX2", avx2())];
     for (rate, plain, full) in GOLDEN {
         let config = Config::new(rate * 1_000_000, Nominal::Hz50, SCALE);
+        let flags = [Extras::default(), everything(&config)].map(|extras| trace(rate, extras).1);
+        assert!(
+            flags[0].contains(&true) && flags[0].contains(&false),
+            "a sag disturbs some windows: {flags:?}"
+        );
         for (name, kernel) in kernels {
             let Some(kernel) = kernel else {
                 eprintln!("{name}: not on this processor, skipped");
                 continue;
             };
             let found = trace(rate, Extras { kernel, ..Extras::default() });
-            assert_eq!(found, plain, "{name} at {rate} Hz");
+            assert_eq!(found, (plain, flags[0].clone()), "{name} at {rate} Hz");
             let found = trace(rate, Extras { kernel, ..everything(&config) });
-            assert_eq!(found, full, "{name} at {rate} Hz with everything on");
+            assert_eq!(found, (full, flags[1].clone()), "{name} at {rate} Hz with everything on");
         }
     }
 }

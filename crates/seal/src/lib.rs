@@ -18,6 +18,7 @@ pub mod key_store;
 pub mod mark;
 pub mod request;
 pub mod requirements;
+pub mod signed_time;
 
 pub use admission::{MarkStore, Refusal, admit};
 pub use envelope::{EnvelopeError, Verified};

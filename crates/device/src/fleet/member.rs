@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
-use meterseal_model::{MeterId, SensorReadings, UnixMillis};
+use meterseal_model::{MeterId, Roles, SensorReadings, UnixMillis};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -71,11 +71,12 @@ impl Member {
     pub(super) async fn serve(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        roles: Roles,
         online: &AtomicUsize,
         mut cut: watch::Receiver<u64>,
     ) -> End {
         cut.mark_unchanged();
-        let link = match self.life().meter.connected(Peer::HEADEND) {
+        let link = match self.life().meter.connected(Peer { roles, local: false }) {
             Ok(link) => link,
             Err(error) => return End::ByMeter(error),
         };

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use meterseal_link::dial::{self, DialLimits, Target};
+use meterseal_link::dial::{self, DialLimits, Target, Tcp};
+use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
 use meterseal_metrology::{Nominal, Scale};
 use meterseal_model::{TimeBase, UnixMillis};
-use rustls::ClientConfig;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -37,7 +37,7 @@ pub struct MemberSettings {
     /// The keys that it shares with its head-end.
     pub keys: DlmsKeys,
     /// Its side of the TLS profile, with its certificate.
-    pub tls: Arc<ClientConfig>,
+    pub tls: ClientProfile,
 }
 
 /// How a fleet lives.
@@ -247,15 +247,16 @@ async fn drive(members: Vec<Arc<Member>>, step: Duration) {
 /// Calls the head-end for as long as the task lives.
 async fn call(
     member: Arc<Member>,
-    tls: Arc<ClientConfig>,
+    tls: ClientProfile,
     settings: Settings,
     online: Arc<AtomicUsize>,
     cut: watch::Receiver<u64>,
 ) {
     sleep(settings.first_call_within.mul_f64(dial::random_jitter())).await;
     let (member, online, cut) = (&member, &online, &cut);
-    let session = |stream| member.serve(stream, online, cut.clone());
-    dial::keep_connected(&settings.headend, &tls, settings.limits, dial::random_jitter, session).await;
+    let session = |stream, roles| member.serve(stream, roles, online, cut.clone());
+    let (target, limits) = (&settings.headend, settings.limits);
+    dial::keep_connected(target, &Tcp, &tls, limits, dial::random_jitter, |_| {}, session).await;
 }
 
 /// How often the driver looks who is due.

@@ -126,6 +126,9 @@ pub(crate) enum AcquisitionError {
         /// Sequence number of the first such entry.
         sequence: u64,
     },
+    /// The meter's certificate no longer carries the connection.
+    #[error("The meter is refused: {0}. Find out why; a sound meter gets a new identity")]
+    Certificate(meterseal_link::revocation::End),
     /// Another connection of the same meter sets invocation counters aside.
     #[error("another connection of this meter has taken over")]
     TakenOver,
@@ -137,6 +140,7 @@ impl AcquisitionError {
         matches!(
             self,
             Self::NotAdmitted(_)
+                | Self::Certificate(_)
                 | Self::OtherMeter { .. }
                 | Self::CounterUsed
                 | Self::RolledBack { .. }

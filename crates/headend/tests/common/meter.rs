@@ -80,14 +80,14 @@ impl TestMeter {
                 loop {
                     tokio::time::sleep(std::mem::take(&mut body.pause)).await;
                     let connected = dial::connect(&target, &tls, DialLimits::default()).await;
-                    let Ok(stream) = connected else {
+                    let Ok(dialled) = connected else {
                         body.pause = Duration::from_millis(50);
                         match body.inbox.try_recv() {
                             Ok(Order::Stop) => return,
                             _ => continue,
                         }
                     };
-                    if body.talk(stream).await {
+                    if body.talk(dialled.stream).await {
                         return;
                     }
                 }

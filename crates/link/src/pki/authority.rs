@@ -3,20 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use meterseal_model::MeterId;
-use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyUsagePurpose, PublicKeyData as _, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyUsagePurpose,
+    PublicKeyData, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
+use super::certificate::Serial;
 use super::identity::IssuedIdentity;
 use super::signing::CertificateKey;
-use super::{PkiError, Validity, files};
-use crate::tls::{self, Peer};
+use super::subject::Subject;
+use super::{PkiError, Validity, files, register};
 
 /// An intermediate: its certificate in memory, its key in a file that is read for each use.
 #[derive(Debug)]
@@ -29,31 +28,39 @@ pub(super) struct Authority {
 impl Authority {
     /// Reads an intermediate and checks that the root signed it and that its key belongs to it.
     pub(super) fn open(dir: &Path, name: &str, root: &CertificateDer<'_>) -> Result<Self, PkiError> {
+        let authority = Self::read(dir, name)?;
+        check_signed(&dir.join(format!("{name}.cert.pem")), &authority.certificate, root)?;
+        authority.issuer()?;
+        Ok(authority)
+    }
+
+    /// Reads the root. Its key is not looked at: it may be kept elsewhere until it is needed.
+    pub(super) fn open_root(dir: &Path) -> Result<Self, PkiError> {
+        let root = Self::read(dir, "root")?;
+        check_signed(&dir.join("root.cert.pem"), &root.certificate, &root.certificate)?;
+        Ok(root)
+    }
+
+    fn read(dir: &Path, name: &str) -> Result<Self, PkiError> {
         let path = dir.join(format!("{name}.cert.pem"));
         let certificate_pem = files::read_text(&path)?.to_string();
         let certificate = files::read_certificates(&path)?.remove(0);
-        check_signed(&path, &certificate, root)?;
-        let authority = Self { certificate, certificate_pem, key_path: dir.join(format!("{name}.key.pem")) };
-        authority.issuer()?;
-        Ok(authority)
+        Ok(Self { certificate, certificate_pem, key_path: dir.join(format!("{name}.key.pem")) })
     }
 
     pub(super) fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
 
-    /// Makes a key pair and signs a certificate for it.
-    pub(super) fn issue(&self, subject: &Subject, validity: Validity) -> Result<IssuedIdentity, PkiError> {
-        let failed = |error: rcgen::Error| PkiError::new(&self.key_path, format!("could not sign: {error}"));
+    /// Makes a key pair and signs a certificate for it. `dir` remembers it.
+    pub(super) fn issue(
+        &self,
+        dir: &Path,
+        subject: &Subject,
+        validity: Validity,
+    ) -> Result<IssuedIdentity, PkiError> {
         let key = new_key(&self.key_path)?;
-        let mut params = base(&subject.common_name, validity);
-        params.subject_alt_names =
-            vec![SanType::URI(subject.uri.clone()), SanType::DnsName(subject.dns_name.clone())];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![subject.purpose.clone()];
-        params.use_authority_key_identifier_extension = true;
-        params.is_ca = IsCa::ExplicitNoCa;
-        let certificate = params.signed_by(&key, &self.issuer()?).map_err(failed)?;
+        let certificate = self.certify(dir, subject, validity, &key)?;
         Ok(IssuedIdentity {
             chain_pem: certificate.pem() + &self.certificate_pem,
             chain: vec![certificate.der().clone(), self.certificate.clone()],
@@ -61,7 +68,28 @@ impl Authority {
         })
     }
 
-    fn issuer(&self) -> Result<Issuer<'static, CertificateKey>, PkiError> {
+    /// Signs a certificate for a key that is somewhere else. `dir` remembers it.
+    pub(super) fn certify(
+        &self,
+        dir: &Path,
+        subject: &Subject,
+        validity: Validity,
+        key: &impl PublicKeyData,
+    ) -> Result<rcgen::Certificate, PkiError> {
+        let failed = |error: rcgen::Error| PkiError::new(&self.key_path, format!("could not sign: {error}"));
+        let mut params = base(&self.key_path, &subject.common_name, validity)?;
+        params.subject_alt_names = subject.names.clone();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = subject.purposes.clone();
+        params.use_authority_key_identifier_extension = true;
+        params.is_ca = IsCa::ExplicitNoCa;
+        let certificate = params.signed_by(key, &self.issuer()?).map_err(failed)?;
+        register::remember(dir, &certificate.pem())?;
+        Ok(certificate)
+    }
+
+    /// What signs, its key read from the file.
+    pub(super) fn issuer(&self) -> Result<Issuer<'static, CertificateKey>, PkiError> {
         let pem = files::read_secret(&self.key_path)?;
         let key = CertificateKey::from_pem(&pem)
             .map_err(|error| PkiError::new(&self.key_path, format!("is no P-384 private key: {error}")))?;
@@ -75,40 +103,11 @@ impl Authority {
     }
 }
 
-/// Whom a certificate is for.
-pub(super) struct Subject {
-    common_name: String,
-    uri: Ia5String,
-    dns_name: Ia5String,
-    purpose: ExtendedKeyUsagePurpose,
-}
-
-impl Subject {
-    pub(super) fn meter(meter: MeterId) -> Self {
-        Self::new(&Peer::Meter(meter), meter.to_string(), ExtendedKeyUsagePurpose::ClientAuth)
-    }
-
-    pub(super) fn headend(name: &str) -> Result<Self, PkiError> {
-        if !tls::is_headend_name(name) {
-            return Err(PkiError::new(Path::new(name), "is no name for a head-end")
-                .hint("use up to 63 lower-case letters, digits and inner hyphens"));
-        }
-        let peer = Peer::Headend(name.to_owned());
-        Ok(Self::new(&peer, format!("Meterseal head-end {name}"), ExtendedKeyUsagePurpose::ServerAuth))
-    }
-
-    fn new(peer: &Peer, common_name: String, purpose: ExtendedKeyUsagePurpose) -> Self {
-        let ascii =
-            |text: String| Ia5String::try_from(text).expect("identifiers and head-end names are ASCII");
-        Self { common_name, uri: ascii(peer.uri()), dns_name: ascii(peer.dns_name()), purpose }
-    }
-}
-
 /// Makes the root and stores it; gives what signs with it.
 pub(super) fn make_root(dir: &Path, deployment: &str) -> Result<Issuer<'static, CertificateKey>, PkiError> {
     let failed = |error: rcgen::Error| PkiError::new(dir, format!("could not make the root: {error}"));
     let key = new_key(dir)?;
-    let params = authority_params("root", deployment, 1, Validity::from_now(ROOT_VALIDITY));
+    let params = authority_params(dir, "root", deployment, 1, Validity::from_now(ROOT_VALIDITY))?;
     let certificate = params.self_signed(&key).map_err(failed)?;
     store(dir, "root", &certificate, &key)?;
     Ok(Issuer::new(params, key))
@@ -121,13 +120,24 @@ pub(super) fn make_intermediate(
     deployment: &str,
     root: &Issuer<'_, CertificateKey>,
 ) -> Result<(), PkiError> {
+    let key = new_key(dir)?;
+    let certificate = certify_intermediate(dir, name, deployment, root, &key)?;
+    store(dir, name, &certificate, &key)
+}
+
+/// Certifies the key of an intermediate.
+pub(super) fn certify_intermediate(
+    dir: &Path,
+    name: &str,
+    deployment: &str,
+    root: &Issuer<'_, CertificateKey>,
+    key: &impl PublicKeyData,
+) -> Result<rcgen::Certificate, PkiError> {
     let failed =
         |error: rcgen::Error| PkiError::new(dir, format!("could not make the {name} authority: {error}"));
-    let key = new_key(dir)?;
-    let mut params = authority_params(name, deployment, 0, Validity::from_now(INTERMEDIATE_VALIDITY));
+    let mut params = authority_params(dir, name, deployment, 0, Validity::from_now(INTERMEDIATE_VALIDITY))?;
     params.use_authority_key_identifier_extension = true;
-    let certificate = params.signed_by(&key, root).map_err(failed)?;
-    store(dir, name, &certificate, &key)
+    params.signed_by(key, root).map_err(failed)
 }
 
 /// Checks that `issuer` signed `certificate`, that both are authorities, and that both are valid now.
@@ -136,10 +146,9 @@ pub(super) fn check_signed(
     certificate: &CertificateDer<'_>,
     issuer: &CertificateDer<'_>,
 ) -> Result<(), PkiError> {
-    let (certificate, issuer) = (parse(path, certificate)?, parse(path, issuer)?);
-    if certificate.issuer() != issuer.subject()
-        || certificate.verify_signature(Some(issuer.public_key())).is_err()
-    {
+    let signed = is_signed(certificate, issuer);
+    let certificate = parse(path, certificate)?;
+    if !signed {
         return Err(PkiError::new(path, "is not signed by the root beside it")
             .hint("restore the whole folder from one backup"));
     }
@@ -158,6 +167,14 @@ pub(super) fn check_signed(
         .hint("check this computer's clock, or make new authorities"));
     }
     Ok(())
+}
+
+/// Whether `issuer` signed `certificate`.
+pub(super) fn is_signed(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> bool {
+    let parsed = (X509Certificate::from_der(certificate), X509Certificate::from_der(issuer));
+    let (Ok((_, certificate)), Ok((_, issuer))) = parsed else { return false };
+    certificate.issuer().as_raw() == issuer.subject().as_raw()
+        && certificate.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
 fn new_key(path: &Path) -> Result<CertificateKey, PkiError> {
@@ -188,23 +205,38 @@ fn store(
 
 /// `deployment` tells authorities of different deployments apart: with equal names, a stranger's certificate would
 /// look like one of ours with a broken signature.
-fn authority_params(name: &str, deployment: &str, path_length: u8, validity: Validity) -> CertificateParams {
-    let mut params = base(&format!("Meterseal {name} {deployment}"), validity);
+fn authority_params(
+    path: &Path,
+    name: &str,
+    deployment: &str,
+    path_length: u8,
+    validity: Validity,
+) -> Result<CertificateParams, PkiError> {
+    let mut params = base(path, &format!("Meterseal {name} {deployment}"), validity)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
+    Ok(params)
 }
 
-fn base(common_name: &str, validity: Validity) -> CertificateParams {
+fn base(path: &Path, common_name: &str, validity: Validity) -> Result<CertificateParams, PkiError> {
+    // Random, because the library's own is made of the key, and a renewed certificate may keep its key.
+    let serial = Serial::random()
+        .map_err(|error| PkiError::new(path, format!("could not sign: no random numbers: {error}")))?;
     let mut params = CertificateParams::default();
+    params.serial_number = Some(SerialNumber::from(serial.bytes().to_vec()));
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    // rcgen counts in its own type, which a date and std's durations make.
+    // rcgen counts in a type of another library's, which a date and std's durations make.
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    params.not_before = epoch + Duration::from_secs(since(validity.not_before).as_secs());
-    params.not_after = epoch + Duration::from_secs(since(validity.not_after).as_secs());
-    params
+    params.not_before = epoch + since_epoch(validity.not_before);
+    params.not_after = epoch + since_epoch(validity.not_after);
+    Ok(params)
+}
+
+/// Whole seconds since 1970; none before.
+pub(super) fn since_epoch(time: SystemTime) -> Duration {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Duration::from_secs(since.as_secs())
 }
 
 const YEAR: u64 = 365 * 24 * 3600;

@@ -22,6 +22,17 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
     write_whole(path, bytes, 0o600)
 }
 
+/// Refuses a file that others could have read.
+pub(crate) fn check_private(path: &Path) -> Result<(), PkiError> {
+    let file = File::open(path).map_err(|error| cannot(path, "read", &error))?;
+    let mode = file.metadata().map_err(|error| cannot(path, "read", &error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(PkiError::new(path, format!("can be read by others (mode {:o})", mode & 0o777))
+            .hint("make a new key, or run: chmod 600 on it if you are sure that nobody has"));
+    }
+    Ok(())
+}
+
 /// Writes a file that everybody may read.
 pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
     write_whole(path, bytes, 0o644)
@@ -32,12 +43,8 @@ pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
 /// # Errors
 /// [`PkiError`]: missing, unreadable, readable by others, or far too long for a key.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, PkiError> {
+    check_private(path)?;
     let file = File::open(path).map_err(|error| cannot(path, "read", &error))?;
-    let mode = file.metadata().map_err(|error| cannot(path, "read", &error))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(PkiError::new(path, format!("can be read by others (mode {:o})", mode & 0o777))
-            .hint("make a new key, or run: chmod 600 on it if you are sure that nobody has"));
-    }
     read_bounded(path, file)
 }
 
@@ -62,6 +69,54 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Pk
     }
 }
 
+/// Reads a file of up to `max` bytes that is no secret; `None` where there is none.
+pub(crate) fn read_long(path: &Path, max: u64) -> Result<Option<String>, PkiError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot(path, "read", &error)),
+    };
+    let mut text = String::new();
+    file.take(max + 1).read_to_string(&mut text).map_err(|error| cannot(path, "read", &error))?;
+    if text.len() as u64 > max {
+        return Err(PkiError::new(path, format!("is longer than {max} bytes")));
+    }
+    Ok(Some(text))
+}
+
+/// Reads a file of any content, up to `max` bytes.
+pub(crate) fn read_bytes(path: &Path, max: u64) -> Result<Vec<u8>, PkiError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| cannot(path, "read", &error))?;
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|error| cannot(path, "read", &error))?;
+    if bytes.len() as u64 > max {
+        return Err(PkiError::new(path, format!("is longer than {max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Adds to the end of a file that everybody may read, and waits until it is on the disk.
+pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
+    let failed = |error: io::Error| cannot(path, "write", &error);
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(path).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(failed)
+}
+
+/// Waits until nobody else changes the folder; it is ours until the file is dropped.
+pub(super) fn lock(dir: &Path) -> Result<File, PkiError> {
+    let path = dir.join("lock");
+    let failed = |error: io::Error| cannot(&path, "lock", &error);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
+}
+
 /// A new empty folder beside `dir`, for its owner only.
 pub(super) fn staging_dir(dir: &Path) -> Result<PathBuf, PkiError> {
     let parent = parent_of(dir);
@@ -76,6 +131,23 @@ pub(super) fn publish_dir(staging: &Path, dir: &Path) -> Result<(), PkiError> {
     sync_dir(staging)?;
     fs::rename(staging, dir).map_err(|error| cannot(dir, "create", &error))?;
     sync_dir(parent_of(dir))
+}
+
+/// A value in PEM (RFC 7468): base64 in lines of 64 characters between two labels.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in der.chunks(48) {
+        for group in line.chunks(3) {
+            let bits = (0..3).fold(0, |bits, k| bits << 8 | u32::from(group.get(k).copied().unwrap_or(0)));
+            for k in 0..4 {
+                let character = ALPHABET[(bits >> (18 - 6 * k)) as usize & 63];
+                text.push(if k <= group.len() { char::from(character) } else { '=' });
+            }
+        }
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
 }
 
 fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiError> {

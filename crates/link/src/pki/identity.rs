@@ -1,21 +1,28 @@
 //! What one end of a connection shows of itself: its certificates and the use of its private key.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use meterseal_seal::{KeySlot, KeyStore, KeyStoreError};
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use zeroize::Zeroizing;
 
-use super::{PkiError, files};
-use crate::tls;
+use super::{Certificate, PkiError, files};
+use crate::keys::TlsKey;
+use crate::tls::{self, PeerError};
 
 /// A certificate chain and the key that belongs to it. The key may be anything that signs: a file's content, a
 /// secure element, PKCS#11. This is the seam for key stores.
 #[derive(Clone, Debug)]
 pub struct Identity {
     certified: Arc<CertifiedKey>,
+    /// What handshakes show: the same, until it is renewed. Clones share it.
+    shown: Arc<RwLock<Arc<CertifiedKey>>>,
 }
 
 impl Identity {
@@ -26,7 +33,8 @@ impl Identity {
     pub fn new(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Result<Self, rustls::Error> {
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match()?;
-        Ok(Self { certified: Arc::new(certified) })
+        let certified = Arc::new(certified);
+        Ok(Self { shown: Arc::new(RwLock::new(Arc::clone(&certified))), certified })
     }
 
     /// Reads the identity in a folder: `certificate.pem` (own certificate first) and `key.pem`.
@@ -54,13 +62,37 @@ impl Identity {
         }
     }
 
-    /// The chain, own certificate first.
+    /// The current key and certificates of a device's key store.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] when there is none, or they do not belong together.
+    pub fn from_store(store: &Arc<dyn KeyStore>, slot: KeySlot) -> Result<Self, KeyStoreError> {
+        let key = TlsKey::new(Arc::clone(store), slot)?;
+        let chain = store.certificates(slot)?.into_iter().map(CertificateDer::from).collect();
+        Self::new(chain, Arc::new(key)).map_err(|_| KeyStoreError::OtherKey(slot))
+    }
+
+    /// Shows `newer` from the next handshake on, in every configuration made of this identity or a clone. Connections
+    /// that stand are not touched.
+    pub fn renew(&self, newer: &Self) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&newer.certified);
+    }
+
+    /// The chain, own certificate first, as it was when this value was made.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert
     }
 
-    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.certified)
+    /// What its own certificate says.
+    ///
+    /// # Errors
+    /// [`PeerError`] when it cannot be read.
+    pub fn certificate(&self) -> Result<Certificate, PeerError> {
+        Certificate::read(self.chain().first().ok_or(PeerError::NoCertificate)?)
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<Shown> {
+        Arc::new(Shown(Arc::clone(&self.shown)))
     }
 
     fn from_parts(
@@ -76,6 +108,32 @@ impl Identity {
             PkiError::new(key_path, "does not belong to the certificate beside it")
                 .hint("restore both from the same backup, or issue a new identity")
         })
+    }
+}
+
+/// Gives a handshake what the identity shows now.
+#[derive(Debug)]
+pub(crate) struct Shown(Arc<RwLock<Arc<CertifiedKey>>>);
+
+impl Shown {
+    fn now(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.now())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.now())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
@@ -122,6 +180,11 @@ impl std::fmt::Debug for IssuedIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IssuedIdentity").field("chain", &self.chain_pem).finish_non_exhaustive()
     }
+}
+
+/// One certificate in PEM (RFC 7468).
+pub(super) fn certificate_pem(der: &[u8]) -> String {
+    super::files::pem("CERTIFICATE", der)
 }
 
 const CERTIFICATE_FILE: &str = "certificate.pem";

@@ -1,7 +1,7 @@
 //! The private keys of authorities and of new identities, as the certificate library sees them. They are `seal`'s
 //! keys, which are wiped when dropped; the library's own leave an encoded copy in memory.
 
-use meterseal_seal::{KeyError, SealKey, Signer as _, key};
+use meterseal_seal::{KeyError, SealKey, SealPublicKey, Signer as _, key};
 use rcgen::{Error, PKCS_ECDSA_P384_SHA384, PublicKeyData, SignatureAlgorithm, SigningKey};
 use zeroize::Zeroizing;
 
@@ -29,6 +29,25 @@ impl CertificateKey {
 
     fn new(key: SealKey) -> Self {
         Self { point: key.public().to_sec1_point(), key }
+    }
+}
+
+/// A public key whose private half is somewhere else, on a device for example.
+pub(super) struct ForeignKey(Vec<u8>);
+
+impl ForeignKey {
+    pub(super) fn new(key: &SealPublicKey) -> Self {
+        Self(key.to_sec1_point())
+    }
+}
+
+impl PublicKeyData for ForeignKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P384_SHA384
     }
 }
 

@@ -11,14 +11,18 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
-use super::peer::{Peer, PeerError, named_in};
-use super::verify::MeterVerifier;
+use super::MeterClock;
+use super::judge::Judge;
+use super::peer::{Peer, PeerError};
+use super::verify::{CallerVerifier, Callers};
+use crate::pki::Certificate;
+use crate::revocation::Revocations;
 
 /// Accepts a meter that listens.
 #[derive(Debug)]
 pub(super) struct ListeningMeterVerifier {
     /// Our meters: a chain whose own certificate names one. It says client authentication, since meters dial.
-    ours: MeterVerifier,
+    ours: CallerVerifier,
     /// Everybody else: a server's certificate for the address.
     others: Arc<WebPkiServerVerifier>,
     expected: Option<MeterId>,
@@ -33,7 +37,9 @@ impl ListeningMeterVerifier {
         let others = WebPkiServerVerifier::builder_with_provider(Arc::clone(&anchors), Arc::clone(&provider))
             .build()
             .map_err(|error| Error::General(format!("trusted authorities: {error}")))?;
-        Ok(Self { ours: MeterVerifier::new(anchors, provider)?, others, expected })
+        let judge = Judge { revocations: Revocations::default(), clock: MeterClock::system() };
+        let ours = CallerVerifier::new(anchors, provider, Callers::Meters, judge)?;
+        Ok(Self { ours, others, expected })
     }
 }
 
@@ -46,7 +52,7 @@ impl ServerCertVerifier for ListeningMeterVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let named = named_in(end_entity);
+        let named = Certificate::read(end_entity).and_then(|read| read.peer.ok_or(PeerError::NoName));
         match (&named, self.expected) {
             (Ok(Peer::Meter(found)), expected) if expected.is_none_or(|expected| expected == *found) => {
                 self.ours.verify_client_cert(end_entity, intermediates, now)?;

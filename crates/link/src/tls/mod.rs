@@ -1,11 +1,15 @@
 //! The TLS profile: version 1.3 only, TLS_AES_256_GCM_SHA384 only, X25519MLKEM768 or secp384r1, ECDSA with P-384 and
 //! SHA-384 only, certificates both ways, no early data (design, decision 6).
 //!
-//! A peer is accepted when its chain ends at the right authority (a meter's at a manufacturer, a head-end's at a
-//! utility) *and* its certificate names it by URI. rustls does not call a verifier when a session is resumed:
-//! [`peer_identity`] must be called after every handshake, and [`dial`](crate::dial) and [`accept`](crate::accept) do.
+//! A peer is accepted when its chain ends at the right authority, its certificate names it by URI as one of the right
+//! kind, and nobody has revoked it. rustls does not call a verifier when a session is resumed, so both profiles judge
+//! the peer again after every handshake; [`dial`](crate::dial) and [`accept`](crate::accept) do that.
+//!
+//! Renegotiation does not exist in TLS 1.3, and TLS 1.2 is not built in. Early data is neither offered nor taken.
 
+mod clock;
 mod explain;
+mod judge;
 mod listening;
 mod peer;
 mod verify;
@@ -16,65 +20,221 @@ use meterseal_model::MeterId;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use zeroize::Zeroizing;
 
+pub use clock::{MeterClock, TimeGoesBack};
 pub use explain::{explain, explain_io};
-pub(crate) use peer::is_headend_name;
-pub use peer::{Peer, PeerError, peer_identity};
+pub(crate) use judge::Judge;
+pub use judge::Judged;
+pub use peer::{Named, Peer, PeerError};
+pub(crate) use peer::{is_name, names_of, role_uri, shown};
 
+use crate::opening::TimeSource;
 use crate::pki::Identity;
+use crate::revocation::Revocations;
+use verify::{CallerVerifier, Callers, DialledVerifier};
 
-/// The application protocol, offered by our meters and head-ends. A generic DLMS client behind a TLS bridge offers
-/// none and is served too; whoever offers only others is refused.
+/// The application protocol (RFC 7301): DLMS wrapper frames at once. A generic DLMS client behind a TLS bridge offers
+/// none and is served like this too; whoever offers only others is refused.
 pub const ALPN: &[u8] = b"meterseal/1";
 
+/// The same after an [`opening`](crate::opening) exchange, in which a meter gets signed time and lists of revoked
+/// certificates.
+pub const ALPN_OPENING: &[u8] = b"meterseal/2";
+
 /// Whose certificates are accepted: the authorities themselves are the anchors, so that a manufacturer cannot make
-/// head-ends, nor a utility meters, although one root stands above both.
+/// head-ends although one root stands above both. A utility issues both its head-ends and its meters' operational
+/// identities; there the names tell them apart.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     /// Authorities that issue meters.
     pub meters: Vec<CertificateDer<'static>>,
-    /// Authorities that issue head-ends.
+    /// Authorities that issue head-ends, clients and time sources.
     pub headends: Vec<CertificateDer<'static>>,
+    /// What they revoked.
+    pub revocations: Revocations,
+}
+
+/// One who answers: a head-end's gateway, or a meter's local port. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServerProfile {
+    config: Arc<ServerConfig>,
+    callers: Callers,
+    judge: Judge,
+    time: Option<Arc<TimeSource>>,
+}
+
+/// One who dials: a meter, or a client at a meter's local port. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ClientProfile {
+    config: Arc<ClientConfig>,
+    judge: Judge,
+    trust: Arc<Trust>,
+    me: Option<Peer>,
 }
 
 /// The gateway's side: shows `identity`, accepts meters that `trust` names.
 ///
 /// # Errors
 /// [`rustls::Error`] when there is no authority for meters in `trust`, or one that cannot be read.
-pub fn gateway_config(identity: &Identity, trust: &Trust) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let verifier = verify::MeterVerifier::new(anchors(&trust.meters)?, provider())?;
+pub fn gateway_config(identity: &Identity, trust: &Trust) -> Result<ServerProfile, rustls::Error> {
+    server(identity, &trust.meters, Callers::Meters, &trust.revocations, MeterClock::system())
+}
+
+/// A meter's local port: shows the meter's `identity`, accepts clients that `trust` names, with the roles in their
+/// certificates.
+///
+/// # Errors
+/// [`rustls::Error`] when there is no authority for clients in `trust`, or one that cannot be read.
+pub fn local_port_config(
+    identity: &Identity,
+    trust: &Trust,
+    clock: &MeterClock,
+) -> Result<ServerProfile, rustls::Error> {
+    server(identity, &trust.headends, Callers::Clients, &trust.revocations, clock.clone())
+}
+
+/// The meter's side: shows `identity`, accepts head-ends that `trust` names, and trusts this system's clock. Connect
+/// to the [`headend_server_name`] of the head-end that is meant.
+///
+/// # Errors
+/// [`rustls::Error`] when there is no authority for head-ends in `trust`, or one that cannot be read.
+pub fn meter_config(identity: &Identity, trust: &Trust) -> Result<ClientProfile, rustls::Error> {
+    client(identity, &trust.headends, trust, MeterClock::system())
+}
+
+/// Like [`meter_config`], for a meter with a clock that may not be set: then it insists on signed time before it
+/// judges whether a head-end's certificate is valid.
+///
+/// # Errors
+/// [`rustls::Error`] when there is no authority for head-ends in `trust`, or one that cannot be read.
+pub fn meter_config_with(
+    identity: &Identity,
+    trust: &Trust,
+    clock: &MeterClock,
+) -> Result<ClientProfile, rustls::Error> {
+    client(identity, &trust.headends, trust, clock.clone())
+}
+
+/// A client at a meter's local port: shows `identity`, accepts the meter that is dialled. Connect to the
+/// [`meter_server_name`] of the meter that is meant.
+///
+/// # Errors
+/// [`rustls::Error`] when there is no authority for meters in `trust`, or one that cannot be read.
+pub fn client_config(identity: &Identity, trust: &Trust) -> Result<ClientProfile, rustls::Error> {
+    client(identity, &trust.meters, trust, MeterClock::system())
+}
+
+impl ServerProfile {
+    /// The configuration for rustls. Whoever uses it directly must [`judge`](Self::judge) after every handshake.
+    pub fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
+    }
+
+    /// Gives signed time to meters that ask for it.
+    #[must_use]
+    pub fn with_time(mut self, time: TimeSource) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = vec![ALPN_OPENING.to_vec(), ALPN.to_vec()];
+        self.config = Arc::new(config);
+        self.time = Some(Arc::new(time));
+        self
+    }
+
+    /// Who called. To be asked after *every* handshake.
+    ///
+    /// # Errors
+    /// [`PeerError`]; the connection must then be closed.
+    pub fn judge(&self, connection: &rustls::CommonState) -> Result<Judged, PeerError> {
+        let judged = self.judge.judge(connection)?;
+        self.callers.check(&judged.peer)?;
+        Ok(judged)
+    }
+
+    pub(crate) fn time(&self) -> Option<&TimeSource> {
+        self.time.as_deref()
+    }
+
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.judge.revocations
+    }
+}
+
+impl ClientProfile {
+    /// The configuration for rustls. Whoever uses it directly must [`judge`](Self::judge) after every handshake.
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// Who answered. To be asked after *every* handshake; whether it is the one that was dialled is for the caller.
+    ///
+    /// # Errors
+    /// [`PeerError`]; the connection must then be closed.
+    pub fn judge(&self, connection: &rustls::CommonState) -> Result<Judged, PeerError> {
+        self.judge.judge(connection)
+    }
+
+    /// The clock by which validity is judged.
+    pub fn clock(&self) -> &MeterClock {
+        &self.judge.clock
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Whose identity is shown.
+    pub(crate) fn me(&self) -> Option<&Peer> {
+        self.me.as_ref()
+    }
+}
+
+fn server(
+    identity: &Identity,
+    authorities: &[CertificateDer<'static>],
+    callers: Callers,
+    revocations: &Revocations,
+    clock: MeterClock,
+) -> Result<ServerProfile, rustls::Error> {
+    let judge = Judge { revocations: revocations.clone(), clock };
+    let verifier = CallerVerifier::new(anchors(authorities)?, provider(), callers, judge.clone())?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity))));
+        .with_cert_resolver(identity.resolver());
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
     // Sessions live in this configuration: whoever changes the trust makes a new one, and old sessions are gone.
-    config.session_storage = rustls::server::ServerSessionMemoryCache::new(RESUMABLE_SESSIONS);
+    let sessions = if callers == Callers::Meters { RESUMABLE_SESSIONS } else { RESUMABLE_CLIENTS };
+    config.session_storage = rustls::server::ServerSessionMemoryCache::new(sessions);
     config.send_tls13_tickets = 1;
-    Ok(Arc::new(config))
+    Ok(ServerProfile { config: Arc::new(config), callers, judge, time: None })
 }
 
-/// The meter's side: shows `identity`, accepts head-ends that `trust` names. Connect to the
-/// [`headend_server_name`] of the head-end that is meant.
-///
-/// # Errors
-/// [`rustls::Error`] when there is no authority for head-ends in `trust`, or one that cannot be read.
-pub fn meter_config(identity: &Identity, trust: &Trust) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let verifier = verify::HeadendVerifier::new(anchors(&trust.headends)?, provider())?;
+fn client(
+    identity: &Identity,
+    authorities: &[CertificateDer<'static>],
+    trust: &Trust,
+    clock: MeterClock,
+) -> Result<ClientProfile, rustls::Error> {
+    let judge = Judge { revocations: trust.revocations.clone(), clock };
+    let verifier = DialledVerifier::new(anchors(authorities)?, provider(), judge.clone())?;
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous() // rustls' word for a verifier of our own; it delegates to WebPKI and then checks more
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+        .with_client_cert_resolver(identity.resolver());
+    let me = identity.certificate().ok().and_then(|own| own.peer);
+    // Only a meter opens, and only one that wants to know the time: a head-end's signature costs it 0.1 ms.
+    let opens = !judge.clock.is_set() && matches!(me, Some(Peer::Meter(_)));
+    config.alpn_protocols =
+        if opens { vec![ALPN_OPENING.to_vec(), ALPN.to_vec()] } else { vec![ALPN.to_vec()] };
     config.enable_early_data = false;
     config.resumption = Resumption::in_memory_sessions(1);
-    Ok(Arc::new(config))
+    Ok(ClientProfile { config: Arc::new(config), judge, trust: Arc::new(trust.clone()), me })
 }
 
 /// The side of a client that dials a meter which listens: shows `identity` if it has one, accepts a meter that
@@ -94,9 +254,7 @@ pub fn listening_meter_config(
         .dangerous() // as above
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match identity {
-        Some(identity) => {
-            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity))))
-        }
+        Some(identity) => config.with_client_cert_resolver(identity.resolver()),
         None => config.with_no_client_auth(),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -106,10 +264,25 @@ pub fn listening_meter_config(
     Ok(Arc::new(config))
 }
 
+/// Who is at the other end of a connection that neither profile made, judged by the system's clock and without lists
+/// of revoked certificates. To be asked after *every* handshake.
+///
+/// # Errors
+/// [`PeerError`]; the connection must then be closed.
+pub fn peer_identity(connection: &rustls::CommonState) -> Result<Peer, PeerError> {
+    let judge = Judge { revocations: Revocations::default(), clock: MeterClock::system() };
+    judge.judge(connection).map(|judged| judged.peer)
+}
+
 /// The name under which a head-end is addressed in TLS: `NAME.headend.meterseal.internal`. `None` when `name` is no
 /// head-end's name.
 pub fn headend_server_name(name: &str) -> Option<ServerName<'static>> {
-    is_headend_name(name).then(|| ServerName::try_from(Peer::Headend(name.to_owned()).dns_name()).ok())?
+    is_name(name).then(|| ServerName::try_from(Peer::Headend(name.to_owned()).dns_name()).ok())?
+}
+
+/// The name under which a meter's local port is addressed in TLS: `msl0000000001.meter.meterseal.internal`.
+pub fn meter_server_name(meter: MeterId) -> Option<ServerName<'static>> {
+    ServerName::try_from(Peer::Meter(meter).dns_name()).ok()
 }
 
 /// A private key that can make exactly the signatures of this profile.
@@ -141,6 +314,8 @@ const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
 
 /// How many sessions the gateway keeps for resumption.
 const RESUMABLE_SESSIONS: usize = 16_384;
+/// And a meter's local port: a few people.
+const RESUMABLE_CLIENTS: usize = 8;
 
 fn anchors(authorities: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, rustls::Error> {
     let mut store = RootCertStore::empty();
@@ -148,8 +323,4 @@ fn anchors(authorities: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>
         store.add(authority.clone())?;
     }
     Ok(Arc::new(store))
-}
-
-fn certified(identity: &Identity) -> CertifiedKey {
-    CertifiedKey::clone(&identity.certified())
 }

@@ -1,14 +1,11 @@
-//! Who a peer is: the one `urn:meterseal:` name in its certificate.
+//! Who a peer is: the one `urn:meterseal:` name in its certificate, and the roles beside it.
 
 use std::fmt;
-use std::time::SystemTime;
 
-use meterseal_model::MeterId;
-use rustls::CommonState;
-use rustls::pki_types::CertificateDer;
+use meterseal_model::{MeterId, Role, Roles};
 use thiserror::Error;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::X509Certificate;
 
 /// An authenticated peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +14,22 @@ pub enum Peer {
     Meter(MeterId),
     /// A head-end, by name.
     Headend(String),
+    /// A person or program at a meter's local port, by name.
+    Client(String),
+    /// A source of signed time, by name.
+    Time(String),
+}
+
+/// Makes a peer of a name.
+type Kind = fn(String) -> Peer;
+
+/// What a certificate says of its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Who it is.
+    pub peer: Peer,
+    /// The roles that it may take; none for a meter.
+    pub roles: Roles,
 }
 
 impl Peer {
@@ -25,6 +38,8 @@ impl Peer {
         match self {
             Self::Meter(meter) => format!("{METER_URI}{meter}"),
             Self::Headend(name) => format!("{HEADEND_URI}{name}"),
+            Self::Client(name) => format!("{CLIENT_URI}{name}"),
+            Self::Time(name) => format!("{TIME_URI}{name}"),
         }
     }
 
@@ -33,21 +48,29 @@ impl Peer {
         match self {
             Self::Meter(meter) => format!("{}.meter.{DOMAIN}", meter.to_string().to_ascii_lowercase()),
             Self::Headend(name) => format!("{name}.headend.{DOMAIN}"),
+            Self::Client(name) => format!("{name}.client.{DOMAIN}"),
+            Self::Time(name) => format!("{name}.time.{DOMAIN}"),
         }
     }
 
-    /// The head-end that a DNS name addresses.
-    pub(crate) fn headend_at(dns_name: &str) -> Option<Self> {
-        let name = dns_name.strip_suffix(&format!(".headend.{DOMAIN}"))?;
-        is_headend_name(name).then(|| Self::Headend(name.to_owned()))
+    /// The head-end or meter that a DNS name addresses.
+    pub(crate) fn dialled_at(dns_name: &str) -> Option<Self> {
+        if let Some(name) = dns_name.strip_suffix(&format!(".headend.{DOMAIN}")) {
+            return is_name(name).then(|| Self::Headend(name.to_owned()));
+        }
+        let meter = dns_name.strip_suffix(&format!(".meter.{DOMAIN}"))?;
+        meter.to_ascii_uppercase().parse().ok().map(Self::Meter)
     }
 
     fn from_uri(uri: &str) -> Option<Self> {
         if let Some(meter) = uri.strip_prefix(METER_URI) {
             return meter.parse().ok().map(Self::Meter);
         }
-        let name = uri.strip_prefix(HEADEND_URI)?;
-        is_headend_name(name).then(|| Self::Headend(name.to_owned()))
+        let kinds: [(&str, Kind); 3] =
+            [(HEADEND_URI, Self::Headend), (CLIENT_URI, Self::Client), (TIME_URI, Self::Time)];
+        let (name, kind) =
+            kinds.into_iter().find_map(|(prefix, kind)| Some((uri.strip_prefix(prefix)?, kind)))?;
+        is_name(name).then(|| kind(name.to_owned()))
     }
 }
 
@@ -56,45 +79,42 @@ impl fmt::Display for Peer {
         match self {
             Self::Meter(meter) => write!(f, "meter {meter}"),
             Self::Headend(name) => write!(f, "head-end {name}"),
+            Self::Client(name) => write!(f, "client {name}"),
+            Self::Time(name) => write!(f, "time source {name}"),
         }
     }
 }
 
-/// Who is at the other end. To be called after *every* handshake: on a resumed session no verifier has run, so the
-/// certificates of the session's first handshake are judged again, their validity now included. That they chain to
-/// a trusted authority was checked in that first handshake, under the same configuration.
-///
-/// # Errors
-/// [`PeerError`]; the connection must then be closed.
-pub fn peer_identity(connection: &CommonState) -> Result<Peer, PeerError> {
-    if connection.is_handshaking() {
-        return Err(PeerError::NoCertificate);
-    }
-    let chain = connection.peer_certificates().unwrap_or_default();
-    let own = chain.first().ok_or(PeerError::NoCertificate)?;
-    for certificate in chain {
-        check_validity(certificate, SystemTime::now())?;
-    }
-    named_in(own)
+/// The name of a role in a certificate, for example `urn:meterseal:role:reader`.
+pub(crate) fn role_uri(role: Role) -> String {
+    format!("{ROLE_URI}{role}")
 }
 
-/// The one peer that a certificate names.
-pub(crate) fn named_in(certificate: &CertificateDer<'_>) -> Result<Peer, PeerError> {
-    let parsed = parse(certificate)?;
-    let names = parsed.subject_alternative_name().map_err(|_| PeerError::Malformed)?;
-    let mut found = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+/// The one peer that a certificate names, and its roles.
+pub(crate) fn names_of(certificate: &X509Certificate<'_>) -> Result<Named, PeerError> {
+    let names = certificate.subject_alternative_name().map_err(|_| PeerError::Malformed)?;
+    let uris = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
         GeneralName::URI(uri) if uri.starts_with(URI_PREFIX) => Some(*uri),
         _ => None,
     });
-    match (found.next(), found.next()) {
-        (Some(uri), None) => Peer::from_uri(uri).ok_or_else(|| PeerError::BadName { uri: shown(uri) }),
-        (None, _) => Err(PeerError::NoName),
-        (Some(_), Some(_)) => Err(PeerError::SeveralNames),
+    let (mut peer, mut roles) = (None, Roles::NONE);
+    for uri in uris {
+        if let Some(role) = uri.strip_prefix(ROLE_URI) {
+            // A role of a later version gives no right here.
+            roles = role.parse().map_or(roles, |role| roles.with(role));
+        } else if peer.is_some() {
+            return Err(PeerError::SeveralNames);
+        } else {
+            peer = Some(Peer::from_uri(uri).ok_or_else(|| PeerError::BadName { uri: shown(uri) })?);
+        }
     }
+    // Anybody is the public; nobody needs a certificate for it.
+    let roles = roles.without(Role::Public);
+    peer.map(|peer| Named { peer, roles }).ok_or(PeerError::NoName)
 }
 
-/// Whether this is a head-end's name: a DNS label in lower case.
-pub(crate) fn is_headend_name(name: &str) -> bool {
+/// Whether this is a name of a head-end, a client or a time source: a DNS label in lower case.
+pub(crate) fn is_name(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len())
         && name.bytes().all(inner)
@@ -119,8 +139,11 @@ pub enum PeerError {
         /// The last moment.
         until: String,
     },
+    /// Revoked.
+    #[error("its certificate was revoked")]
+    Revoked,
     /// No name of this scheme.
-    #[error("its certificate names neither a meter nor a head-end (no URI urn:meterseal:…)")]
+    #[error("its certificate names nobody (no URI urn:meterseal:…)")]
     NoName,
     /// More than one name of this scheme.
     #[error("its certificate has several names")]
@@ -141,30 +164,17 @@ pub enum PeerError {
     },
 }
 
+const CLIENT_URI: &str = "urn:meterseal:client:";
+const TIME_URI: &str = "urn:meterseal:time:";
+const ROLE_URI: &str = "urn:meterseal:role:";
 const URI_PREFIX: &str = "urn:meterseal:";
 const METER_URI: &str = "urn:meterseal:meter:";
 const HEADEND_URI: &str = "urn:meterseal:headend:";
 /// `internal` is kept for private use (ICANN, 2024): the names resolve nowhere.
 const DOMAIN: &str = "meterseal.internal";
 
-fn check_validity(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<(), PeerError> {
-    let parsed = parse(certificate)?;
-    let validity = parsed.validity();
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-    if (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now) {
-        return Ok(());
-    }
-    Err(PeerError::NotValidNow {
-        from: validity.not_before.to_string(),
-        until: validity.not_after.to_string(),
-    })
-}
-
-fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, PeerError> {
-    X509Certificate::from_der(certificate).map(|(_, parsed)| parsed).map_err(|_| PeerError::Malformed)
-}
-
-fn shown(uri: &str) -> String {
+/// Text from outside, for a message: shortened, without control characters.
+pub(crate) fn shown(uri: &str) -> String {
     uri.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -174,7 +184,12 @@ mod tests {
 
     #[test]
     fn a_peer_survives_its_uri() {
-        for peer in [Peer::Meter("MSL0000000001".parse().unwrap()), Peer::Headend("north-1".into())] {
+        for peer in [
+            Peer::Meter("MSL0000000001".parse().unwrap()),
+            Peer::Headend("north-1".into()),
+            Peer::Client("anna".into()),
+            Peer::Time("t".into()),
+        ] {
             assert_eq!(Peer::from_uri(&peer.uri()), Some(peer));
         }
         for uri in ["urn:meterseal:meter:MSL1", "urn:meterseal:headend:", "urn:meterseal:headend:A", "urn:x"]
@@ -186,12 +201,12 @@ mod tests {
     #[test]
     fn a_headends_name_is_a_lower_case_label() {
         for name in ["a", "north-1", "0"] {
-            assert!(is_headend_name(name));
+            assert!(is_name(name));
             let peer = Peer::Headend(name.into());
-            assert_eq!(Peer::headend_at(&peer.dns_name()), Some(peer));
+            assert_eq!(Peer::dialled_at(&peer.dns_name()), Some(peer));
         }
         for name in ["", "-a", "a-", "A", "a.b", "ä", &"a".repeat(64)] {
-            assert!(!is_headend_name(name), "{name}");
+            assert!(!is_name(name), "{name}");
         }
     }
 }

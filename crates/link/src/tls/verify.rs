@@ -1,7 +1,8 @@
 //! Verifiers: WebPKI judges the chain, then the name by which the certificate calls its owner must be of the right
-//! kind, and on the meter's side the very head-end that was dialled.
+//! kind, on the dialling side the very peer that was dialled, and not revoked.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,37 +15,76 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::peer::{Peer, PeerError, named_in};
+use super::judge::Judge;
+use super::peer::{Peer, PeerError};
+use crate::pki::Certificate;
 
-/// Accepts meters.
+/// Whom a server lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Callers {
+    /// A gateway: meters.
+    Meters,
+    /// A meter's local port: clients.
+    Clients,
+}
+
+/// Accepts callers of one kind.
 #[derive(Debug)]
-pub(super) struct MeterVerifier(Arc<dyn ClientCertVerifier>);
+pub(super) struct CallerVerifier {
+    chain: Arc<dyn ClientCertVerifier>,
+    callers: Callers,
+    judge: Judge,
+}
 
-impl MeterVerifier {
-    pub(super) fn new(anchors: Arc<RootCertStore>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
-        WebPkiClientVerifier::builder_with_provider(anchors, provider)
+impl CallerVerifier {
+    pub(super) fn new(
+        anchors: Arc<RootCertStore>,
+        provider: Arc<CryptoProvider>,
+        callers: Callers,
+        judge: Judge,
+    ) -> Result<Self, Error> {
+        let chain = WebPkiClientVerifier::builder_with_provider(anchors, provider)
             .build()
-            .map(Self)
-            .map_err(|error| Error::General(format!("authorities for meters: {error}")))
+            .map_err(|error| Error::General(format!("authorities for {}: {error}", callers.plural())))?;
+        Ok(Self { chain, callers, judge })
     }
 }
 
-impl ClientCertVerifier for MeterVerifier {
+impl Callers {
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Meters => "meters",
+            Self::Clients => "clients",
+        }
+    }
+
+    /// Whether `peer` is of this kind.
+    pub(super) fn check(self, peer: &Peer) -> Result<(), PeerError> {
+        let expected = match (self, peer) {
+            (Self::Meters, Peer::Meter(_)) | (Self::Clients, Peer::Client(_)) => return Ok(()),
+            (Self::Meters, _) => "a meter",
+            (Self::Clients, _) => "a client",
+        };
+        Err(PeerError::Other { found: peer.clone(), expected: expected.to_owned() })
+    }
+}
+
+impl ClientCertVerifier for CallerVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.chain.root_hint_subjects()
     }
 
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
+        _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
-        match named_in(end_entity).map_err(refused)? {
-            Peer::Meter(_) => Ok(verified),
-            found => Err(refused(PeerError::Other { found, expected: "a meter".to_owned() })),
-        }
+        let now = verification_time(&self.judge, end_entity, intermediates)?;
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let peer = named(&self.judge, end_entity)?;
+        self.callers.check(&peer).map_err(refused)?;
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -53,7 +93,7 @@ impl ClientCertVerifier for MeterVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.chain.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -62,44 +102,52 @@ impl ClientCertVerifier for MeterVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.chain.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.chain.supported_verify_schemes()
     }
 }
 
-/// Accepts the head-end that was dialled.
+/// Accepts the one that was dialled.
 #[derive(Debug)]
-pub(super) struct HeadendVerifier(Arc<WebPkiServerVerifier>);
+pub(super) struct DialledVerifier {
+    chain: Arc<WebPkiServerVerifier>,
+    judge: Judge,
+}
 
-impl HeadendVerifier {
-    pub(super) fn new(anchors: Arc<RootCertStore>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
-        WebPkiServerVerifier::builder_with_provider(anchors, provider)
+impl DialledVerifier {
+    pub(super) fn new(
+        anchors: Arc<RootCertStore>,
+        provider: Arc<CryptoProvider>,
+        judge: Judge,
+    ) -> Result<Self, Error> {
+        let chain = WebPkiServerVerifier::builder_with_provider(anchors, provider)
             .build()
-            .map(Self)
-            .map_err(|error| Error::General(format!("authorities for head-ends: {error}")))
+            .map_err(|error| Error::General(format!("authorities for those who are dialled: {error}")))?;
+        Ok(Self { chain, judge })
     }
 }
 
-impl ServerCertVerifier for HeadendVerifier {
+impl ServerCertVerifier for DialledVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
         ocsp_response: &[u8],
-        now: UnixTime,
+        _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let now = verification_time(&self.judge, end_entity, intermediates)?;
         let verified =
-            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+            self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
         let dialled = match server_name {
-            ServerName::DnsName(name) => Peer::headend_at(name.as_ref()),
+            ServerName::DnsName(name) => Peer::dialled_at(name.as_ref()),
             _ => None,
         };
         let dialled = dialled.ok_or(Error::UnsupportedNameType)?;
-        let found = named_in(end_entity).map_err(refused)?;
+        let found = named(&self.judge, end_entity)?;
         if found != dialled {
             return Err(refused(PeerError::Other { found, expected: dialled.to_string() }));
         }
@@ -112,7 +160,7 @@ impl ServerCertVerifier for HeadendVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.chain.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -121,12 +169,39 @@ impl ServerCertVerifier for HeadendVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.chain.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.chain.supported_verify_schemes()
     }
+}
+
+/// While the time is not known, a chain passes that was or will be valid at some moment from the last sealed time on:
+/// of those, the first is when the last of its certificates begins.
+fn verification_time(
+    judge: &Judge,
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+) -> Result<UnixTime, Error> {
+    let mut begin = SystemTime::UNIX_EPOCH;
+    for certificate in std::iter::once(end_entity).chain(intermediates) {
+        // What cannot be read is refused by WebPKI, with its own words.
+        if let Ok(read) = Certificate::read(certificate) {
+            begin = begin.max(read.validity.not_before);
+        }
+    }
+    let time = judge.clock.verification_time(begin);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Ok(UnixTime::since_unix_epoch(since))
+}
+
+fn named(judge: &Judge, certificate: &CertificateDer<'_>) -> Result<Peer, Error> {
+    let read = Certificate::read(certificate).map_err(refused)?;
+    if judge.revocations.is_revoked(&read) {
+        return Err(Error::InvalidCertificate(CertificateError::Revoked));
+    }
+    read.peer.ok_or_else(|| refused(PeerError::NoName))
 }
 
 fn refused(error: PeerError) -> Error {

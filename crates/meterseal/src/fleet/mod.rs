@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
+use meterseal_link::accept::AcceptLimits;
 use meterseal_link::dial::Target;
 use meterseal_link::{Identity, Pki, tls};
 use meterseal_model::TimeBase;
@@ -235,6 +236,9 @@ async fn serve(arguments: &Args, installation: &Installation, place: &Place) -> 
         page_listen: arguments.listen,
         identity,
         trust: installation.pki().trust(),
+        accept: AcceptLimits::default(),
+        time: Some(installation.time_source()?),
+        revocations: Some(installation.pki().dir().to_owned()),
         system_title: HEADEND_TITLE,
         meters: entries(&place.members, place.count)?,
         marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],

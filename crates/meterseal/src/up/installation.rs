@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use meterseal_link::{Identity, Pki, pki::IssuedIdentity};
+use meterseal_link::opening::TimeSource;
+use meterseal_link::tls::Peer;
+use meterseal_link::{Identity, Pki, Validity, pki::IssuedIdentity};
 use meterseal_model::{Digest384, MeterId, TimeBase, UnixMillis};
 use meterseal_seal::Mark;
 use sha2::{Digest, Sha384};
@@ -54,6 +56,14 @@ impl Installation {
         let folder = self.folder.folder("headend")?;
         let identity = identity(&folder, || self.pki.issue_headend(HEADEND_NAME))?;
         Ok((identity, folder))
+    }
+
+    /// What signs time for the meters. In this installation it is the same machine; a utility's stands elsewhere.
+    pub(crate) fn time_source(&self) -> Result<TimeSource> {
+        let folder = self.folder.folder("time")?;
+        let validity = Validity::from_now(TIME_VALIDITY);
+        identity(&folder, || self.pki.issue_time(HEADEND_NAME, validity))?;
+        Ok(TimeSource::load(&folder)?)
     }
 
     /// A meter's identity, keys and flash. One whose clock ever ran at another speed than the wall's keeps a clock
@@ -110,9 +120,16 @@ fn identity(
     folder: &Path,
     issue: impl FnOnce() -> Result<IssuedIdentity, meterseal_link::PkiError>,
 ) -> Result<Identity> {
-    if !folder.join("certificate.pem").exists() {
-        issue()?.save(folder)?;
+    if folder.join("certificate.pem").exists() {
+        let found = Identity::load(folder)?;
+        let certificate = found.certificate()?;
+        // Head-ends of version 0.1 have no roles, and meters grant them nothing.
+        let outdated = matches!(certificate.peer, Some(Peer::Headend(_))) && certificate.roles.is_empty();
+        if certificate.renewal_due() > SystemTime::now() && !outdated {
+            return Ok(found);
+        }
     }
+    issue()?.save(folder)?;
     Ok(Identity::load(folder)?)
 }
 
@@ -142,6 +159,7 @@ fn dlms_keys(path: &Path) -> Result<Zeroizing<[u8; 64]>> {
 /// The head-end's name in its certificate.
 pub(crate) const HEADEND_NAME: &str = "local";
 
+const TIME_VALIDITY: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
 const CLOCK_TOLERANCE_MS: i64 = 60_000;
 /// A development image changes often; a quarter of a year is long for one.
 const MARK_VALIDITY_MS: i64 = 90 * 24 * 3_600_000;

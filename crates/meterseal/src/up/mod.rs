@@ -7,21 +7,26 @@ pub(crate) mod data_folder;
 pub(crate) mod installation;
 mod sites;
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use meterseal_device::{MAX_SPEED, Opened, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
-use meterseal_link::dial::Target;
-use meterseal_link::tls;
+use meterseal_link::accept::AcceptLimits;
+use meterseal_link::device_trust::DeviceTrust;
+use meterseal_link::dial::{Target, Tcp};
+use meterseal_link::{Pki, revocation, tls};
 use meterseal_model::{Digest384, SystemTitle};
 use meterseal_seal::Scope;
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use sites::{PLANS, Plan, Sites};
@@ -82,6 +87,9 @@ async fn serve(arguments: &Args) -> Result<()> {
         page_listen: arguments.listen,
         identity,
         trust: installation.pki().trust(),
+        accept: AcceptLimits::default(),
+        time: Some(installation.time_source()?),
+        revocations: Some(installation.pki().dir().to_owned()),
         system_title: HEADEND_TITLE,
         meters: entries(&meters, &installation)?,
         marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
@@ -92,8 +100,13 @@ async fn serve(arguments: &Args) -> Result<()> {
     .await?;
 
     // Stopped in order even when a meter refuses: a store that is dropped in the middle leaves its last writes aside.
-    let started = open_meters(meters, recording, firmware, &installation, &headend, arguments)
-        .and_then(|devices| start(devices, &sites));
+    // Dropped at the end, which ends what it does.
+    let mut background = JoinSet::new();
+    // Lists of revoked certificates are due within a week, however long this runs.
+    background.spawn(refresh_lists(installation.pki().dir().to_owned()));
+    let started =
+        open_meters(meters, recording, firmware, &installation, &headend, arguments, &mut background)
+            .and_then(|devices| start(devices, &sites));
     let outcome = match started {
         Ok(()) => until_told_to_stop(&headend, &installation).await,
         Err(refused) => Err(refused),
@@ -120,6 +133,7 @@ fn open_meters(
     installation: &Installation,
     headend: &Headend,
     arguments: &Args,
+    background: &mut JoinSet<Infallible>,
 ) -> Result<Vec<Opened>> {
     let open = |(plan, files): (&Plan, MeterFiles)| {
         let place = match recording.take_if(|_| plan.kind == SiteKind::Factory) {
@@ -127,7 +141,13 @@ fn open_meters(
             None => Place::Synthetic(plan.kind),
         };
         let speed = speed(plan, arguments);
-        Ok(Opened::new(settings(plan, files, place, firmware, installation, headend, speed)?)?)
+        let settings = settings(plan, files, place, firmware, installation, headend, speed)?;
+        // What `meterseal pki revoke` writes reaches the meters as well: they, too, leave a revoked head-end.
+        if let Some(trust) = &settings.trust {
+            let revocations = trust.trust().revocations.clone();
+            background.spawn(revocation::watch(installation.pki().dir().to_owned(), revocations));
+        }
+        Ok(Opened::new(settings)?)
     };
     meters.into_iter().map(open).collect()
 }
@@ -148,6 +168,21 @@ async fn until_told_to_stop(headend: &Headend, installation: &Installation) -> R
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+async fn refresh_lists(pki: PathBuf) -> Infallible {
+    loop {
+        tokio::time::sleep(REFRESH_PERIOD).await;
+        let pki = pki.clone();
+        // Opening the folder renews what is due.
+        match tokio::task::spawn_blocking(move || Pki::open(&pki).map(drop)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the lists of revoked certificates could not be renewed")
+            }
+            Err(error) => tracing::error!(%error, "renewing the lists of revoked certificates failed"),
+        }
+    }
 }
 
 fn announce(headend: &Headend, installation: &Installation) -> Result<()> {
@@ -210,7 +245,10 @@ fn settings(
     speed: f64,
 ) -> Result<Settings> {
     let (encryption, authentication) = keys(&files);
+    // A meter of its own: it knows the time and what was revoked from its head-end, and from its last life.
+    let trust = DeviceTrust::open(&files.folder.join("trust.cbor"), &installation.pki().trust())?;
     Ok(Settings {
+        access: meterseal_device::Access::default(),
         identity: meterseal_meter::Identity {
             id: plan.id(),
             device_type: DEVICE_TYPE.to_owned(),
@@ -218,8 +256,10 @@ fn settings(
             firmware_digest: firmware,
         },
         keys: meterseal_meter::DlmsKeys { encryption, authentication },
-        tls: tls::meter_config(&files.identity, &installation.pki().trust())
+        tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock())
             .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?,
+        trust: Some(Arc::new(trust)),
+        network: Arc::new(Tcp),
         headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
         flash: files.flash,
         place,
@@ -237,6 +277,7 @@ fn keys(files: &MeterFiles) -> ([u8; 32], [u8; 32]) {
     (encryption, authentication)
 }
 
+const REFRESH_PERIOD: Duration = Duration::from_secs(3600);
 /// The device type that marks name.
 pub(crate) const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
 /// Letters of the meters' maker, then bytes that no serial number has.

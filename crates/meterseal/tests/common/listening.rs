@@ -153,7 +153,7 @@ impl Body {
         &mut self,
         listener: &TcpListener,
         headend: &Mutex<Option<String>>,
-        dialling: &Arc<rustls::ClientConfig>,
+        dialling: &tls::ClientProfile,
         stop: &AtomicBool,
     ) {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
@@ -166,8 +166,8 @@ impl Body {
             if let Some(address) = address {
                 let target = Target { address, headend: HEADEND.to_owned() };
                 // Nobody listens there for now, or it was refused: the next round tries again.
-                if let Ok(stream) = dial::connect(&target, dialling, DialLimits::default()).await {
-                    self.talk(stream, Peer::HEADEND, stop).await;
+                if let Ok(dialled) = dial::connect(&target, dialling, DialLimits::default()).await {
+                    self.talk(dialled.stream, Peer { roles: dialled.roles, local: false }, stop).await;
                 }
             }
         }
