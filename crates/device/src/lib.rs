@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Network, Target};
 use meterseal_link::tls::ClientProfile;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey};
+use meterseal_meter::{CalibrationStatus, Config, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey};
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
 use meterseal_seal::KeyStore;
@@ -179,6 +179,16 @@ impl Opened {
         let mut meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
         if let Some(keys) = access.key_store {
             meter.set_key_store(keys);
+        }
+        match meter.calibration() {
+            CalibrationStatus::Missing => {
+                tracing::info!(meter = %id, "runs uncalibrated: it has no calibration record")
+            }
+            CalibrationStatus::Refused => tracing::error!(
+                meter = %id,
+                "refuses its calibration record and books no energy; write the factory's record for this unit again"
+            ),
+            CalibrationStatus::Valid | CalibrationStatus::Extrapolated => {}
         }
         sync.sync()?;
         let local = match access.local {
