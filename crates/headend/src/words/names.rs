@@ -8,12 +8,13 @@ use meterseal_model::objects::OBJECTS;
 
 /// An attribute as a person writes it: `1.8.0`, `1-0:1.8.0/3`, `3/1-0:1.8.0/2`, `clock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub struct Target {
     /// Interface class, where it was said.
-    pub(crate) class: Option<u16>,
-    pub(crate) obis: Obis,
+    pub class: Option<u16>,
+    /// Logical name.
+    pub obis: Obis,
     /// Attribute, where it was said.
-    pub(crate) attribute: Option<i8>,
+    pub attribute: Option<i8>,
 }
 
 impl FromStr for Target {
@@ -66,7 +67,7 @@ const SHORT_NAMES: [(&str, Obis); 5] = [
 ];
 
 /// An OBIS code as short as it stays clear: `1.8.0` for electricity, channel 0, no billing period.
-pub(crate) fn short(obis: Obis) -> String {
+pub fn short(obis: Obis) -> String {
     match obis.0 {
         [1, 0, c, d, e, 255] => format!("{c}.{d}.{e}"),
         [a, b, c, d, e, 255] => format!("{a}-{b}:{c}.{d}.{e}"),
@@ -75,13 +76,13 @@ pub(crate) fn short(obis: Obis) -> String {
 }
 
 /// What the object with this class and name is called, if anybody calls it anything.
-pub(crate) fn object(class: u16, obis: Obis) -> Option<String> {
+pub fn object(class: u16, obis: Obis) -> Option<String> {
     let ours = OBJECTS.iter().find(|object| object.obis == obis && object.class.id() == class);
     ours.map(|object| object.name.to_owned()).or_else(|| common(obis))
 }
 
 /// The class that an object of ours with this name has; the first guess for another maker's.
-pub(crate) fn usual_class(obis: Obis) -> Option<u16> {
+pub fn usual_class(obis: Obis) -> Option<u16> {
     OBJECTS.iter().find(|object| object.obis == obis).map(|object| object.class.id())
 }
 
@@ -160,7 +161,7 @@ fn electricity(c: u8, d: u8, e: u8) -> Option<String> {
 }
 
 /// The name of an interface class (IEC 62056-6-2; numbers from memory, not verified against the standard's text).
-pub(crate) fn class(id: u16) -> String {
+pub fn class(id: u16) -> String {
     let name = match id {
         1 => "Data",
         3 => "Register",

@@ -1,18 +1,21 @@
-//! Values as a person writes them on the command line: `u16:5`, `time:2026-11-22T18:57:00Z`, `struct(u8:1,bytes:00ff)`.
+//! Values as a person writes them, on the command line or in a request: `u16:5`, `time:2026-11-22T18:57:00Z`, `struct(u8:1,bytes:00ff)`.
 
 use meterseal_link::Value;
 use meterseal_link::client::CosemDateTime;
 use meterseal_model::UnixMillis;
 
 /// What the help says about values.
-pub(crate) const SYNTAX: &str = "TYPE:VALUE with a type of u8, u16, u32, u64, i8, i16, i32, i64, enum, bool, text, bytes \
+pub const SYNTAX: &str = "TYPE:VALUE with a type of u8, u16, u32, u64, i8, i16, i32, i64, enum, bool, text, bytes \
                                  (hexadecimal digits), time (RFC 3339); null; struct(…,…) or array(…,…) of such";
 
 /// How deep values may nest, as the codec allows.
 const DEPTH: usize = 15;
 
 /// Reads a value.
-pub(crate) fn parse(text: &str) -> Result<Value, String> {
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn parse(text: &str) -> Result<Value, String> {
     let mut rest = text;
     let value = value(&mut rest, 0)?;
     if rest.is_empty() { Ok(value) } else { Err(format!("\"{rest}\" stands after the end of the value")) }
@@ -87,13 +90,19 @@ fn scalar(text: &str) -> Result<Value, String> {
 }
 
 /// A point in time as a COSEM date-time in UTC.
-pub(crate) fn time(text: &str) -> Result<CosemDateTime, String> {
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn time(text: &str) -> Result<CosemDateTime, String> {
     CosemDateTime::from_unix(instant(text)?)
         .ok_or_else(|| format!("\"{text}\" is outside the years 1 to 9999"))
 }
 
 /// A point in time: RFC 3339.
-pub(crate) fn instant(text: &str) -> Result<UnixMillis, String> {
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn instant(text: &str) -> Result<UnixMillis, String> {
     let at: jiff::Timestamp = text
         .parse()
         .map_err(|_| format!("\"{text}\" is no time: write RFC 3339, for example 2026-11-22T18:57:00Z"))?;

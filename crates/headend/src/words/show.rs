@@ -2,29 +2,27 @@
 
 use meterseal_link::Value;
 use meterseal_link::client::CosemDateTime;
-use meterseal_model::Obis;
 use serde_json::{Value as Json, json};
-
-use super::names;
 
 /// A register's scaler and unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Scale {
-    pub(crate) scaler: i8,
+pub struct Scale {
+    /// The value × 10^scaler is in the unit.
+    pub scaler: i8,
     /// Number of the unit (IEC 62056-6-2).
-    pub(crate) unit: u8,
+    pub unit: u8,
 }
 
 impl Scale {
     /// Reads attribute scaler_unit.
-    pub(crate) fn read(value: &Value) -> Option<Self> {
+    pub fn read(value: &Value) -> Option<Self> {
         let [scaler, unit] = value.as_list()? else { return None };
         Some(Self { scaler: i8::try_from(scaler.as_i64()?).ok()?, unit: u8::try_from(unit.as_u64()?).ok()? })
     }
 }
 
 /// A quantity with its unit: `123.456 kWh`. Energies are shown in thousands of their unit, as on a meter's display.
-pub(crate) fn quantity(value: &Value, scale: Scale) -> String {
+pub fn quantity(value: &Value, scale: Scale) -> String {
     let Some(number) = integer(value) else { return text(value) };
     let (prefix, shift) = if matches!(scale.unit, 30..=32) { ("k", 3) } else { ("", 0) };
     let unit = unit(scale.unit);
@@ -33,7 +31,7 @@ pub(crate) fn quantity(value: &Value, scale: Scale) -> String {
 }
 
 /// Any value in one line.
-pub(crate) fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::Bool(v) => v.to_string(),
@@ -85,7 +83,7 @@ fn looks_like_time(bytes: &[u8; 12]) -> bool {
 }
 
 /// A date and time: in UTC where the meter says how far it is from there, otherwise as it stands.
-pub(crate) fn time(value: CosemDateTime) -> String {
+pub fn time(value: CosemDateTime) -> String {
     if let Some(at) = value.unix() {
         return at.to_string();
     }
@@ -100,7 +98,7 @@ pub(crate) fn time(value: CosemDateTime) -> String {
 }
 
 /// A value as JSON: numbers as they came, octet strings in hexadecimal digits, structures and arrays as lists.
-pub(crate) fn json(value: &Value) -> Json {
+pub fn json(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Bool(v) => json!(v),
@@ -118,31 +116,8 @@ pub(crate) fn json(value: &Value) -> Json {
     }
 }
 
-/// An object in both forms: what it is, and its value.
-pub(crate) fn attribute_json(
-    class: u16,
-    obis: Obis,
-    attribute: i8,
-    value: &Value,
-    scale: Option<Scale>,
-) -> Json {
-    let mut object = json!({
-        "obis": obis.to_string(),
-        "class": class,
-        "attribute": attribute,
-        "name": names::object(class, obis),
-        "value": json(value),
-        "text": scale.map_or_else(|| text(value), |scale| quantity(value, scale)),
-    });
-    if let (Some(scale), Some(fields)) = (scale, object.as_object_mut()) {
-        fields.insert("scaler".to_owned(), json!(scale.scaler));
-        fields.insert("unit".to_owned(), json!(unit(scale.unit)));
-    }
-    object
-}
-
 /// A unit's symbol, or its number where it is none of the known.
-pub(crate) fn unit(number: u8) -> String {
+pub fn unit(number: u8) -> String {
     const UNITS: [(u8, &str); 32] = [
         (1, "a"),
         (2, "mo"),
@@ -206,7 +181,8 @@ fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '·' } else { letter }).collect()
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -246,14 +222,5 @@ mod tests {
     #[test]
     fn json_keeps_numbers_whole() {
         assert_eq!(json(&Value::U64(u64::MAX)).to_string(), u64::MAX.to_string());
-        let object = attribute_json(
-            3,
-            Obis::ACTIVE_ENERGY_IMPORT,
-            2,
-            &Value::U32(5),
-            Some(Scale { scaler: 0, unit: 30 }),
-        );
-        assert_eq!(object["text"], "0.005 kWh");
-        assert_eq!((object["value"].as_u64(), object["unit"].as_str()), (Some(5), Some("Wh")));
     }
 }
