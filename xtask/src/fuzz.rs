@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let all: Vec<String> = TARGETS.map(str::to_owned).into();
     let targets = if arguments.targets.is_empty() { &all } else { &arguments.targets };
     tools::cargo_fuzz()?;
-    execute(fuzz("build"))?;
+    execute(&mut fuzz("build"))?;
     let mut found = Vec::new();
     // As many at once as there are processors: each is one thread.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
