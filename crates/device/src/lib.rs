@@ -3,7 +3,8 @@
 //! [`Opened`] gives the sans-I/O meter what it lacks: a site to sample ([`meterseal_world`]), flash in a file
 //! ([`flash`]), a clock, random numbers, and a connection that it dials out (`connection`). Each device samples in
 //! a thread of its own (`runner`), so that nothing on the network can hold up a measurement; bytes travel between
-//! the two over bounded channels. [`fleet`] is thousands of meters without sampling, for load.
+//! the two over bounded channels. [`wifi`] puts a radio
+//! between a meter and its network; [`fleet`] is thousands of meters without sampling, for load.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod flash;
 pub mod fleet;
 mod local;
 mod runner;
+pub mod wifi;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -48,7 +50,8 @@ pub struct Settings {
     pub tls: ClientProfile,
     /// What it remembers of whom it trusts, where it has no clock of its own.
     pub trust: Option<Arc<DeviceTrust>>,
-    /// What is between it and its head-end: [`Tcp`](meterseal_link::dial::Tcp), or a network with faults.
+    /// What is between it and its head-end: [`Tcp`](meterseal_link::dial::Tcp), or a network with faults
+    /// ([`wifi::Wifi`]).
     pub network: Arc<dyn Network>,
     /// Its head-end.
     pub headend: Target,
