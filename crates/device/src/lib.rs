@@ -11,6 +11,7 @@
 mod connection;
 pub mod flash;
 pub mod fleet;
+mod link_state;
 mod local;
 mod runner;
 pub mod wifi;
@@ -35,6 +36,7 @@ use meterseal_world::site::{FrontEnd, ReplayError, Site, SiteKind};
 use tokio::runtime::Handle;
 
 use flash::{FileFlash, FlashFileError};
+use link_state::LinkState;
 use local::Bound;
 pub use local::{LocalAccess, LocalPort};
 use runner::{Input, PulseCounts, Runner, Troubles};
@@ -105,6 +107,7 @@ pub struct Opened {
     tls: ClientProfile,
     trust: Option<Arc<DeviceTrust>>,
     network: Arc<dyn Network>,
+    link: Arc<LinkState>,
     local: Option<Bound>,
 }
 
@@ -203,6 +206,7 @@ impl Opened {
         };
 
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);
+        let link = Arc::new(LinkState::default());
         let runner = Runner {
             name: id.to_string(),
             meter,
@@ -217,8 +221,10 @@ impl Opened {
             supplied: true,
             next_frame: 0,
             pulses: Arc::default(),
+            link: Arc::clone(&link),
+            network: Arc::clone(&network),
         };
-        Ok(Self { id, inputs, runner, headend, tls, trust, network, local })
+        Ok(Self { id, inputs, runner, headend, tls, trust, network, link, local })
     }
 
     /// Starts to sample and to dial.
@@ -226,13 +232,13 @@ impl Opened {
     /// # Errors
     /// [`StartError::Thread`]: nothing runs then.
     pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
-        let Self { id, inputs, runner, headend, tls, trust, network, local } = self;
+        let Self { id, inputs, runner, headend, tls, trust, network, link, local } = self;
         let pulses = Arc::clone(&runner.pulses);
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
             .spawn(move || runner.run())
             .map_err(StartError::Thread)?;
-        let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone()));
+        let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone(), link));
         let local_address = local.as_ref().map(|bound| bound.address);
         let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone())));
         Ok(Device { id, inputs, sampling: Some(sampling), connecting, listening, local_address, pulses })

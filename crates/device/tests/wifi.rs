@@ -42,7 +42,7 @@ async fn exchange(reception: Reception, seed: u64) -> Duration {
     let begun = Instant::now();
     let way = wifi.connect("anywhere").await.unwrap();
     let peer = peers.recv().await.unwrap();
-    let sent: Vec<u8> = (0..200_000u32).map(|k| (k * 7 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..200_000u32).map(|k| ((k * 7) >> 3) as u8).collect();
     let end = |stream: Way| {
         let sent = sent.clone();
         async move {

@@ -81,6 +81,7 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) newest_quality: Option<QualityRow>,
     pub(crate) gaps: Gaps,
     pub(crate) calibration: CalibrationStatus,
+    pub(crate) link: crate::link_status::Known,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -157,6 +158,7 @@ impl<F: NorFlash> Inner<F> {
             newest_quality: None,
             gaps: Gaps::default(),
             calibration: CalibrationStatus::Missing,
+            link: Default::default(),
             now,
             uptime_ms: 0,
         });

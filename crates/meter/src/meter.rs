@@ -18,7 +18,7 @@ use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
 use crate::tamper::Detector;
-use crate::{Config, DlmsKeys, Identity, OpenError, Peer, ProtocolError, Random, StorageError};
+use crate::{Config, DlmsKeys, Identity, LinkStatus, OpenError, Peer, ProtocolError, Random, StorageError};
 
 /// One of a meter's connections, until [`Meter::disconnected`]. Never used again: bytes that come late find nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +126,14 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     /// refused.
     pub fn set_key_store(&mut self, keys: Arc<dyn KeyStore>) {
         self.inner.as_deref_mut().expect(INNER).key_store = Some(keys);
+    }
+
+    /// Tells the meter how its connection to the head-end fares, for DLMS to show. When the connection changed is taken
+    /// from the meter's clock.
+    pub fn set_link_status(&mut self, status: LinkStatus) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        let now = inner.clock();
+        inner.link.take(status, now);
     }
 
     /// Measures these frames. Costs no flash access. For a front end that does not number its frames: otherwise use

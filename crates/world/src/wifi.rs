@@ -38,6 +38,8 @@ pub enum Passage {
 #[derive(Clone, Debug)]
 pub struct Radio {
     random: Random,
+    /// Apart, so that the fates do not depend on how often somebody looks at the signal.
+    noise: Random,
     reception: Reception,
     association: u64,
 }
@@ -45,7 +47,8 @@ pub struct Radio {
 impl Radio {
     /// A radio with good reception. The same seed and the same calls give the same fates.
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), reception: Reception::Good, association: 0 }
+        let noise = Random::new(!seed);
+        Self { random: Random::new(seed), noise, reception: Reception::Good, association: 0 }
     }
 
     /// What surrounds it now.
@@ -77,7 +80,7 @@ impl Radio {
             Reception::Weak => -84.0,
             Reception::Off => return None,
         };
-        Some((middle + (self.random.uniform() - 0.5) * 6.0).round() as i8)
+        Some((middle + (self.noise.uniform() - 0.5) * 6.0).round() as i8)
     }
 
     /// What becomes of the stream's next segment.
@@ -160,6 +163,7 @@ mod tests {
             radio.set_reception(Reception::Weak);
         }
         let fates = delays(&mut one, 100);
+        assert!(other.signal_dbm().is_some(), "looking at the signal changes no fate");
         assert_eq!(fates, delays(&mut other, 100));
         assert_ne!(fates, delays(&mut third, 100));
     }
