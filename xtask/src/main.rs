@@ -1,6 +1,7 @@
 //! Developer commands. `cargo xtask test` is what CI runs; each step says what it does and, where it cannot, what to do.
 
 mod bench;
+mod fuzz;
 mod run;
 mod test;
 mod tools;
@@ -23,6 +24,8 @@ enum Command {
     Web(web::Arguments),
     /// Measures, and prints the tables of docs/figures.md
     Bench(bench::Arguments),
+    /// Fuzzes whatever comes from outside
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -30,6 +33,7 @@ fn main() -> std::process::ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Web(arguments) => web::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -16,6 +16,16 @@ pub(crate) fn cargo_deny() -> Result<()> {
     execute(cargo().args(["install", "--locked", "--quiet", "cargo-deny", "--version", VERSION]))
 }
 
+/// cargo-fuzz, built from the registry where it is missing (about a minute, once).
+pub(crate) fn cargo_fuzz() -> Result<()> {
+    const VERSION: &str = "0.13.2";
+    if answers("cargo-fuzz", &["--version"]) {
+        return Ok(());
+    }
+    println!("cargo-fuzz is missing: installing {VERSION} (about a minute, once)");
+    execute(cargo().args(["install", "--locked", "--quiet", "cargo-fuzz", "--version", VERSION]))
+}
+
 /// Debian's Chromium, or the one that `CHROMIUM` names.
 pub(crate) fn chromium() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("CHROMIUM") {

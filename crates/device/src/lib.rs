@@ -10,8 +10,10 @@
 mod connection;
 pub mod flash;
 pub mod fleet;
+mod local;
 mod runner;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,14 +24,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Network, Target};
 use meterseal_link::tls::ClientProfile;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
+use meterseal_meter::{CalibrationStatus, Config, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey};
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
+use meterseal_seal::KeyStore;
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::{FrontEnd, ReplayError, Site, SiteKind};
 use tokio::runtime::Handle;
 
 use flash::{FileFlash, FlashFileError};
+use local::Bound;
+pub use local::{LocalAccess, LocalPort};
 use runner::{Input, PulseCounts, Runner, Troubles};
 
 /// All that makes one virtual meter.
@@ -47,6 +52,8 @@ pub struct Settings {
     pub network: Arc<dyn Network>,
     /// Its head-end.
     pub headend: Target,
+    /// Whom it serves beside its head-end, and its further keys.
+    pub access: Access,
     /// Its flash.
     pub flash: PathBuf,
     /// What it measures.
@@ -59,6 +66,21 @@ pub struct Settings {
     pub speed: f64,
     /// Length of a load-profile interval, seconds.
     pub profile_period_seconds: u32,
+}
+
+/// Whom a meter serves beside its head-end, and the keys for it. By default nobody.
+#[derive(Debug, Default)]
+pub struct Access {
+    /// Where it listens for a bench or an installer.
+    pub local: Option<LocalPort>,
+    /// The keys of the roles beside the utility.
+    pub role_keys: RoleKeys,
+    /// The key under which the utility transfers keys.
+    pub key_encryption_key: Option<SecretKey>,
+    /// The secret under which the meter keeps keys that were transferred.
+    pub device_secret: Option<SecretKey>,
+    /// Its private keys, for the certificate methods of COSEM's Security setup.
+    pub key_store: Option<Arc<dyn KeyStore>>,
 }
 
 /// What a meter measures.
@@ -80,6 +102,7 @@ pub struct Opened {
     tls: ClientProfile,
     trust: Option<Arc<DeviceTrust>>,
     network: Arc<dyn Network>,
+    local: Option<Bound>,
 }
 
 impl std::fmt::Debug for Opened {
@@ -95,6 +118,8 @@ pub struct Device {
     inputs: SyncSender<Input>,
     sampling: Option<JoinHandle<()>>,
     connecting: tokio::task::JoinHandle<()>,
+    listening: Option<tokio::task::JoinHandle<()>>,
+    local_address: Option<SocketAddr>,
     pulses: Arc<PulseCounts>,
 }
 
@@ -111,6 +136,7 @@ impl Opened {
             trust,
             network,
             headend,
+            access,
             flash,
             place,
             seed,
@@ -145,10 +171,33 @@ impl Opened {
             profile_period_seconds,
             time_base,
             kernel: meterseal_metrology_simd::fastest(),
+            role_keys: access.role_keys,
+            key_encryption_key: access.key_encryption_key,
+            device_secret: access.device_secret,
             ..settings_for(&site)
         };
-        let meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
+        let mut meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
+        if let Some(keys) = access.key_store {
+            meter.set_key_store(keys);
+        }
+        match meter.calibration() {
+            CalibrationStatus::Missing => {
+                tracing::info!(meter = %id, "runs uncalibrated: it has no calibration record")
+            }
+            CalibrationStatus::Refused => tracing::error!(
+                meter = %id,
+                "refuses its calibration record and books no energy; write the factory's record for this unit again"
+            ),
+            CalibrationStatus::Valid | CalibrationStatus::Extrapolated => {}
+        }
         sync.sync()?;
+        let local = match access.local {
+            Some(port) => {
+                let address = port.address;
+                Some(Bound::new(port).map_err(|source| StartError::LocalPort { address, source })?)
+            }
+            None => None,
+        };
 
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);
         let runner = Runner {
@@ -166,7 +215,7 @@ impl Opened {
             next_frame: 0,
             pulses: Arc::default(),
         };
-        Ok(Self { id, inputs, runner, headend, tls, trust, network })
+        Ok(Self { id, inputs, runner, headend, tls, trust, network, local })
     }
 
     /// Starts to sample and to dial.
@@ -174,14 +223,16 @@ impl Opened {
     /// # Errors
     /// [`StartError::Thread`]: nothing runs then.
     pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
-        let Self { id, inputs, runner, headend, tls, trust, network } = self;
+        let Self { id, inputs, runner, headend, tls, trust, network, local } = self;
         let pulses = Arc::clone(&runner.pulses);
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
             .spawn(move || runner.run())
             .map_err(StartError::Thread)?;
         let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone()));
-        Ok(Device { id, inputs, sampling: Some(sampling), connecting, pulses })
+        let local_address = local.as_ref().map(|bound| bound.address);
+        let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone())));
+        Ok(Device { id, inputs, sampling: Some(sampling), connecting, listening, local_address, pulses })
     }
 }
 
@@ -189,6 +240,11 @@ impl Device {
     /// The meter's identifier.
     pub fn id(&self) -> MeterId {
         self.id
+    }
+
+    /// Where its local port listens, if it has one.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.local_address
     }
 
     /// Pulses given out since the start: of active and of reactive energy imported, 10 000 a kilowatt-hour and a
@@ -234,6 +290,9 @@ impl Drop for Device {
             join(self.id, sampling);
         }
         self.connecting.abort();
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
     }
 }
 
@@ -293,6 +352,14 @@ pub enum StartError {
         "a site's clock cannot run {0} times as fast as the wall's; give more than 0 and at most {MAX_SPEED}"
     )]
     Speed(f64),
+    /// Its local port.
+    #[error("the meter cannot listen on {address}: {source}; give another address, or port 0 for a free one")]
+    LocalPort {
+        /// The address that was wanted.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// No thread to run in.
     #[error("cannot start the sampling thread: {0}")]
     Thread(std::io::Error),

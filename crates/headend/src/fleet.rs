@@ -2,7 +2,7 @@
 //! every change is announced. Announcing never waits for a reader.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use meterseal_model::{MeterId, Stimulus, UnixMillis};
 use serde::Serialize;
@@ -30,10 +30,16 @@ pub(crate) struct Update {
 /// Every configured meter.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    meters: Vec<Entry>,
-    by_id: HashMap<MeterId, usize>,
+    meters: RwLock<Meters>,
     updates: broadcast::Sender<Update>,
     counting: tokio::sync::Mutex<()>,
+}
+
+/// In the order in which they were added.
+#[derive(Debug, Default)]
+struct Meters {
+    all: Vec<Arc<Entry>>,
+    by_id: HashMap<MeterId, Arc<Entry>>,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,8 @@ struct Status {
     mark: Option<types::Mark>,
     live: Option<LiveReading>,
     open_alarms: u64,
+    /// For another maker's meter: how it is read, and what it said last.
+    other: Option<types::OtherMeter>,
 }
 
 impl Fleet {
@@ -60,15 +68,54 @@ impl Fleet {
     /// offline until it calls again.
     pub(crate) fn new(meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>)>) -> Self {
         let (updates, _) = broadcast::channel(BACKLOG);
-        let by_id = meters.iter().enumerate().map(|(place, (record, ..))| (record.id, place)).collect();
-        let meters = meters
-            .into_iter()
-            .map(|(record, history, live)| Entry {
-                record,
-                status: Mutex::new(Status::remembered(history, live)),
-            })
-            .collect();
-        Self { meters, by_id, updates, counting: tokio::sync::Mutex::default() }
+        let fleet = Self { meters: RwLock::default(), updates, counting: tokio::sync::Mutex::default() };
+        for (record, history, live) in meters {
+            fleet.insert(record, Status::remembered(history, live));
+        }
+        fleet
+    }
+
+    /// Adds another maker's meter, or takes over what changed of it, and announces it.
+    pub(crate) fn add_other(&self, record: MeterRecord, history: MeterHistory, other: types::OtherMeter) {
+        let id = record.id;
+        self.insert(record, Status { other: Some(other), ..Status::remembered(history, None) });
+        self.change(id, |_| ());
+    }
+
+    /// Whether this is another maker's meter.
+    pub(crate) fn is_other(&self, id: MeterId) -> bool {
+        self.entry(id).is_some_and(|entry| entry.status().other.is_some())
+    }
+
+    /// Takes a meter out. Pages fetch everything anew.
+    pub(crate) fn remove(&self, id: MeterId) {
+        {
+            let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+            meters.by_id.remove(&id);
+            meters.all.retain(|entry| entry.record.id != id);
+        }
+        self.announce("resync", || ());
+    }
+
+    /// Shows what another maker's meter said.
+    pub(crate) fn registers(&self, id: MeterId, at: UnixMillis, registers: Vec<types::OtherRegister>) {
+        self.change(id, |status| {
+            status.last_seen = Some(at);
+            if let Some(other) = &mut status.other {
+                other.registers = registers;
+            }
+        });
+    }
+
+    fn insert(&self, record: MeterRecord, status: Status) {
+        let entry = Arc::new(Entry { record, status: Mutex::new(status) });
+        let id = entry.record.id;
+        let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        match meters.all.iter().position(|known| known.record.id == id) {
+            Some(place) => meters.all[place] = Arc::clone(&entry),
+            None => meters.all.push(Arc::clone(&entry)),
+        }
+        meters.by_id.insert(id, entry);
     }
 
     /// Follows the changes from now on.
@@ -77,18 +124,20 @@ impl Fleet {
     }
 
     /// The configuration of a meter.
-    pub(crate) fn record(&self, id: MeterId) -> Option<&MeterRecord> {
-        Some(&self.entry(id)?.record)
+    pub(crate) fn record(&self, id: MeterId) -> Option<MeterRecord> {
+        Some(self.entry(id)?.record.clone())
     }
 
     /// Every meter as the API shows it.
     pub(crate) fn list(&self) -> Vec<types::Meter> {
-        self.meters.iter().map(|entry| entry.record.shown(&entry.status())).collect()
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner).all.clone();
+        meters.iter().map(|entry| entry.record.shown(&entry.status())).collect()
     }
 
     /// How many meters are online.
     pub(crate) fn online(&self) -> usize {
-        self.meters.iter().filter(|entry| entry.status().state == ConnectionState::Online).count()
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        meters.all.iter().filter(|entry| entry.status().state == ConnectionState::Online).count()
     }
 
     /// Sets a meter's state and announces it.
@@ -119,7 +168,8 @@ impl Fleet {
         reason: &str,
     ) -> Option<UnixMillis> {
         let unchanged = {
-            let status = self.entry(id)?.status();
+            let entry = self.entry(id)?;
+            let status = entry.status();
             status.state == state && status.reason.as_deref() == Some(reason)
         };
         if unchanged {
@@ -194,8 +244,8 @@ impl Fleet {
         }
     }
 
-    fn entry(&self, id: MeterId) -> Option<&Entry> {
-        self.meters.get(*self.by_id.get(&id)?)
+    fn entry(&self, id: MeterId) -> Option<Arc<Entry>> {
+        self.meters.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
     }
 }
 
@@ -231,6 +281,7 @@ impl Status {
             mark: None,
             live,
             open_alarms: history.open_alarms,
+            other: None,
         }
     }
 }
@@ -259,6 +310,7 @@ impl MeterRecord {
             mark: status.mark.clone(),
             live: status.live.as_ref().map(types::Live::from),
             open_alarms: status.open_alarms,
+            other: status.other.clone(),
         }
     }
 }

@@ -18,10 +18,13 @@ pub mod config;
 mod fleet;
 mod gateway;
 mod guard;
+pub mod others;
 mod page_server;
+pub mod requests;
 pub mod store;
 pub mod virtual_sites;
 mod web;
+pub mod words;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -48,7 +51,9 @@ use auth::{Gatekeeper, Secret};
 use fleet::Fleet;
 use gateway::Gateway;
 use guard::Guard;
+use others::Others;
 use page_server::PageLimits;
+use requests::Requests;
 use store::{MeterRecord, Store};
 
 /// How long a shutdown waits for pages that are being served.
@@ -95,16 +100,27 @@ impl Headend {
         let fleet = Arc::new(remember(&store, &config.meters).await?);
         let (stop, stopping) = watch::channel(false);
 
+        let requests = Arc::new(Requests::default());
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
+            requests: Arc::clone(&requests),
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
             system_title: config.system_title,
             pace: config.pace,
         };
+        let others = Others {
+            folder: others::entry::folder(&config.data_dir),
+            store: store.clone(),
+            fleet: Arc::clone(&fleet),
+            requests: Arc::clone(&requests),
+            system_title: config.system_title,
+        };
+        let others = tokio::spawn(others.serve(stopping.clone()));
         let api = Api {
             store: store.clone(),
             fleet: fleet.clone(),
+            requests,
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
         };
@@ -113,7 +129,7 @@ impl Headend {
         let gateway = tokio::spawn(gateway);
         let router = router(api, Guard::new(keeper, page_addr));
         let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
-        let mut tasks = vec![gateway, page];
+        let mut tasks = vec![gateway, others, page];
         if let Some(folder) = config.revocations {
             tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));
         }

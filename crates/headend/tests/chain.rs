@@ -337,6 +337,8 @@ async fn cpa_tamp_a_meter_whose_memory_was_put_back_is_refused() {
     let meter = TestMeter::start(&elsewhere, &other_headend, 1, &yesterday);
     let other_browser = Browser::signed_in(&other_headend).await;
     online(&other_browser).await;
+    // Its log first, two starts and two presses: what still arrives of it must not pass for a press's event.
+    eventually("its log", async || (events(&other_browser).await.len() == 4).then_some(())).await;
     for k in 0..10 {
         let before = events(&other_browser).await.len();
         other_browser.post(STIMULUS, if k % 2 == 0 { OPEN } else { CLOSE }).await;

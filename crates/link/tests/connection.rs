@@ -95,6 +95,39 @@ async fn silent_connections_from_one_address_do_not_shut_others_out() {
 }
 
 #[tokio::test]
+async fn a_handshake_a_byte_at_a_time_ends_at_the_deadline_and_one_that_stops_halfway_too() {
+    let ends = ends();
+    let limits = AcceptLimits { handshake: Duration::from_secs(1), ..AcceptLimits::default() };
+    let (address, mut accepted, _gateway) = gateway(&ends.server, "127.0.0.1:0", limits).await;
+    // A ClientHello as rustls writes it.
+    let name = tls::headend_server_name("north").unwrap();
+    let mut client = rustls::ClientConnection::new(ends.client.config().clone(), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+
+    let mut halfway = TcpStream::connect(address).await.unwrap();
+    halfway.write_all(&hello).await.unwrap();
+    let slow = TcpStream::connect(address).await.unwrap();
+    let (mut read, mut write) = slow.into_split();
+    let dribble = tokio::spawn(async move {
+        for byte in hello {
+            if write.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    // The server's half of the handshake, then the end.
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, halfway.read_to_end(&mut answer)).await.expect("the gateway closes it");
+    assert!(!answer.is_empty(), "it answered, and waited for the certificate");
+    let _ = timeout(PATIENCE, read.read_to_end(&mut Vec::new())).await.expect("the gateway closes it");
+    assert!(!dribble.is_finished(), "no deadline: the whole message was awaited");
+    dribble.abort();
+    assert!(accepted.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn a_meter_comes_back_by_itself_and_bytes_arrive_both_ways() {
     let ends = ends();
     let limits = AcceptLimits::default();

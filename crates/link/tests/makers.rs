@@ -108,6 +108,24 @@ async fn a_wrong_password_key_suite_or_title_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn an_answer_in_endless_blocks_ends_and_spends_no_counter_that_was_not_set_aside() {
+    let limited = Opening {
+        limits: Limits { blocks: 3, ..Limits::default() },
+        ..opening(Login::Gmac(gmac(Suite::Two, 0x11)))
+    };
+    let mut client = open(Meter::new(), limited).await.unwrap();
+    let error = client.profile_by_entry(Obis::LOAD_PROFILE, 1, 400, 400).await.unwrap_err();
+    assert!(matches!(error, ClientError::TooManyBlocks { limit: 3 }), "{error}");
+
+    let mut client = open(Meter::new(), opening(Login::Gmac(gmac(Suite::Two, 0x11)))).await.unwrap();
+    let allowed = client.invocation_counter() + 3;
+    client.allow_counters_to(allowed);
+    let error = client.profile_by_entry(Obis::LOAD_PROFILE, 1, 400, 400).await.unwrap_err();
+    assert!(matches!(error, ClientError::CountersSpent) && error.is_fatal(), "{error}");
+    assert_eq!(client.invocation_counter(), allowed + 1, "the next was made and never sent");
+}
+
+#[tokio::test]
 async fn a_meter_that_has_our_own_title_shares_our_nonces_and_is_left() {
     let own = Gmac { client_title: TITLE, ..gmac(Suite::Two, 0x11) };
     let error = open(Meter::new(), opening(Login::Gmac(own))).await.unwrap_err();

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use forge::Forged;
 use meterseal_link::accept::{AcceptError, Accepted, handshake};
 use meterseal_link::dial::{DialError, DialLimits, Dialled, Target, connect};
-use meterseal_link::pki::{Identity, IssuedIdentity, Pki, Validity};
+use meterseal_link::pki::{Identity, IssuedIdentity, Pki, Reason, Validity};
 use meterseal_link::tls::{self, ClientProfile, PeerError, ServerProfile, Trust};
 use meterseal_model::MeterId;
 use rustls::HandshakeKind;
@@ -362,6 +362,26 @@ mod with_openssl {
             let reason = reason(knock(&pki, dir.path(), Some(&issued), &[]).await);
             assert!(reason.contains(words), "{words}: {reason}");
         }
+    }
+
+    #[tokio::test]
+    async fn openssl_with_a_revoked_certificate_is_refused_both_ways() {
+        let dir = tempfile::tempdir().unwrap();
+        if !available() {
+            return;
+        }
+        let pki = pki(dir.path());
+        let issued = pki.issue_meter(meter()).unwrap();
+        pki.revoke(&issued.identity().unwrap().chain()[0], Reason::KeyCompromise).unwrap();
+        let reason = reason(knock(&pki, dir.path(), Some(&issued), &[]).await);
+        assert_eq!(reason, "its certificate was revoked");
+
+        // And the other way round: a revoked head-end behind OpenSSL's server.
+        let headend = pki.issue_headend("north").unwrap();
+        dial(&pki, dir.path(), &headend, &[]).await.unwrap();
+        pki.revoke(&headend.identity().unwrap().chain()[0], Reason::KeyCompromise).unwrap();
+        let reason = dial(&pki, dir.path(), &headend, &[]).await.unwrap_err().to_string();
+        assert!(reason.contains("its certificate was revoked"), "{reason}");
     }
 
     /// Our meter dials OpenSSL's server.

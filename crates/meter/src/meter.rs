@@ -182,16 +182,6 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         }
     }
 
-    /// Takes the temperature of the front end, for its calibration's coefficients.
-    ///
-    /// # Errors
-    /// A temperature that no unit survives, 200 to 400 K being possible: a broken thermometer. The one before stays.
-    pub fn set_temperature(&mut self, millikelvin: u32) -> Result<(), meterseal_metrology::ConfigError> {
-        self.metrology.set_temperature(millikelvin)?;
-        self.inner.as_deref_mut().expect(INNER).calibration = self.metrology.calibration_state().into();
-        Ok(())
-    }
-
     /// Gives out the pulses of the test lamps: what the registers gained in one window, evenly over the next. Called
     /// less often than every fourth window they come later, and none is lost.
     pub fn take_pulses(&mut self, on_pulse: &mut dyn FnMut(Pulse)) {
@@ -208,7 +198,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         self.inner().calibration
     }
 
-    /// Looks at the sensors. Every tamper event that these readings amount to is in flash when this returns `Ok`,
+    /// Looks at the sensors. The calibration follows the temperature. Every tamper event that these readings amount to is in flash when this returns `Ok`,
     /// and is pushed from there.
     ///
     /// # Errors
@@ -220,6 +210,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     ) -> Result<(), StorageError<F::Error>> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
+        let possible = self.metrology.set_temperature(readings.temperature_millikelvin);
+        inner.calibration = match self.metrology.calibration_state() {
+            // A broken thermometer: the coefficients stay as they are, and nobody knows whether they are right.
+            CalibrationState::Valid { .. } if possible.is_err() => CalibrationStatus::Extrapolated,
+            state => state.into(),
+        };
         let mut outcome = inner.write_pending();
         for event in self.detector.sense(readings, inner.latches(), inner.uptime_ms()) {
             outcome = outcome.and(inner.log_since(event.code, event.extreme, event.since_ms));

@@ -7,7 +7,7 @@ mod support;
 use meterseal_meter::{CalibrationStatus, Config, ProfileRow, unit_id, write_calibration};
 use meterseal_metrology::{Calibration, Frame, MeteredEnergy, PhaseQuantities};
 use meterseal_model::event::PowerEvent;
-use meterseal_model::{EventCode, Obis, UnixMillis};
+use meterseal_model::{EventCode, Obis, SensorReadings, UnixMillis};
 use support::client::{Client, Value, by_sequence};
 use support::flash::RamFlash;
 use support::{QUIET, RATE, TestMeter, at, blank, config, frames, identity, open, run};
@@ -75,9 +75,13 @@ fn the_factorys_record_corrects_what_dlms_shows_and_what_is_billed() {
     assert!((232_290..=232_310).contains(&volts), "{volts} mV");
     let ratio = energy as f64 / uncalibrated as f64;
     assert!((ratio - 1.01).abs() < 1e-6, "{ratio}");
-    meter.set_temperature(370_000).unwrap();
-    assert_eq!(number(&mut meter, &mut reader, 1, Obis::CALIBRATION_STATUS), 3, "beyond its temperatures");
-    meter.set_temperature(0).unwrap_err();
+    let mut status_at = |temperature_millikelvin| {
+        meter.sense(&SensorReadings { temperature_millikelvin, ..QUIET }, at(3_000)).unwrap();
+        number(&mut meter, &mut reader, 1, Obis::CALIBRATION_STATUS)
+    };
+    assert_eq!(status_at(370_000), 3, "beyond its temperatures");
+    assert_eq!(status_at(350_000), 0);
+    assert_eq!(status_at(0), 3, "a broken thermometer");
 }
 
 #[test]

@@ -133,7 +133,8 @@ date, and `UPDATE_DOCS=1` in front of that writes it.
 ## Roles
 
 The transport is TLS 1.3 and inside it the DLMS wrapper (version 1). The meter is the server at wrapper port 1; the
-client's wrapper port names its role.
+client's wrapper port names its role. Which roles a peer may take its certificate says; the installer is served on the local
+port only.
 
 | role | client address | mechanism | protection |
 |---|---|---|---|
@@ -142,7 +143,7 @@ client's wrapper port names its role.
 const OBJECTS_HEAD: &str = "
 All the meter sends under a key, answers and pushes alike, carries one strictly rising invocation counter that no restart
 sets back; the same is demanded of the client. A reply comes in the form of its request: service-specific (`glo-…`) or
-`general-glo-ciphering`. A message of more than 4096 bytes is refused; longer answers go out in blocks.
+`general-glo-ciphering`. A release is answered plain when it came plain, and enciphered when it came so. A message of more than 4096 bytes is refused; longer answers go out in blocks.
 
 ## Objects
 
@@ -304,9 +305,32 @@ all are counted. Once an acknowledgement has made room for twice the reserve, `e
 - An answer holds at most 8192 bytes: 100 rows of the load profile, 170 of the security log. A larger selection is refused
   with scope-of-access-violated and never shortened.
 
+## Keys (key_transfer of 0-0:43.0.e)
+
+Each role has a security setup, with the same e as its invocation counter. The utility transfers its keys: an array of
+structures of key number (0 unicast encryption, 2 authentication, 3 key encryption key, the last by itself) and the new key of
+32 bytes wrapped under the key encryption key (RFC 3394). All or none are taken; with the answer they are in flash, under
+AES-256-GCM with the device's secret, and in force. The answer still goes out under the old key; then every association of that
+role ends, on every connection, and the old key opens nothing any more. With a new encryption key both sides' counters begin
+anew; with a new authentication key alone they go on. A key that a role has already is refused.
+
+Certificates (methods 4 to 7 of 0-0:43.0.0) are those of the meter's TLS identity, key type 2: *generate_key_pair* makes one
+that waits, *generate_certificate_request* gives its PKCS #10 request, *import_certificate* takes one certificate or a chain in
+DER and puts the new pair in force, *export_certificate* gives one by entity or by serial number.
+
+## Whoever fails is answered later
+
+A role is refused that the peer's certificate does not name; an installer is refused everywhere but on the local port. A role's
+key serves one connection at a time: a second is refused while the first is up, and an association that only began gives way.
+After a refused login, a message that cannot be deciphered or a replay the answer is withheld for 250 ms, twice as long with
+each further one, up to 60 s; a strike is forgiven after a minute. Acts beyond a role's rights cost nothing up to 16 and then
+count as one each. What is sent meanwhile waits (four messages, then the connection is closed). Delays are counted for each
+role, and apart for the local port and the dial-out connection. `failed_logins` is logged with every third, the others once an
+association.
+
 ## Not yet
 
-Image transfer, key transfer, settable push setup and capture objects,
+Image transfer, settable push setup and capture objects, `remove_certificate`, ACTION with a list in blocks,
 ECDSA (mechanism 7) and `general-signing`. In the general form a block can be up to 9 bytes longer than in the
 service-specific form, for the system title: a client that announces less than 8 KiB and insists on the general form should
 announce 9 bytes less than it can take.

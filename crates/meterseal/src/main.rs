@@ -4,6 +4,7 @@ mod accuracy;
 mod calibrate;
 mod dlms;
 mod fleet;
+mod headend;
 mod measure;
 mod pki;
 mod progress;
@@ -31,6 +32,7 @@ enum Command {
     Calibrate(calibrate::Args),
     Dlms(Box<dlms::Args>),
     Fleet(fleet::Args),
+    Headend(Box<headend::Args>),
     Measure(measure::Args),
     Pki(pki::Args),
     Soak(soak::Args),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
+        Command::Headend(arguments) => headend::run(&arguments, out),
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }

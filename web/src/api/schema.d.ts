@@ -55,6 +55,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/meters/{id}/other-profile": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest rows of another maker's load profile, oldest first. */
+        get: operations["other_profile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/meters/{id}/profile": {
         parameters: {
             query?: never;
@@ -64,6 +81,41 @@ export interface paths {
         };
         /** Rows of a meter's load profile, oldest first. */
         get: operations["meter_profile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/meters/{id}/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A meter's requests, the newest first: those that wait, and the last that were answered. */
+        get: operations["list_requests"];
+        put?: never;
+        /** Asks a meter for something: it is served before the next cyclic reading, or once the meter calls, until its deadline. */
+        post: operations["submit_request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/meters/{id}/requests/{request}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One request as it stands; with `wait_s`, once it is answered or that time has passed. */
+        get: operations["show_request"];
         put?: never;
         post?: never;
         delete?: never;
@@ -297,6 +349,7 @@ export interface components {
              * @description Alarms of this meter that nobody has acknowledged.
              */
             open_alarms: number;
+            other: components["schemas"]["OtherMeter"] | null;
             /**
              * @description Since when it is in this state; null when it has never connected.
              * @example 2026-11-22T19:00:00.000Z
@@ -318,11 +371,128 @@ export interface components {
             /** @description Whether it is a simulated meter, whose surroundings the page may change. */
             virtual: boolean;
         };
+        /** @description A request and its answer. */
+        MeterRequest: {
+            /** @description When it was answered. */
+            answered_at: string | null;
+            /** @description When. */
+            asked_at: string;
+            /** @description Who asked. */
+            asked_by: string;
+            /**
+             * Format: int32
+             * @description COSEM interface class.
+             */
+            class: number;
+            /** @description Until when it may be sent to the meter. */
+            deadline: string;
+            /** @description Why it was refused or failed. */
+            error: string | null;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            id: number;
+            /**
+             * Format: int32
+             * @description Attribute or method.
+             */
+            index: number;
+            /** @description Read, write or invoke. */
+            kind: components["schemas"]["RequestKind"];
+            /** @description Meter identifier. */
+            meter: string;
+            /** @description Logical name. */
+            obis: string;
+            /** @description Which comes first. */
+            priority: components["schemas"]["RequestPriority"];
+            /** @description How it stands. */
+            state: components["schemas"]["RequestState"];
+            /** @description The same as people read it. */
+            text: string | null;
+            /** @description What the meter answered: numbers as they came, octet strings in hexadecimal digits, structures as lists. */
+            value: unknown;
+        };
         /**
          * @description Whether a meter can be read now.
          * @enum {string}
          */
         MeterState: "online" | "offline" | "refused" | "never";
+        /** @description Something to ask of a meter. */
+        NewRequest: {
+            /** @description Who asks. */
+            asked_by?: string | null;
+            /**
+             * Format: int32
+             * @description COSEM interface class.
+             * @example 3
+             */
+            class: number;
+            /**
+             * Format: int32
+             * @description Attribute of a `get` or `set`, method of an `action`.
+             * @example 2
+             */
+            index: number;
+            /** @description Read, write or invoke. */
+            kind: components["schemas"]["RequestKind"];
+            /**
+             * @description Logical name.
+             * @example 1-0:1.8.0
+             */
+            obis: string;
+            priority?: components["schemas"]["RequestPriority"] | null;
+            /** @description What to write, or the method's parameter: `TYPE:VALUE`, for example `u16:5` or `struct(u8:1,bytes:00ff)`. */
+            value?: string | null;
+            /**
+             * Format: int64
+             * @description Seconds until the request expires; 60 where it is left out.
+             */
+            within_s?: number | null;
+        };
+        /** @description Another maker's meter: read because somebody opted in, shown as not conforming, never billed from as marked. */
+        OtherMeter: {
+            /**
+             * @description Where it listens.
+             * @example tcp://192.0.2.7:4059
+             */
+            address: string;
+            /** @description Its registers as it said them last. */
+            registers: components["schemas"]["OtherRegister"][];
+            /**
+             * @description How the head-end logs in.
+             * @example HLS-5, security suite 0 (AES-128)
+             */
+            security: string;
+        };
+        /** @description A register of another maker's meter. */
+        OtherRegister: {
+            /**
+             * @description What it is called.
+             * @example Active energy import (+A)
+             */
+            name: string;
+            /**
+             * @description Logical name.
+             * @example 1-0:1.8.0*255
+             */
+            obis: string;
+            /**
+             * @description Its value with its unit.
+             * @example 123.456 kWh
+             */
+            text: string;
+        };
+        /** @description A row of another maker's load profile. */
+        OtherRow: {
+            /**
+             * @description The row's time, by the meter's clock.
+             * @example 2026-11-22T19:00:00.000Z
+             */
+            at: string;
+            /** @description Its cells, in no particular order. */
+            cells: components["schemas"]["OtherRegister"][];
+        };
         /** @description One phase of a reading. */
         PhaseReading: {
             /**
@@ -392,6 +562,21 @@ export interface components {
              */
             status: number;
         };
+        /**
+         * @description What kind of request.
+         * @enum {string}
+         */
+        RequestKind: "get" | "set" | "action";
+        /**
+         * @description Which request comes first.
+         * @enum {string}
+         */
+        RequestPriority: "high" | "normal" | "low";
+        /**
+         * @description How a request stands.
+         * @enum {string}
+         */
+        RequestState: "waiting" | "running" | "done" | "refused" | "failed" | "expired";
         /**
          * @description A meter's recent past in columns of equal length. Rows are averages over `step_s`; a row of nulls marks a
          *     time without readings, so that a chart does not draw a line across it.
@@ -598,6 +783,59 @@ export interface operations {
             };
         };
     };
+    other_profile: {
+        parameters: {
+            query?: {
+                /** @description Rows, 1 to 5000. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Rows by time; empty for a meter that calls */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OtherRow"][];
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     meter_profile: {
         parameters: {
             query?: {
@@ -645,6 +883,174 @@ export interface operations {
                 };
             };
             /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_requests: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In descending order of `id` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MeterRequest"][];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    submit_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRequest"];
+            };
+        };
+        responses: {
+            /** @description Taken on; look at it by its `id` */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MeterRequest"];
+                };
+            };
+            /** @description A request that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests wait for this meter */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_request: {
+        parameters: {
+            query?: {
+                /** @description Seconds, 0 to 15. */
+                wait_s?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+                /** @description The request's `id` */
+                request: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it stands */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MeterRequest"];
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter or request */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -9,6 +9,7 @@ export type Meter = Schemas['Meter'];
 export type MeterEvent = Schemas['Event'];
 export type Live = Schemas['Live'];
 export type Mark = Schemas['Mark'];
+export type OtherMeter = Schemas['OtherMeter'];
 export type Phase = Schemas['PhaseReading'];
 export type Problem = Schemas['Problem'];
 export type ProfileRow = Schemas['ProfileRow'];

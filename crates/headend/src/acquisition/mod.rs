@@ -3,6 +3,7 @@
 //! broken one delays nobody else.
 
 mod admission;
+mod on_demand;
 mod registers;
 mod rings;
 
@@ -18,10 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use admission::Policy;
+pub(crate) use on_demand::serve;
 
 use crate::clock;
 use crate::config::{MeterEntry, Pace};
 use crate::fleet::Fleet;
+use crate::requests::Requests;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
 use registers::Scalers;
 use rings::{Layout, Ring};
@@ -41,6 +44,9 @@ const BLOCK: u32 = 1024;
 /// The next block is set aside before fewer than this are left: the longest operation between two looks.
 const MARGIN: u32 = 32;
 
+/// Requests served before a cyclic read has its turn.
+const REQUESTS_IN_A_ROW: u32 = 16;
+
 /// Farthest that a meter may make the head-end skip its invocation counter forward: what says so is not
 /// authenticated beyond TLS, and 2³² counters must last the key's life.
 const SKIP: u32 = 1 << 20;
@@ -53,6 +59,7 @@ const PUSH_BATCH: usize = 64;
 pub(crate) struct Acquisition {
     pub(crate) store: Store,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) requests: Arc<Requests>,
     pub(crate) policy: Policy,
     /// The head-end's own system title.
     pub(crate) system_title: SystemTitle,
@@ -187,6 +194,7 @@ struct Session<'a, S> {
     meter: MeterId,
     store: &'a Store,
     fleet: &'a Fleet,
+    requests: &'a Requests,
     pace: Pace,
     client: DlmsClient<S>,
     /// The first invocation counter that is not set aside for this session.
@@ -244,7 +252,11 @@ impl Acquisition {
             limits: Limits::default(),
         };
         match DlmsClient::associate(stream, association).await {
-            Ok(client) => Ok((client, first + FIRST_BLOCK)),
+            Ok(mut client) => {
+                let ceiling = first.saturating_add(FIRST_BLOCK);
+                client.allow_counters_to(ceiling - 1);
+                Ok((client, ceiling))
+            }
             Err(ClientError::InvocationCounter { expected }) => {
                 // Our database is older than what the meter has seen: an old backup, most likely.
                 if expected.saturating_sub(first) <= SKIP {
@@ -277,6 +289,7 @@ impl Acquisition {
             meter,
             store: &self.store,
             fleet: &self.fleet,
+            requests: &self.requests,
             pace: self.pace,
             client,
             ceiling,
@@ -306,10 +319,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let mut ticks = tokio::time::interval_at(Instant::now() + first_tick, self.pace.live);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gaps_due = Instant::now();
+        let mut in_a_row = 0;
         loop {
             let pushed = tokio::select! {
                 biased;
                 pushed = self.client.notification() => Some(pushed?),
+                // In front of cyclic reads, but not for ever.
+                request = self.requests.next(self.meter), if in_a_row < REQUESTS_IN_A_ROW => {
+                    in_a_row += 1;
+                    self.serve(request).await?;
+                    continue;
+                }
                 _ = ticks.tick() => {
                     self.reserve().await?;
                     let outcome = self.read_live().await;
@@ -323,6 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     None
                 }
             };
+            in_a_row = 0;
             if let Some(first) = pushed
                 && self.take_pushes(first).await?
             {
@@ -428,14 +449,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     /// Sees to it that the next operations have invocation counters of their own.
     async fn reserve(&mut self) -> Result<(), AcquisitionError> {
-        if self.ceiling.saturating_sub(self.client.invocation_counter()) > MARGIN {
-            return Ok(());
+        self.reserve_more_than(MARGIN).await
+    }
+
+    /// The same, for an operation that may spend many.
+    async fn reserve_more_than(&mut self, needed: u32) -> Result<(), AcquisitionError> {
+        while self.ceiling.saturating_sub(self.client.invocation_counter()) <= needed {
+            let first = self.store.reserve_invocations(self.meter, BLOCK).await?;
+            if first != self.ceiling {
+                return Err(AcquisitionError::TakenOver);
+            }
+            self.ceiling = first.saturating_add(BLOCK);
+            self.client.allow_counters_to(self.ceiling - 1);
         }
-        let first = self.store.reserve_invocations(self.meter, BLOCK).await?;
-        if first != self.ceiling {
-            return Err(AcquisitionError::TakenOver);
-        }
-        self.ceiling = first + BLOCK;
         Ok(())
     }
 

@@ -1,11 +1,16 @@
 //! From the store's types to what the API says.
 
+use meterseal_link::Value;
 use meterseal_model::event::Severity;
-use meterseal_model::{EventCode, TimeBase};
+use meterseal_model::{EventCode, TimeBase, UnixMillis};
 
 use super::types;
 use crate::clock::rfc3339;
-use crate::store::{ConnectionState, Energies, LiveReading, SeriesPoint, StoredEvent, StoredProfileRow};
+use crate::store::{
+    ConnectionState, Energies, LiveReading, OtherCell, SeriesPoint, StoredEvent, StoredProfileRow,
+};
+use crate::words::names;
+use crate::words::show::{self, Scale};
 
 /// Millionths of a watt-hour to watt-hours. Exact to the microwatt-hour up to 9 GWh, where `f64` ends.
 fn hours(micro: i64) -> f64 {
@@ -152,6 +157,25 @@ impl types::Series {
     }
 }
 
+impl types::OtherRow {
+    /// Rows out of cells in the order of their times.
+    pub(super) fn from_cells(cells: &[OtherCell]) -> Vec<Self> {
+        let row = |cells: &[OtherCell]| {
+            let at = cells.first().map_or(UnixMillis(0), |cell| cell.at);
+            let cells = cells.iter().map(|cell| types::OtherRegister {
+                obis: cell.obis.to_string(),
+                name: names::object(REGISTER, cell.obis).unwrap_or_default(),
+                text: show::quantity(&Value::I64(cell.value), Scale { scaler: cell.scaler, unit: cell.unit }),
+            });
+            Self { at: rfc3339(at), cells: cells.collect() }
+        };
+        cells.chunk_by(|one, next| one.at == next.at).map(row).collect()
+    }
+}
+
+/// The interface class Register.
+const REGISTER: u16 = 3;
+
 impl From<ConnectionState> for types::MeterState {
     fn from(state: ConnectionState) -> Self {
         match state {
@@ -176,7 +200,6 @@ impl From<TimeBase> for types::TimeBase {
 mod tests {
     use super::*;
     use crate::store::SecurityEvent;
-    use meterseal_model::UnixMillis;
 
     fn point(at_seconds: i64, received_seconds: i64) -> SeriesPoint {
         let mean = LiveReading {
@@ -216,7 +239,7 @@ mod tests {
             meter: "MSL0000000001".parse().unwrap(),
             event: SecurityEvent {
                 sequence: 1,
-                code: 255,
+                code: 254,
                 at: UnixMillis(0),
                 uptime_milliseconds: 5,
                 extreme_micro_units: 7,
@@ -225,7 +248,7 @@ mod tests {
             acknowledged: None,
         };
         let shown = types::Event::from(&stored);
-        assert_eq!((shown.name.as_str(), shown.alarm), ("event_255", types::AlarmState::Raised));
+        assert_eq!((shown.name.as_str(), shown.alarm), ("event_254", types::AlarmState::Raised));
         assert_eq!(shown.extreme, None);
     }
 }

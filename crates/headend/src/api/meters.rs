@@ -7,7 +7,10 @@ use meterseal_model::{Stimulus, UnixMillis};
 
 use super::Api;
 use super::error::{ApiError, Body, Path, Query};
-use super::types::{Meter, Problem, ProfileQuery, ProfileRow, Series, SeriesQuery, StimulusRequest};
+use super::types::{
+    Meter, OtherProfileQuery, OtherRow, Problem, ProfileQuery, ProfileRow, Series, SeriesQuery,
+    StimulusRequest,
+};
 use crate::clock;
 use crate::virtual_sites::StimulusError;
 
@@ -61,6 +64,25 @@ pub(super) async fn meter_profile(
     let to = query.to.as_deref().map(|text| time("to", text)).transpose()?;
     let rows = api.store.profile(meter, from, to, query.limit).await?;
     Ok(Json(rows.iter().map(ProfileRow::from).collect()))
+}
+
+/// The newest rows of another maker's load profile, oldest first.
+#[utoipa::path(get, path = "/meters/{id}/other-profile", tag = "meters",
+    params(("id" = String, Path, description = "Meter identifier"), OtherProfileQuery),
+    responses(
+        (status = 200, description = "Rows by time; empty for a meter that calls", body = Vec<OtherRow>),
+        (status = 400, description = "A query that cannot be understood", body = Problem),
+        (status = 401, description = "No session", body = Problem),
+        (status = 404, description = "No such meter", body = Problem)))]
+pub(super) async fn other_profile(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(query): Query<OtherProfileQuery>,
+) -> Result<Json<Vec<OtherRow>>, ApiError> {
+    let meter = api.meter(&id)?;
+    within("limit", query.limit, 5000)?;
+    let cells = api.store.other_rows(meter, query.limit).await?;
+    Ok(Json(OtherRow::from_cells(&cells)))
 }
 
 /// Changes the surroundings of a virtual meter; the meter must notice by itself.

@@ -5,6 +5,7 @@ mod convert;
 mod error;
 mod events;
 mod meters;
+mod requests;
 mod stream;
 pub mod types;
 
@@ -23,6 +24,7 @@ use utoipa_axum::routes;
 pub(crate) use error::ApiError;
 
 use crate::fleet::Fleet;
+use crate::requests::Requests;
 use crate::store::Store;
 use crate::virtual_sites::VirtualSites;
 
@@ -34,6 +36,7 @@ const BODY_BYTES: usize = 16 * 1024;
 pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) requests: Arc<Requests>,
     pub(crate) virtual_sites: Option<Arc<dyn VirtualSites>>,
     /// Turns true when the head-end stops: streams end then.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -74,7 +77,10 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(meters::list_meters))
         .routes(routes!(meters::meter_series))
         .routes(routes!(meters::meter_profile))
+        .routes(routes!(meters::other_profile))
         .routes(routes!(meters::apply_stimulus))
+        .routes(routes!(requests::submit_request, requests::list_requests))
+        .routes(routes!(requests::show_request))
         .routes(routes!(events::list_events))
         .routes(routes!(events::acknowledge_event))
         .routes(routes!(stream::stream));

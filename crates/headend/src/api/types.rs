@@ -100,6 +100,47 @@ pub struct Meter {
     pub live: Option<Live>,
     /// Alarms of this meter that nobody has acknowledged.
     pub open_alarms: u64,
+    /// For another maker's meter, which carries no mark and does not conform: how it is read, and what it said last.
+    /// Null for every other meter.
+    #[schema(required)]
+    pub other: Option<OtherMeter>,
+}
+
+/// Another maker's meter: read because somebody opted in, shown as not conforming, never billed from as marked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct OtherMeter {
+    /// Where it listens.
+    #[schema(example = "tcp://192.0.2.7:4059")]
+    pub address: String,
+    /// How the head-end logs in.
+    #[schema(example = "HLS-5, security suite 0 (AES-128)")]
+    pub security: String,
+    /// Its registers as it said them last.
+    pub registers: Vec<OtherRegister>,
+}
+
+/// A register of another maker's meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct OtherRegister {
+    /// Logical name.
+    #[schema(example = "1-0:1.8.0*255")]
+    pub obis: String,
+    /// What it is called.
+    #[schema(example = "Active energy import (+A)")]
+    pub name: String,
+    /// Its value with its unit.
+    #[schema(example = "123.456 kWh")]
+    pub text: String,
+}
+
+/// A row of another maker's load profile.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct OtherRow {
+    /// The row's time, by the meter's clock.
+    #[schema(example = "2026-11-22T19:00:00.000Z")]
+    pub at: String,
+    /// Its cells, in no particular order.
+    pub cells: Vec<OtherRegister>,
 }
 
 /// The certification mark on which a meter was admitted.
@@ -331,4 +372,138 @@ pub struct EventsQuery {
 
 fn a_hundred() -> u32 {
     100
+}
+
+/// What kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestKind {
+    /// Read an attribute.
+    Get,
+    /// Write an attribute.
+    Set,
+    /// Invoke a method.
+    Action,
+}
+
+/// Which request comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestPriority {
+    /// Before everything else.
+    High,
+    /// In the order of deadlines.
+    Normal,
+    /// When nothing else waits.
+    Low,
+}
+
+/// How a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestState {
+    /// It waits for the meter.
+    Waiting,
+    /// It is with the meter.
+    Running,
+    /// The meter did it: see `value`.
+    Done,
+    /// The meter refused it: see `error`.
+    Refused,
+    /// Something broke while it was under way: see `error`.
+    Failed,
+    /// Its deadline passed before it was done.
+    Expired,
+}
+
+/// Something to ask of a meter.
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRequest {
+    /// Read, write or invoke.
+    pub kind: RequestKind,
+    /// COSEM interface class.
+    #[schema(example = 3)]
+    pub class: u16,
+    /// Logical name.
+    #[schema(example = "1-0:1.8.0")]
+    pub obis: String,
+    /// Attribute of a `get` or `set`, method of an `action`.
+    #[schema(example = 2)]
+    pub index: i8,
+    /// What to write, or the method's parameter: `TYPE:VALUE`, for example `u16:5` or `struct(u8:1,bytes:00ff)`.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// Which comes first; `normal` where it is left out.
+    #[serde(default)]
+    pub priority: Option<RequestPriority>,
+    /// Seconds until the request expires; 60 where it is left out.
+    #[serde(default)]
+    pub within_s: Option<u64>,
+    /// Who asks.
+    #[serde(default)]
+    pub asked_by: Option<String>,
+}
+
+/// A request and its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct MeterRequest {
+    /// Its number.
+    pub id: u64,
+    /// Meter identifier.
+    pub meter: String,
+    /// Read, write or invoke.
+    pub kind: RequestKind,
+    /// COSEM interface class.
+    pub class: u16,
+    /// Logical name.
+    pub obis: String,
+    /// Attribute or method.
+    pub index: i8,
+    /// Which comes first.
+    pub priority: RequestPriority,
+    /// Who asked.
+    pub asked_by: String,
+    /// When.
+    pub asked_at: String,
+    /// Until when it may be sent to the meter.
+    pub deadline: String,
+    /// How it stands.
+    pub state: RequestState,
+    /// When it was answered.
+    #[schema(required)]
+    pub answered_at: Option<String>,
+    /// What the meter answered: numbers as they came, octet strings in hexadecimal digits, structures as lists.
+    #[schema(required)]
+    pub value: Option<serde_json::Value>,
+    /// The same as people read it.
+    #[schema(required)]
+    pub text: Option<String>,
+    /// Why it was refused or failed.
+    #[schema(required)]
+    pub error: Option<String>,
+}
+
+/// How long to wait for an answer.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RequestQuery {
+    /// Seconds, 0 to 15.
+    #[serde(default)]
+    #[param(default = 0, maximum = 15)]
+    pub wait_s: u32,
+}
+
+/// How many rows of another maker's load profile.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OtherProfileQuery {
+    /// Rows, 1 to 5000.
+    #[serde(default = "rows_by_default")]
+    #[param(default = 96, minimum = 1, maximum = 5000)]
+    pub limit: u32,
+}
+
+fn rows_by_default() -> u32 {
+    96
 }

@@ -9,6 +9,7 @@ mod error;
 mod live;
 mod log;
 mod meters;
+mod others;
 mod record;
 mod schema;
 #[cfg(test)]
@@ -24,8 +25,9 @@ use meterseal_model::{MeterId, UnixMillis};
 
 pub use error::StoreError;
 pub use record::{
-    Committed, ConnectionState, DeviceFacts, Energies, LiveReading, MeterHistory, MeterRecord, PeerCounters,
-    ProfileRow, SecurityEvent, SeriesPoint, StoredBatch, StoredEvent, StoredProfileRow, StoredRows,
+    Committed, ConnectionState, DeviceFacts, Energies, LiveReading, MeterHistory, MeterRecord, OtherCell,
+    PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch, StoredEvent, StoredProfileRow,
+    StoredRows,
 };
 use worker::Worker;
 
@@ -34,6 +36,9 @@ pub const LIVE_KEPT_MILLISECONDS: i64 = 2 * 3600 * 1000;
 
 /// Live readings kept per meter at most, whatever its clock does.
 pub const LIVE_KEPT_ROWS: u32 = 2 * 3600 + 600;
+
+/// How long rows of other makers' load profiles are kept, by their own times: 400 days, a billing year and a month.
+pub const OTHER_PROFILE_KEPT_MILLISECONDS: i64 = 400 * 86_400_000;
 
 /// A handle to the database; cheap to clone.
 #[derive(Clone, Debug)]
@@ -129,6 +134,26 @@ impl Store {
     ) -> Result<T, StoreError> {
         let workers = self.inner.workers.read().await;
         workers.as_ref().ok_or(StoreError::Closed)?.reader.run(work).await
+    }
+
+    /// Stores cells of another maker's load profile; those that are there already stay as they are.
+    pub async fn insert_other(
+        &self,
+        meter: MeterId,
+        cells: Vec<OtherCell>,
+        received_at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| others::insert(sql, meter, &cells, received_at)).await
+    }
+
+    /// The time of the newest row of another maker's load profile.
+    pub async fn newest_other(&self, meter: MeterId) -> Result<Option<UnixMillis>, StoreError> {
+        self.read(move |sql| others::newest(sql, meter)).await
+    }
+
+    /// The newest rows of another maker's load profile, oldest first, as their cells.
+    pub async fn other_rows(&self, meter: MeterId, limit: u32) -> Result<Vec<OtherCell>, StoreError> {
+        self.read(move |sql| others::rows(sql, meter, limit)).await
     }
 
     /// Makes a meter known, or takes over its changed name and site, and tells what is remembered of it.

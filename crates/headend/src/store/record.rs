@@ -1,7 +1,7 @@
 //! What the store keeps, in types that say nothing of how: energies are integers, so that what was billed can
 //! be added up again without rounding.
 
-use meterseal_model::{Digest384, EventCode, MeterId, TimeBase, UnixMillis};
+use meterseal_model::{Digest384, EventCode, MeterId, Obis, TimeBase, UnixMillis};
 
 /// Energy registers of a meter, in millionths of a watt-hour or var-hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -208,4 +208,19 @@ pub struct SeriesPoint {
     pub at_seconds: i64,
     /// Averages; energies as they stood at the end.
     pub mean: LiveReading,
+}
+
+/// One cell of another maker's load profile: its value × 10^scaler is in the unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherCell {
+    /// The row's time, the meter's clock.
+    pub at: UnixMillis,
+    /// The column.
+    pub obis: Obis,
+    /// The number as the meter gave it.
+    pub value: i64,
+    /// Power of ten.
+    pub scaler: i8,
+    /// Number of the unit (IEC 62056-6-2).
+    pub unit: u8,
 }

@@ -63,6 +63,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
             .execute_batch("BEGIN IMMEDIATE; UPDATE meter SET name = name WHERE 0; COMMIT;")
             .map_err(failed)?;
     }
+    // Came after the format and change nothing in it: an older program leaves them alone.
+    connection.execute_batch(LATER_TABLES).map_err(failed)?;
     Ok(connection)
 }
 
@@ -190,4 +192,18 @@ CREATE TABLE alarm (
     FOREIGN KEY (meter, sequence) REFERENCES event (meter, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alarm_open ON alarm (meter) WHERE acknowledged_ms IS NULL;
+";
+
+/// Rows of other makers' load profiles: one per time and column, the value × 10^scaler in the unit with this number.
+const LATER_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS other_profile (
+    meter TEXT NOT NULL REFERENCES meter (id),
+    at_ms INTEGER NOT NULL,
+    obis TEXT NOT NULL,
+    value INTEGER NOT NULL,
+    scaler INTEGER NOT NULL,
+    unit INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL,
+    PRIMARY KEY (meter, at_ms, obis)
+) STRICT, WITHOUT ROWID;
 ";

@@ -10,6 +10,7 @@
 )]
 
 mod http;
+pub mod maker;
 mod meter;
 
 use std::net::SocketAddr;

@@ -41,6 +41,8 @@ pub struct DlmsClient<S> {
     highest_push: u32,
     pushes: VecDeque<Notification>,
     pushes_dropped: u64,
+    /// Nothing is sent under a higher invocation counter.
+    last_counter: u32,
     /// Set while an answer is owed; if it is still set when the next request begins, that answer was given up.
     owed: bool,
 }
@@ -101,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
             highest_push: gmac.as_ref().map_or(0, |login| login.last_push_counter),
             pushes: VecDeque::new(),
             pushes_dropped: 0,
+            last_counter: u32::MAX,
             owed: false,
         };
         let deadline = Instant::now() + client.limits.operation;
@@ -126,6 +129,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
                 return Err(ClientError::Unexpected { asked: "wait for a push", found: name_of(&response) });
             }
         }
+    }
+
+    /// From now on nothing is sent under a higher invocation counter than this one, which has been written down as
+    /// used: not even where the meter cuts an answer into more blocks than anybody foresaw.
+    pub fn allow_counters_to(&mut self, last: u32) {
+        self.last_counter = last;
     }
 
     /// The invocation counter that this client used last. Persist it.
@@ -185,6 +194,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         operation: Instant,
     ) -> Result<Vec<u8>, ClientError> {
         self.owed = true;
+        if self.session.invocation_counter() > self.last_counter {
+            return Err(ClientError::CountersSpent);
+        }
         let response = self.limits.response;
         let deadline = operation.min(Instant::now() + response);
         let exchange = async {

@@ -161,6 +161,12 @@ impl GlobalKeys {
         &self.keys[0][..self.suite.key_bytes()]
     }
 
+    /// The same as the keys of our own meters; `None` for another suite than 2.
+    pub fn suite_2(&self) -> Option<DlmsKeys> {
+        let [encryption, authentication] = *self.keys;
+        (self.suite == Suite::Two).then_some(DlmsKeys { encryption, authentication })
+    }
+
     pub(super) fn ring(&self) -> KeyRing {
         let [encryption, authentication] = *self.keys;
         match self.suite {

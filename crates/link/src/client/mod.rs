@@ -83,6 +83,9 @@ pub struct Limits {
     pub operation: Duration,
     /// The longest encoded value that is collected from blocks, in bytes.
     pub value_bytes: usize,
+    /// The most blocks that one value is collected from: each costs a message and an invocation counter, however short
+    /// the meter makes it.
+    pub blocks: u32,
     /// How many pushes are held while responses are awaited; beyond it the oldest is dropped and counted, since
     /// the meter's log still has it.
     pub queued_pushes: usize,
@@ -94,6 +97,7 @@ impl Default for Limits {
             response: Duration::from_secs(10),
             operation: Duration::from_secs(60),
             value_bytes: 512 * 1024,
+            blocks: 1024,
             queued_pushes: 64,
         }
     }
@@ -205,6 +209,11 @@ pub enum ClientError {
     /// The same, from a meter that does not say which counter it wants.
     #[error("the meter says that our invocation counter is behind, and not what it expects")]
     CounterBehind,
+    /// The invocation counters that the caller allowed are used up.
+    #[error(
+        "the invocation counters that were set aside are used up by an answer in too many pieces; connect again"
+    )]
+    CountersSpent,
     /// Two ends with one system title and one key would share their nonces.
     #[error("the meter has our own system title; give the client another one")]
     OwnTitle,
@@ -240,6 +249,12 @@ pub enum ClientError {
     ValueTooLong {
         /// [`Limits::value_bytes`].
         limit: usize,
+    },
+    /// A value comes in more blocks than the limit.
+    #[error("the value does not end within {limit} blocks")]
+    TooManyBlocks {
+        /// [`Limits::blocks`].
+        limit: u32,
     },
     /// An earlier request was given up, or failed in a way that makes later answers ambiguous.
     #[error("the session is over, because an earlier request was given up or failed; connect again")]

@@ -281,6 +281,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
                 }
                 other => return Err(unexpected("GET", &other)),
             };
+            if number >= self.limits.blocks {
+                return Err(ClientError::TooManyBlocks { limit: self.limits.blocks });
+            }
             expected = number + 1;
             length = self
                 .session

@@ -12,12 +12,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use meterseal_headend::words::show::hex;
 use meterseal_link::client::GlobalKeys;
 use meterseal_link::pki::{read_secret, write_secret};
 use meterseal_model::SystemTitle;
 use sha2::{Digest, Sha384};
-
-use super::show::hex;
 
 /// Counters set aside at a time: more than the longest operation, a profile in thousands of blocks, can spend.
 pub(crate) const BLOCK: u32 = 8192;

@@ -2,12 +2,9 @@
 //! says as people read it.
 
 mod counters;
-mod login;
-mod names;
+pub(crate) mod login;
 mod profile;
 mod session;
-mod show;
-mod value;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,11 +12,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use meterseal_headend::words::{names, show, write as value};
 use meterseal_link::Value;
 use meterseal_link::reach::MeterAddress;
 use serde_json::json;
 
-use names::Target;
+use meterseal_headend::words::names::Target;
 use session::Session;
 
 /// Read, set and act on a meter over DLMS/COSEM
@@ -163,7 +161,7 @@ async fn get(session: &mut Session, targets: &[Target], as_json: bool, out: &mut
         complete &= read.value.is_ok();
         if as_json {
             list.push(match &read.value {
-                Ok(value) => show::attribute_json(read.class, target.obis, read.attribute, value, read.scale),
+                Ok(value) => attribute_json(read.class, target.obis, read.attribute, value, read.scale),
                 Err(refused) => json!({
                     "obis": target.obis.to_string(), "class": read.class, "attribute": read.attribute,
                     "error": refused.to_string(),
@@ -226,4 +224,27 @@ fn answer(
         Err(refused) => writeln!(out, "– {refused}")?,
     }
     Ok(outcome.is_ok())
+}
+
+/// An object in both forms: what it is, and its value.
+fn attribute_json(
+    class: u16,
+    obis: meterseal_model::Obis,
+    attribute: i8,
+    value: &Value,
+    scale: Option<show::Scale>,
+) -> serde_json::Value {
+    let mut object = json!({
+        "obis": obis.to_string(),
+        "class": class,
+        "attribute": attribute,
+        "name": names::object(class, obis),
+        "value": show::json(value),
+        "text": scale.map_or_else(|| show::text(value), |scale| show::quantity(value, scale)),
+    });
+    if let (Some(scale), Some(fields)) = (scale, object.as_object_mut()) {
+        fields.insert("scaler".to_owned(), json!(scale.scaler));
+        fields.insert("unit".to_owned(), json!(show::unit(scale.unit)));
+    }
+    object
 }

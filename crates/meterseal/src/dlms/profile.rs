@@ -3,15 +3,15 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
+use meterseal_headend::words::names::{self, Target};
+use meterseal_headend::words::show::{self, Scale};
+use meterseal_headend::words::write as value;
 use meterseal_link::client::{AccessError, CosemDateTime};
 use meterseal_link::{ClientError, Value};
 use meterseal_model::{Obis, UnixMillis};
 use serde_json::json;
 
-use super::names::{self, Target};
 use super::session::Session;
-use super::show::{self, Scale};
-use super::value;
 
 /// Read rows of a profile (load profile, log): the newest, by time, or by entry
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,8 @@
 //! One association with the meter: opened, kept in counters, and asked for objects whose class nobody needs to know.
 
 use anyhow::{Context, Result, bail};
+use meterseal_headend::words::names::{self, Target};
+use meterseal_headend::words::show::Scale;
 use meterseal_link::client::{AccessError, Gmac, Limits, Login, MANAGEMENT_LOGICAL_DEVICE, Opening};
 use meterseal_link::reach::{self, MeterAddress, Wire};
 use meterseal_link::{ClientError, DlmsClient, Peer, Value};
@@ -9,8 +11,6 @@ use meterseal_model::{Obis, Role, SystemTitle};
 use super::LoginArgs;
 use super::counters::{BLOCK, Counters};
 use super::login::{self, Expected, Secret};
-use super::names::{self, Target};
-use super::show::Scale;
 
 /// Counters are renewed before fewer than this are left: more than one operation can spend.
 const MARGIN: u32 = BLOCK / 2;
@@ -71,9 +71,12 @@ impl Session {
             (Secret::Password(password), _) => (Login::Password(password.clone()), 0),
             _ => (Login::Public, 0),
         };
-        let client = DlmsClient::open(wire, opening(arguments, arguments.client, expected, login))
+        let mut client = DlmsClient::open(wire, opening(arguments, arguments.client, expected, login))
             .await
             .map_err(|error| explain(address, arguments, error))?;
+        if counters.is_some() {
+            client.allow_counters_to(ceiling.saturating_sub(1));
+        }
         let session = Self { client, counters, ceiling, objects: None };
         session.check_freshness()?;
         Ok(session)
@@ -219,7 +222,9 @@ impl Session {
             && self.ceiling.saturating_sub(self.client.invocation_counter()) < MARGIN
         {
             let first = counters.reserve()?;
+            // One run at a time: the block follows the one before.
             self.ceiling = first.saturating_add(BLOCK);
+            self.client.allow_counters_to(self.ceiling.saturating_sub(1));
         }
         Ok(&mut self.client)
     }

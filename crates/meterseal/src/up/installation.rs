@@ -3,9 +3,11 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::opening::TimeSource;
 use meterseal_link::tls::Peer;
 use meterseal_link::{Identity, Pki, Validity, pki::IssuedIdentity};
@@ -29,6 +31,8 @@ pub(crate) struct MeterFiles {
     pub(crate) identity: Identity,
     /// Encryption key, then authentication key.
     pub(crate) dlms: Zeroizing<[u8; 64]>,
+    /// Keys that the meter makes itself, when its utility enrols it; under a secret of its own.
+    pub(crate) key_store: Arc<FileKeyStore>,
     pub(crate) flash: PathBuf,
     pub(crate) folder: PathBuf,
     /// Which clock its records follow, now and from now on.
@@ -72,13 +76,22 @@ impl Installation {
         let folder = self.folder.folder(&format!("meters/{id}"))?;
         let identity = identity(&folder, || self.pki.issue_meter(id))?;
         let dlms = dlms_keys(&folder.join("dlms.key"))?;
+        let secret = DeviceSecret::open_or_create(&folder.join("device.secret"))?;
+        let key_store = FileKeyStore::open(&folder.join("keys.sealed"), &id.to_string(), secret)?;
         let simulated = folder.join("simulated-clock");
         if speed != 1.0 && !simulated.exists() {
             write_private(&simulated, b"")
                 .with_context(|| format!("cannot write {}", simulated.display()))?;
         }
         let time_base = if simulated.exists() { TimeBase::Simulated } else { TimeBase::Wall };
-        Ok(MeterFiles { identity, dlms, flash: folder.join("flash.bin"), folder, time_base })
+        Ok(MeterFiles {
+            identity,
+            dlms,
+            key_store: Arc::new(key_store),
+            flash: folder.join("flash.bin"),
+            folder,
+            time_base,
+        })
     }
 
     /// A development mark for the running program: it claims nothing and lists every requirement as not tested

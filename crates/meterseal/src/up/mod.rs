@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use meterseal_device::{MAX_SPEED, Opened, Place, Settings};
+use meterseal_device::{Access, MAX_SPEED, Opened, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
 use meterseal_link::device_trust::DeviceTrust;
@@ -55,18 +55,27 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(arguments: &Args) -> Result<()> {
+    log_to_stderr();
+    let runtime = runtime()?;
+    runtime.block_on(serve(arguments))
+}
+
+/// Warnings on stderr, or what `RUST_LOG` asks for.
+pub(crate) fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_FILTER.into()),
         )
         .with_writer(std::io::stderr)
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+}
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(serve(arguments))
+        .context("cannot start the runtime")
 }
 
 async fn serve(arguments: &Args) -> Result<()> {
@@ -159,7 +168,7 @@ fn start(devices: Vec<Opened>, sites: &Sites) -> Result<()> {
     Ok(())
 }
 
-async fn until_told_to_stop(headend: &Headend, installation: &Installation) -> Result<()> {
+pub(crate) async fn until_told_to_stop(headend: &Headend, installation: &Installation) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for a signal")?;
     announce(headend, installation)?;
@@ -248,6 +257,7 @@ fn settings(
     // A meter of its own: it knows the time and what was revoked from its head-end, and from its last life.
     let trust = DeviceTrust::open(&files.folder.join("trust.cbor"), &installation.pki().trust())?;
     Ok(Settings {
+        access: Access { key_store: Some(files.key_store), ..Access::default() },
         identity: meterseal_meter::Identity {
             id: plan.id(),
             device_type: DEVICE_TYPE.to_owned(),

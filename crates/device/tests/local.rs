@@ -1,0 +1,206 @@
+//! The local port of a running meter: TLS both ways, the roles of the caller's certificate, several connections at once.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meterseal_device::{Access, Device, LocalAccess, LocalPort, Opened, Place, Settings};
+use meterseal_link::client::Limits;
+use meterseal_link::dial::{Target, Tcp};
+use meterseal_link::keys::{DeviceSecret, FileKeyStore};
+use meterseal_link::pki::{Pki, Validity};
+use meterseal_link::tls::{self, ClientProfile, MeterClock};
+use meterseal_link::{Association, DlmsClient, DlmsKeys, Value};
+use meterseal_meter::{Identity, RoleKeys};
+use meterseal_model::{Digest384, MeterId, Obis, Role, Roles, SystemTitle, TimeBase};
+use meterseal_world::site::SiteKind;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn id() -> MeterId {
+    "MSL0000000007".parse().unwrap()
+}
+
+fn keys_of(role: Role) -> ([u8; 32], [u8; 32]) {
+    let byte = role.client_address() as u8;
+    ([byte; 32], [byte + 1; 32])
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    pki: Pki,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::create(&folder.path().join("pki")).unwrap();
+        Self { folder, pki }
+    }
+
+    /// A meter that listens, and that dials a head-end which is not there.
+    fn meter(&self, plain: Option<Roles>) -> Device {
+        let secret = DeviceSecret::open_or_create(&self.folder.path().join("device-secret")).unwrap();
+        let key_store = FileKeyStore::open(&self.folder.path().join("keys.bin"), &id().to_string(), secret);
+        let own = self.pki.issue_meter(id()).unwrap().identity().unwrap();
+        let trust = self.pki.trust();
+        let access = match plain {
+            Some(roles) => LocalAccess::PlainForLaboratory(roles),
+            None => LocalAccess::Tls(tls::local_port_config(&own, &trust, &MeterClock::system()).unwrap()),
+        };
+        let pair = |role| {
+            let (encryption, authentication) = keys_of(role);
+            meterseal_meter::DlmsKeys { encryption, authentication }
+        };
+        let roles = Roles::AUTHENTICATED.without(Role::Utility);
+        let settings = Settings {
+            identity: Identity {
+                id: id(),
+                device_type: "Meterseal Reference".into(),
+                firmware_version: "0.1.0".into(),
+                firmware_digest: Digest384([1; 48]),
+            },
+            keys: pair(Role::Utility),
+            tls: tls::meter_config(&own, &trust).unwrap(),
+            trust: None,
+            network: Arc::new(Tcp),
+            headend: Target { address: "127.0.0.1:9".into(), headend: "north".into() },
+            access: Access {
+                local: Some(LocalPort { address: "127.0.0.1:0".parse().unwrap(), access }),
+                key_store: Some(Arc::new(key_store.unwrap())),
+                role_keys: roles.iter().fold(RoleKeys::NONE, |keys, role| keys.with(role, pair(role))),
+                ..Access::default()
+            },
+            flash: self.folder.path().join("flash.bin"),
+            place: Place::Synthetic(SiteKind::HomeSolar),
+            seed: 1,
+            time_base: TimeBase::Wall,
+            speed: 1.0,
+            profile_period_seconds: 900,
+        };
+        Opened::new(settings).unwrap().start(&tokio::runtime::Handle::current()).unwrap()
+    }
+
+    fn caller(&self, roles: &[Role]) -> ClientProfile {
+        let validity = Validity::from_now(Duration::from_secs(3600));
+        let issued = self.pki.issue_client("somebody", Roles::of(roles), validity).unwrap();
+        tls::client_config(&issued.identity().unwrap(), &self.pki.trust()).unwrap()
+    }
+}
+
+fn association(role: Role) -> Association {
+    let (encryption, authentication) = keys_of(role);
+    Association {
+        role,
+        meter: id().system_title(),
+        client_title: SystemTitle(*b"MSB\0\0\0\0\x01"),
+        keys: DlmsKeys { encryption, authentication },
+        invocation_counter: 10,
+        last_response_counter: 0,
+        last_push_counter: 0,
+        limits: Limits { response: PATIENCE, operation: PATIENCE, ..Limits::default() },
+    }
+}
+
+type Secure = tokio_rustls::client::TlsStream<TcpStream>;
+
+async fn dial(device: &Device, profile: &ClientProfile) -> Secure {
+    let stream = TcpStream::connect(device.local_address().unwrap()).await.unwrap();
+    let name = tls::meter_server_name(id()).unwrap();
+    TlsConnector::from(Arc::clone(profile.config())).connect(name, stream).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bench_and_installer_are_served_at_once_each_in_its_own_association() {
+    let bench = Bench::new();
+    let device = bench.meter(None);
+    let caller = bench.caller(&[Role::Bench]);
+    let mut first =
+        DlmsClient::associate(dial(&device, &caller).await, association(Role::Bench)).await.unwrap();
+    let caller = bench.caller(&[Role::Installer]);
+    let mut second =
+        DlmsClient::associate(dial(&device, &caller).await, association(Role::Installer)).await.unwrap();
+    for _ in 0..3 {
+        first.get(7, Obis::LOAD_PROFILE, 7).await.unwrap();
+        second.get(8, Obis::CLOCK, 2).await.unwrap();
+        assert!(second.get(7, Obis::LOAD_PROFILE, 7).await.is_err(), "no profile for an installer");
+    }
+    first.release().await.unwrap();
+    second.get(8, Obis::CLOCK, 2).await.unwrap();
+    device.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_gives_its_roles_and_no_others_whatever_keys_are_known() {
+    let bench = Bench::new();
+    let device = bench.meter(None);
+    let caller = bench.caller(&[Role::Reader]);
+    for role in [Role::Bench, Role::Installer, Role::Utility, Role::Firmware] {
+        let outcome = DlmsClient::associate(dial(&device, &caller).await, association(role)).await;
+        assert!(outcome.is_err(), "{role}");
+    }
+    DlmsClient::associate(dial(&device, &caller).await, association(Role::Reader)).await.unwrap();
+    device.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_tls_only_where_a_laboratory_asked_for_it() {
+    let bench = Bench::new();
+    let device = bench.meter(Some(Roles::of(&[Role::Bench])));
+    let stream = TcpStream::connect(device.local_address().unwrap()).await.unwrap();
+    let mut client = DlmsClient::associate(stream, association(Role::Bench)).await.unwrap();
+    client.get(8, Obis::CLOCK, 2).await.unwrap();
+    drop(client);
+    device.stop().await;
+
+    let bench = Bench::new();
+    let device = bench.meter(None);
+    let stream = TcpStream::connect(device.local_address().unwrap()).await.unwrap();
+    assert!(DlmsClient::associate(stream, association(Role::Bench)).await.is_err());
+    device.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_pair_made_on_the_meter_is_certified_and_imported_over_cosem() {
+    const TLS: Value = Value::Enum(2);
+    const SETUP: (u16, Obis) = (64, Obis::SECURITY_SETUP);
+    let bench = Bench::new();
+    let device = bench.meter(None);
+    let caller = bench.caller(&[Role::Utility]);
+    let mut utility =
+        DlmsClient::associate(dial(&device, &caller).await, association(Role::Utility)).await.unwrap();
+    let (class, setup) = SETUP;
+    let early = utility.action(class, setup, 5, Some(TLS)).await;
+    assert!(early.is_err(), "no key pair waits");
+    utility.action(class, setup, 4, Some(TLS)).await.unwrap();
+    let request = utility.action(class, setup, 5, Some(TLS)).await.unwrap();
+    let Value::Bytes(request) = request else { panic!("{request:?}") };
+    let validity = Validity::from_now(Duration::from_secs(3600));
+    let chain = bench.pki.sign_request(id(), &request, validity).unwrap();
+
+    // A certificate for another key is refused, and the pair goes on waiting.
+    let foreign = bench.pki.issue_client("somebody-else", Role::Bench.into(), validity).unwrap();
+    let foreign = foreign.identity().unwrap();
+    let der = foreign.chain()[0].to_vec();
+    assert!(utility.action(class, setup, 6, Some(Value::Bytes(der))).await.is_err());
+
+    let whole: Vec<u8> = chain.iter().flat_map(|certificate| certificate.to_vec()).collect();
+    utility.action(class, setup, 6, Some(Value::Bytes(whole))).await.unwrap();
+    let Value::Array(list) = utility.get(class, setup, 6).await.unwrap() else { panic!("an array") };
+    assert_eq!(list.len(), 2, "the meter's own and its authority's");
+    let Value::Structure(own) = &list[0] else { panic!("a structure") };
+    assert_eq!(own[..2], [Value::Enum(0), TLS], "the server's, for TLS");
+    let by_serial =
+        Value::Structure(vec![Value::Enum(1), Value::Structure(vec![own[2].clone(), own[3].clone()])]);
+    let title = Value::Bytes(id().system_title().0.to_vec());
+    let by_entity =
+        Value::Structure(vec![Value::Enum(0), Value::Structure(vec![Value::Enum(0), TLS, title])]);
+    for which in [by_serial, by_entity] {
+        let exported = utility.action(class, setup, 7, Some(which)).await.unwrap();
+        assert_eq!(exported, Value::Bytes(chain[0].to_vec()));
+    }
+    device.stop().await;
+}

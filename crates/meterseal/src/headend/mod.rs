@@ -1,0 +1,47 @@
+//! `meterseal headend`: a head-end without virtual meters, and the meters of other makers that it reads.
+
+mod others;
+mod run;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// Run a utility's head-end, and add or remove meters of other makers
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folder of the installation: authorities, keys and the head-end's database
+    #[arg(long, value_name = "DIR", default_value = "meterseal-data", global = true)]
+    data: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    AddMeter(others::Add),
+    /// List the meters of other makers
+    ListMeters {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a meter of another maker; what was read from it stays
+    RemoveMeter {
+        /// The identifier that it was added under
+        #[arg(value_name = "METER")]
+        id: meterseal_model::MeterId,
+    },
+}
+
+pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<bool> {
+    match &arguments.command {
+        Command::Run(options) => run::run(&arguments.data, options).map(|()| true),
+        Command::AddMeter(options) => others::add(&arguments.data, options, out).map(|()| true),
+        Command::ListMeters { json } => others::list(&arguments.data, *json, out),
+        Command::RemoveMeter { id } => others::remove(&arguments.data, *id, out).map(|()| true),
+    }
+}

@@ -1,0 +1,120 @@
+//! `meterseal headend run`: gateway, store and page, with the meters whose keys lie in the data folder.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use meterseal_headend::{Config, Headend, MeterEntry, Pace};
+use meterseal_link::accept::AcceptLimits;
+use meterseal_link::client::Suite;
+use meterseal_model::{MeterId, TimeBase};
+use meterseal_seal::Scope;
+
+use crate::dlms::login;
+use crate::up::installation::Installation;
+use crate::up::{self, HEADEND_TITLE};
+
+/// Run the head-end: gateway, store and page
+///
+/// Meters that call are those with keys in DATA/meters/ID/dlms.key; meters of other makers are added with `add-meter`,
+/// at any time. Ctrl-C stops.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address of the page, on this machine's loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Address that meters dial
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4059")]
+    gateway: SocketAddr,
+    /// Scope of marks on which meters are admitted (may be given several times)
+    #[arg(long, value_name = "SCOPE", default_value = "laboratory", value_parser = scope)]
+    admit: Vec<Scope>,
+}
+
+pub(super) fn run(data: &Path, arguments: &Args) -> Result<()> {
+    up::log_to_stderr();
+    let runtime = up::runtime()?;
+    runtime.block_on(serve(data, arguments))
+}
+
+async fn serve(data: &Path, arguments: &Args) -> Result<()> {
+    let installation = Installation::open(data)?;
+    let (identity, data_dir) = installation.headend()?;
+    let headend = Headend::start(Config {
+        gateway_listen: arguments.gateway,
+        page_listen: arguments.listen,
+        identity,
+        trust: installation.pki().trust(),
+        accept: AcceptLimits::default(),
+        time: Some(installation.time_source()?),
+        revocations: Some(installation.pki().dir().to_owned()),
+        system_title: HEADEND_TITLE,
+        meters: meters(&installation.path().join("meters"), &arguments.admit)?,
+        marks: marks(&data_dir.join("marks"))?,
+        certification_keys: vec![installation.pki().certification_key().clone()],
+        virtual_sites: None,
+        pace: Pace::default(),
+        data_dir,
+    })
+    .await?;
+    let outcome = up::until_told_to_stop(&headend, &installation).await;
+    headend.shutdown().await;
+    outcome?;
+    // Whoever read the addresses may be gone by now; that is no failure.
+    let _ = up::say("stopped; the next `meterseal headend run` goes on from here");
+    Ok(())
+}
+
+/// Every meter with a key in the folder.
+fn meters(folder: &Path, admit: &[Scope]) -> Result<Vec<MeterEntry>> {
+    let mut meters = Vec::new();
+    if !folder.exists() {
+        return Ok(meters);
+    }
+    let cannot = || format!("cannot list {}", folder.display());
+    for file in fs::read_dir(folder).with_context(cannot)? {
+        let path = file.with_context(cannot)?.path();
+        let id: Option<MeterId> =
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let Some(id) = id.filter(|_| path.join("dlms.key").exists()) else { continue };
+        let keys = login::keys(&path, Suite::Two)?;
+        let Some(keys) = keys.suite_2() else {
+            bail!("{} holds keys of another suite than 2", path.display())
+        };
+        let simulated = path.join("simulated-clock").exists();
+        meters.push(MeterEntry {
+            id,
+            name: id.to_string(),
+            site: "meter".to_owned(),
+            is_virtual: false,
+            time_base: if simulated { TimeBase::Simulated } else { TimeBase::Wall },
+            keys,
+            allowed_scopes: admit.to_vec(),
+        });
+    }
+    meters.sort_by_key(|meter| meter.id);
+    Ok(meters)
+}
+
+/// Every mark in the folder.
+fn marks(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let cannot = || format!("cannot read the marks in {}", folder.display());
+    let mut marks = Vec::new();
+    for file in fs::read_dir(folder).with_context(cannot)? {
+        let path = file.with_context(cannot)?.path();
+        if path.extension().is_some_and(|extension| extension == "cbor") {
+            marks.push(fs::read(&path).with_context(cannot)?);
+        }
+    }
+    Ok(marks)
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let scopes = [Scope::Development, Scope::Virtual, Scope::Laboratory];
+    let known = scopes.map(Scope::name).join(", ");
+    scopes.into_iter().find(|scope| scope.name() == text).ok_or_else(|| format!("write one of {known}"))
+}

@@ -1,0 +1,288 @@
+//! `cargo xtask bench link`: the link's figures beside what issue 4 asks for.
+//!
+//! One connection's costs come from `crates/device/examples/link_speed`; a fleet's from two processes of the real
+//! program, a head-end and its meters, so that the head-end's memory is its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{cargo, execute, output, program};
+use crate::test::build_program;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// How many meters of a fleet are connected, read, lost and back; 0 leaves the fleet out
+    #[arg(long, default_value_t = 10_000)]
+    meters: usize,
+    /// How long one connection's costs are measured, seconds each
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    println!("load of the machine before: {}", load());
+    println!("| what | reach | aim | measured |\n|---|---|---|---|");
+    connection(arguments.seconds)?;
+    if arguments.meters > 0 {
+        fleet(arguments.meters)?;
+    }
+    println!("load of the machine after: {}", load());
+    Ok(())
+}
+
+/// What one connection costs.
+fn connection(seconds: f64) -> Result<()> {
+    let said = output(
+        cargo()
+            .args(["run", "--release", "-q", "-p", "meterseal-device", "--example", "link_speed", "--"])
+            .arg(seconds.to_string()),
+    )?;
+    let figure = |name: &str| -> Result<f64> {
+        let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|text| text.parse().ok()).with_context(|| format!("link_speed did not say {name}"))
+    };
+    row(
+        "closed-loop GET of a register, one connection, TLS + suite 2",
+        12_000.0,
+        25_000.0,
+        "/s",
+        figure("gets_per_second")?,
+    );
+    row(
+        "meter-side processor time per ciphered GET, TLS and sockets included",
+        20.0,
+        10.0,
+        " µs",
+        figure("meter_microseconds_per_get")?,
+    );
+    println!("| – the head-end's | – | – | {:.1} µs |", figure("headend_microseconds_per_get")?);
+    row("encode + protect a 48 × 6 profile", 20.0, 12.0, " µs", figure("profile_protect_microseconds")?);
+    row("open + decode it", 20.0, 12.0, " µs", figure("profile_open_microseconds")?);
+    row(
+        "full mutual P-384 handshakes per core, head-end side",
+        700.0,
+        900.0,
+        "/s",
+        figure("full_handshakes_per_second")?,
+    );
+    row("resumed", 1_600.0, 2_000.0, "/s", figure("resumed_handshakes_per_second")?);
+    Ok(())
+}
+
+/// A fleet: connected, read, lost and back, and what each idle meter costs the head-end.
+fn fleet(meters: usize) -> Result<()> {
+    let binary = build_program("release")?;
+    let folder = std::env::temp_dir().join(format!("meterseal-bench-link-{}", std::process::id()));
+    let outcome = fleet_in(&binary, &folder, meters);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    outcome
+}
+
+fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
+    let begin = Instant::now();
+    execute(
+        program(&binary.to_string_lossy())
+            .args(["fleet", "--enrol", "--meters"])
+            .arg(meters.to_string())
+            .arg("--data")
+            .arg(folder)
+            .stdout(Stdio::null()),
+    )?;
+    println!(
+        "| enrolling {meters} meters: keys and certificates | – | – | {:.0} s |",
+        begin.elapsed().as_secs_f64()
+    );
+
+    let head = Part::start(
+        binary,
+        folder,
+        meters,
+        &["--serve", "--gateway", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
+    )?;
+    let gateway = head.wait(Duration::from_secs(60), |line| line.starts_with("gateway"))?;
+    let gateway = gateway.split_whitespace().nth(1).context("no gateway address")?.to_owned();
+    let empty = head.memory_kib()?;
+
+    // A third of them first: the slope from there is what a meter costs, whatever the program itself takes.
+    let few = meters / 3;
+    let first = Part::start(binary, folder, few, &["--headend", &gateway])?;
+    head.wait(WAIT, |line| online(line).is_some_and(|(count, rows)| count >= few && rows >= few * ROWS))?;
+    std::thread::sleep(SETTLE);
+    let with_few = head.memory_kib()?;
+    first.stop()?;
+
+    let all = Part::start(binary, folder, meters, &["--headend", &gateway])?;
+    let (mut begun, mut connected) = (None, None);
+    let mut rows_before = few * ROWS;
+    head.wait(WAIT, |line| {
+        let Some((count, rows)) = online(line) else { return false };
+        if count > 0 && begun.is_none() {
+            (begun, rows_before) = (Some(Instant::now()), rows);
+        }
+        if count >= meters && connected.is_none() {
+            connected = begun.map(|begun| begun.elapsed());
+        }
+        count >= meters && rows >= meters * ROWS
+    })?;
+    let read = begun.map(|begun| begun.elapsed()).context("nobody was online")?.as_secs_f64();
+    let connected = connected.context("not all were online at once")?.as_secs_f64();
+    let rows = (meters * ROWS - rows_before) as f64;
+    println!(
+        "| {meters} meters connected, associated and admitted, both sides on this machine | works | – | {connected:.0} s |"
+    );
+    println!(
+        "| a day of 15-min profiles ({ROWS} rows) of those that were new, from the first call on | rate | – | {read:.0} s: {:.0} meters/s, {:.0} rows/s |",
+        rows / ROWS as f64 / read,
+        rows / read
+    );
+    std::thread::sleep(SETTLE);
+    let with_all = head.memory_kib()?;
+    row(
+        "head-end memory per connected idle meter, all in (resident, slope)",
+        32.0,
+        16.0,
+        " KiB",
+        (with_all - with_few) / (meters - few) as f64,
+    );
+    println!(
+        "| – the same, without any meter and with all | – | – | {:.0} and {:.0} MiB |",
+        empty / 1024.0,
+        with_all / 1024.0
+    );
+
+    all.signal("-USR1")?;
+    let begin = Instant::now();
+    head.wait(WAIT, |line| online(line).is_some_and(|(count, _)| count < meters))?;
+    head.wait(WAIT, |line| {
+        online(line).is_some_and(|(count, rows)| count >= meters && rows >= meters * ROWS)
+    })?;
+    row(
+        "all lost at once (every line cut): back, admitted, nothing lost",
+        60.0,
+        20.0,
+        " s",
+        begin.elapsed().as_secs_f64(),
+    );
+
+    // The harder way: the head-end itself goes, and with it every session that could be resumed.
+    head.stop()?;
+    let begin = Instant::now();
+    let head =
+        Part::start(binary, folder, meters, &["--serve", "--gateway", &gateway, "--listen", "127.0.0.1:0"])?;
+    head.wait(WAIT, |line| {
+        online(line).is_some_and(|(count, rows)| count >= meters && rows >= meters * ROWS)
+    })?;
+    println!(
+        "| the head-end stopped and started anew: all back by full handshakes | – | – | {:.0} s |",
+        begin.elapsed().as_secs_f64()
+    );
+    all.stop()?;
+    head.stop()
+}
+
+/// A part of the program that runs a fleet.
+struct Part {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Part {
+    fn start(binary: &Path, folder: &Path, meters: usize, options: &[&str]) -> Result<Self> {
+        let mut child = program(&binary.to_string_lossy())
+            .args(["fleet", "--live", "600", "--gaps", "300", "--step", "60", "--meters"])
+            .arg(meters.to_string())
+            .arg("--data")
+            .arg(folder)
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start meterseal")?;
+        let stdout = child.stdout.take().context("meterseal has no standard output")?;
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            // Nobody listening any more is the end.
+            let _ =
+                BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
+        });
+        Ok(Self { child, lines })
+    }
+
+    fn wait(&self, limit: Duration, mut is_it: impl FnMut(&str) -> bool) -> Result<String> {
+        let deadline = Instant::now() + limit;
+        let mut last = String::new();
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) if is_it(&line) => return Ok(line),
+                Ok(line) => last = line,
+                Err(_) => {
+                    bail!("the fleet does not come to where it should within {limit:?}; it last said: {last}")
+                }
+            }
+        }
+    }
+
+    fn memory_kib(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        Ok(line.split_whitespace().nth(1).context("no VmRSS value")?.parse()?)
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        execute(program("kill").args([name, &self.child.id().to_string()]))
+    }
+
+    fn stop(mut self) -> Result<()> {
+        self.signal("-INT")?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("a part of the fleet did not stop cleanly ({status})");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Already ended after `stop`; then both calls have nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Meters and rows in `online    8 of 8, stored 64 rows 8 events`.
+fn online(line: &str) -> Option<(usize, usize)> {
+    let mut words = line.strip_prefix("online")?.split_whitespace();
+    let count = words.next()?.parse().ok()?;
+    let rows = words.nth(3)?.parse().ok()?;
+    Some((count, rows))
+}
+
+fn row(what: &str, reach: f64, aim: f64, unit: &str, measured: f64) {
+    let better_is_more = aim > reach;
+    let verdict = match (measured >= reach) == better_is_more {
+        false => ", missed",
+        true if (measured >= aim) == better_is_more => ", aim reached",
+        true => "",
+    };
+    let digits = usize::from(measured < 100.0);
+    println!("| {what} | {reach}{unit} | {aim}{unit} | {measured:.digits$}{unit}{verdict} |");
+}
+
+fn load() -> String {
+    let averages = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    averages.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// Rows behind each new meter: a day of quarter-hours.
+const ROWS: usize = 96;
+/// Longer than any step of this should take.
+const WAIT: Duration = Duration::from_secs(600);
+/// For what was allocated on the way to be given back.
+const SETTLE: Duration = Duration::from_secs(5);
