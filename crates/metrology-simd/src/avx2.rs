@@ -17,11 +17,11 @@ pub(crate) fn kernel() -> Option<Kernel> {
         .then_some(Kernel::SCALAR.with_sums(accumulate).with_clip_check(any_clipped).with_filter(filter))
 }
 
-fn accumulate(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
+fn accumulate(frames: &[Frame], first: usize, oscillator: &mut Oscillator) -> Sums {
     // SAFETY: the only way to this function is through `kernel`, which hands it out on a processor with AVX2 only.
     #[allow(unsafe_code, reason = "the processor's features are known at run time, not to the compiler")]
     unsafe {
-        accumulate_wide(frames, oscillator)
+        accumulate_wide(frames, first, oscillator)
     }
 }
 
@@ -48,8 +48,8 @@ fn filter_wide(filter: &Filter, counts: &[u32], out: &mut [i32]) {
 }
 
 #[target_feature(enable = "avx2")]
-fn accumulate_wide(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
-    let [vv, ii, vi] = powers(frames);
+fn accumulate_wide(frames: &[Frame], first: usize, oscillator: &mut Oscillator) -> Sums {
+    let ([vv, ii, vi], [[a, b, c, _], [d, e, f, g]]) = powers(frames, first);
     let [vc, vs, ic, is] = demodulated(frames, oscillator);
     let in_order = |of: fn(&Values) -> &[i64; 4]| {
         let [vv, ii, vi, vc, vs, ic, is] = [&vv, &ii, &vi, &vc, &vs, &ic, &is].map(of);
@@ -60,21 +60,30 @@ fn accumulate_wide(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
         neutral.copy_from_slice(&[ii[3], ic[3], is[3]]);
         sums
     };
-    Sums { total: in_order(|values| &values.total), ramp: in_order(|values| &values.ramp) }
+    Sums {
+        total: in_order(|values| &values.total),
+        ramp: in_order(|values| &values.ramp),
+        squares: [a, b, c, d, e, f, g],
+    }
 }
 
-/// v·v, i·i and v·i. A function of its own, as is the other pass, so that none of its registers is kept for the other.
+/// v·v, i·i and v·i, and what the first two are after the `first` frames. A function of its own, as is the other pass, so that none of its registers
+/// is kept for the other.
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn powers(frames: &[Frame]) -> [Values; 3] {
+fn powers(frames: &[Frame], first: usize) -> ([Values; 3], [[i64; 4]; 2]) {
     let [mut vv, mut ii, mut vi] = [Lanes::zero(); 3];
-    for frame in frames {
-        let (v, i) = wide_channels(frame);
-        vv.add(_mm256_mul_epi32(v, v));
-        ii.add(_mm256_mul_epi32(i, i));
-        vi.add(_mm256_mul_epi32(v, i));
+    let mut squares = [[0; 4]; 2];
+    for stretch in [&frames[..first], &frames[first..]] {
+        squares = [lanes(vv.total), lanes(ii.total)];
+        for frame in stretch {
+            let (v, i) = wide_channels(frame);
+            vv.add(_mm256_mul_epi32(v, v));
+            ii.add(_mm256_mul_epi32(i, i));
+            vi.add(_mm256_mul_epi32(v, i));
+        }
     }
-    [vv.values(), ii.values(), vi.values()]
+    ([vv.values(), ii.values(), vi.values()], squares)
 }
 
 /// v·cos, v·sin, i·cos and i·sin.

@@ -16,11 +16,11 @@ pub(crate) const KERNEL: Kernel = Kernel::SCALAR.with_sums(accumulate).with_clip
 /// What everything is raised by.
 const RAISE: u64 = 1 << 23;
 
-fn accumulate(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
+fn accumulate(frames: &[Frame], first: usize, oscillator: &mut Oscillator) -> Sums {
     // SAFETY: this module is compiled only for targets all of whose processors have SSE2.
     #[allow(unsafe_code, reason = "features of the target are not those that a function names")]
     unsafe {
-        accumulate_in_pairs(frames, oscillator)
+        accumulate_in_pairs(frames, first, oscillator)
     }
 }
 
@@ -33,21 +33,18 @@ fn any_clipped(frames: &[Frame]) -> bool {
 }
 
 #[target_feature(enable = "sse2")]
-fn accumulate_in_pairs(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
+fn accumulate_in_pairs(frames: &[Frame], first: usize, oscillator: &mut Oscillator) -> Sums {
     let frames = &frames[..frames.len().min(BLOCK)];
     let mut turns = [[_mm_setzero_si128(); 2]; BLOCK];
     let turns = &mut turns[..frames.len()];
     let [cos, sin] = fill(turns, oscillator);
-    let [vv, ii, vi] = powers(frames);
-    let [v, vc, vs] = demodulated(frames, turns, |frame| raised(frame).0);
-    let [i, ic, is] = demodulated(frames, turns, |frame| raised(frame).1);
+    let ([vv, ii, vi], first_squares) = powers(frames, first);
+    let ([v, vc, vs], first_v) = demodulated(frames, first, turns, |frame| raised(frame).0);
+    let ([i, ic, is], first_i) = demodulated(frames, first, turns, |frame| raised(frame).1);
     let n = frames.len() as u64;
-    let in_order = |of: fn(&Four) -> &[u64; 4], [cos, sin]: [u64; 2], weight: u64| {
+    let sums = |of: fn(&Four) -> &[u64; 4], [cos, sin]: [u64; 2], weight: u64| {
         let [v, i, vv, ii, vi, vc, vs, ic, is] = [&v, &i, &vv, &ii, &vi, &vc, &vs, &ic, &is].map(of);
-        let lowered = |sum: u64, a: u64, b: u64| {
-            let raised = a.wrapping_add(b).wrapping_mul(RAISE);
-            sum.wrapping_sub(raised).wrapping_add(weight * RAISE * RAISE).cast_signed()
-        };
+        let lowered = |sum, a, b| lowered(sum, a, b, weight);
         let mut sums = [0; QUANTITIES];
         for (phase, sums) in sums.chunks_exact_mut(7).take(3).enumerate() {
             let (v, i) = (v[phase], i[phase]);
@@ -65,10 +62,22 @@ fn accumulate_in_pairs(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
         sums[21..].copy_from_slice(&neutral);
         sums
     };
+    let squares = |squares: [u64; 4], plain: [u64; 4]| -> [i64; 4] {
+        core::array::from_fn(|n| lowered(squares[n], plain[n], plain[n], first as u64))
+    };
+    let [a, b, c, _] = squares(first_squares[0], first_v);
+    let [d, e, f, g] = squares(first_squares[1], first_i);
     Sums {
-        total: in_order(|four| &four.total, [cos.total, sin.total], n),
-        ramp: in_order(|four| &four.ramp, [cos.ramp, sin.ramp], n * (n + 1) / 2),
+        total: sums(|four| &four.total, [cos.total, sin.total], n),
+        ramp: sums(|four| &four.ramp, [cos.ramp, sin.ramp], n * (n + 1) / 2),
+        squares: [a, b, c, d, e, f, g],
     }
+}
+
+/// A sum of so many products of raised numbers, lowered by the sums of those numbers.
+fn lowered(sum: u64, a: u64, b: u64, weight: u64) -> i64 {
+    let raised = a.wrapping_add(b).wrapping_mul(RAISE);
+    sum.wrapping_sub(raised).wrapping_add(weight * RAISE * RAISE).cast_signed()
 }
 
 /// Raised cosines and sines in both halves of a register each, and their sums.
@@ -87,35 +96,48 @@ fn fill(turns: &mut [[__m128i; 2]], oscillator: &mut Oscillator) -> [One; 2] {
     [cos_sums, sin_sums]
 }
 
-/// v·v, i·i and v·i, raised.
+/// v·v, i·i and v·i, raised, and what the first two are after the `first` frames.
 #[inline(never)]
 #[target_feature(enable = "sse2")]
-fn powers(frames: &[Frame]) -> [Four; 3] {
+fn powers(frames: &[Frame], first: usize) -> ([Four; 3], [[u64; 4]; 2]) {
     let [mut vv, mut ii, mut vi] = [Pairs::zero(); 3];
-    for frame in frames {
-        let (v, i) = raised(frame);
-        let (odd_v, odd_i) = (_mm_srli_epi64::<32>(v), _mm_srli_epi64::<32>(i));
-        vv.add(_mm_mul_epu32(v, v), _mm_mul_epu32(odd_v, odd_v));
-        ii.add(_mm_mul_epu32(i, i), _mm_mul_epu32(odd_i, odd_i));
-        vi.add(_mm_mul_epu32(v, i), _mm_mul_epu32(odd_v, odd_i));
+    let mut squares = [[0; 4]; 2];
+    for stretch in [&frames[..first], &frames[first..]] {
+        squares = [in_order(vv.total), in_order(ii.total)];
+        for frame in stretch {
+            let (v, i) = raised(frame);
+            let (odd_v, odd_i) = (_mm_srli_epi64::<32>(v), _mm_srli_epi64::<32>(i));
+            vv.add(_mm_mul_epu32(v, v), _mm_mul_epu32(odd_v, odd_v));
+            ii.add(_mm_mul_epu32(i, i), _mm_mul_epu32(odd_i, odd_i));
+            vi.add(_mm_mul_epu32(v, i), _mm_mul_epu32(odd_v, odd_i));
+        }
     }
-    [vv.values(), ii.values(), vi.values()]
+    ([vv.values(), ii.values(), vi.values()], squares)
 }
 
-/// Sums of one register of each frame, and of its products with cosine and sine: all raised.
+/// Sums of one register of each frame, and of its products with cosine and sine: all raised. Beside them the plain sums of the `first` frames.
 #[inline(never)]
 #[target_feature(enable = "sse2")]
-fn demodulated(frames: &[Frame], turns: &[[__m128i; 2]], of: impl Fn(&Frame) -> __m128i) -> [Four; 3] {
+fn demodulated(
+    frames: &[Frame],
+    first: usize,
+    turns: &[[__m128i; 2]],
+    of: impl Fn(&Frame) -> __m128i,
+) -> ([Four; 3], [u64; 4]) {
     let low = _mm_set1_epi64x(u32::MAX.into());
     let [mut plain, mut xc, mut xs] = [Pairs::zero(); 3];
-    for (frame, [cos, sin]) in frames.iter().zip(turns) {
-        let both = of(frame);
-        let (even, odd) = (_mm_and_si128(both, low), _mm_srli_epi64::<32>(both));
-        plain.add(even, odd);
-        xc.add(_mm_mul_epu32(even, *cos), _mm_mul_epu32(odd, *cos));
-        xs.add(_mm_mul_epu32(even, *sin), _mm_mul_epu32(odd, *sin));
+    let mut plain_first = [0; 4];
+    for range in [0..first, first..frames.len()] {
+        plain_first = in_order(plain.total);
+        for (frame, [cos, sin]) in frames[range.clone()].iter().zip(&turns[range]) {
+            let both = of(frame);
+            let (even, odd) = (_mm_and_si128(both, low), _mm_srli_epi64::<32>(both));
+            plain.add(even, odd);
+            xc.add(_mm_mul_epu32(even, *cos), _mm_mul_epu32(odd, *cos));
+            xs.add(_mm_mul_epu32(even, *sin), _mm_mul_epu32(odd, *sin));
+        }
     }
-    [plain.values(), xc.values(), xs.values()]
+    ([plain.values(), xc.values(), xs.values()], plain_first)
 }
 
 /// Voltages with the first current behind them, and currents.
@@ -179,12 +201,14 @@ impl Pairs {
 
     #[target_feature(enable = "sse2")]
     fn values(self) -> Four {
-        let four = |[even, odd]: [__m128i; 2]| {
-            [even, odd, _mm_unpackhi_epi64(even, even), _mm_unpackhi_epi64(odd, odd)]
-                .map(|register| _mm_cvtsi128_si64(register).cast_unsigned())
-        };
-        Four { total: four(self.total), ramp: four(self.ramp) }
+        Four { total: in_order(self.total), ramp: in_order(self.ramp) }
     }
+}
+
+#[target_feature(enable = "sse2")]
+fn in_order([even, odd]: [__m128i; 2]) -> [u64; 4] {
+    [even, odd, _mm_unpackhi_epi64(even, even), _mm_unpackhi_epi64(odd, odd)]
+        .map(|register| _mm_cvtsi128_si64(register).cast_unsigned())
 }
 
 #[target_feature(enable = "sse2")]

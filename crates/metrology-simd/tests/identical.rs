@@ -48,7 +48,7 @@ fn outputs(kernel: Kernel, calibrated: bool, frames: &[Frame], block: usize) -> 
 }
 
 /// The sums by their definition: the first frame of *n* counts *n* times in a ramp.
-fn defined(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
+fn defined(frames: &[Frame], first: usize, oscillator: &mut Oscillator) -> Sums {
     let mut turns = Vec::new();
     oscillator.run(frames.len(), |range, rotation| turns.extend(range.map(|_| rotation.next())));
     let mut sums = Sums::default();
@@ -61,6 +61,10 @@ fn defined(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
         }
         let i = i64::from(frame.current[3]);
         products.extend([i * i, i * c, i * s]);
+        if n < first {
+            let squares = frame.voltage.iter().chain(&frame.current).map(|count| i64::from(*count).pow(2));
+            sums.squares.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square);
+        }
         for (q, product) in products.into_iter().enumerate() {
             sums.total[q] += product;
             sums.ramp[q] += product * (frames.len() - n) as i64;
@@ -73,12 +77,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
-    fn sums_are_those_of_the_definition(frames in frames(0..BLOCK + 1), before in 0_usize..300, step: u64, phase: u64) {
+    fn sums_are_those_of_the_definition(frames in frames(0..BLOCK + 1), first: usize, before in 0_usize..300, step: u64, phase: u64) {
+        let first = first % (BLOCK + 9);
         for kernel in kernels() {
             let mut oscillator = Oscillator::new(step >> 4, phase);
             oscillator.run(before, |range, rotation| range.for_each(|_| { rotation.next(); }));
             let mut other = oscillator.clone();
-            prop_assert_eq!(kernel.sums(&frames, &mut oscillator), defined(&frames, &mut other));
+            let sums = kernel.sums(&frames, first, &mut oscillator);
+            prop_assert_eq!(sums, defined(&frames, first, &mut other));
             prop_assert_eq!(oscillator, other);
         }
     }
@@ -117,9 +123,9 @@ fn a_block_of_full_scale_does_not_overflow() {
     let frames = [Frame { voltage: [full; 3], current: [-full; 4] }; BLOCK];
     // A cosine of one throughout, and an eighth of a turn.
     for phase in [0, 1 << 61] {
-        let truth = defined(&frames, &mut Oscillator::new(0, phase));
+        let truth = defined(&frames, 200, &mut Oscillator::new(0, phase));
         for kernel in kernels() {
-            assert_eq!(kernel.sums(&frames, &mut Oscillator::new(0, phase)), truth);
+            assert_eq!(kernel.sums(&frames, 200, &mut Oscillator::new(0, phase)), truth);
         }
     }
 }
@@ -133,17 +139,26 @@ fn refused(kernel: Kernel) {
 
 #[test]
 fn a_kernel_with_a_wrong_sum_is_refused() {
-    refused(Kernel::SCALAR.with_sums(|frames, oscillator| {
-        let mut sums = Kernel::SCALAR.sums(frames, oscillator);
+    refused(Kernel::SCALAR.with_sums(|frames, first, oscillator| {
+        let mut sums = Kernel::SCALAR.sums(frames, first, oscillator);
         sums.ramp[23] += i64::from(frames.len() == 61);
         sums
     }));
 }
 
 #[test]
+fn a_kernel_with_a_wrong_sum_of_its_first_squares_is_refused() {
+    refused(Kernel::SCALAR.with_sums(|frames, first, oscillator| {
+        Kernel::SCALAR.sums(frames, first.min(frames.len() - 1), oscillator)
+    }));
+}
+
+#[test]
 fn a_kernel_that_leaves_the_oscillator_behind_is_refused() {
     refused(
-        Kernel::SCALAR.with_sums(|frames, oscillator| Kernel::SCALAR.sums(frames, &mut oscillator.clone())),
+        Kernel::SCALAR.with_sums(|frames, first, oscillator| {
+            Kernel::SCALAR.sums(frames, first, &mut oscillator.clone())
+        }),
     );
 }
 

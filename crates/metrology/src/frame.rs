@@ -22,6 +22,14 @@ impl Frame {
     pub const FULL_SCALE: i32 = (1 << 23) - 1;
 
     /// A channel's count; voltages come first.
+    pub(crate) fn count(&self, channel: usize) -> i32 {
+        match channel {
+            0..VOLTAGES => self.voltage[channel],
+            _ => self.current[channel - VOLTAGES],
+        }
+    }
+
+    /// The same, to be changed.
     pub(crate) fn count_mut(&mut self, channel: usize) -> &mut i32 {
         match channel {
             0..VOLTAGES => &mut self.voltage[channel],

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     pub(crate) any_clipped: fn(&[Frame]) -> bool,
-    pub(crate) accumulate: fn(&[Frame], &mut Oscillator) -> Sums,
+    pub(crate) accumulate: fn(&[Frame], usize, &mut Oscillator) -> Sums,
     pub(crate) filter: fn(&Filter, &[u32], &mut [i32]),
 }
 
@@ -26,9 +26,9 @@ impl Kernel {
         Self { any_clipped, accumulate, filter: |filter, counts, out| filter.run(counts, out) };
 
     /// The same with other sums. The function gets at most [`BLOCK`] frames with counts within full scale and takes one cosine and sine of the
-    /// oscillator for each.
+    /// oscillator for each; of the first so many frames as its number says, which may be all, it also gives the [`squares`](Sums::squares).
     #[must_use]
-    pub const fn with_sums(self, accumulate: fn(&[Frame], &mut Oscillator) -> Sums) -> Self {
+    pub const fn with_sums(self, accumulate: fn(&[Frame], usize, &mut Oscillator) -> Sums) -> Self {
         Self { accumulate, ..self }
     }
 
@@ -44,10 +44,11 @@ impl Kernel {
         Self { filter, ..self }
     }
 
-    /// The sums over at most [`BLOCK`] frames with counts within full scale; the oscillator goes on by as many cells. Frames beyond the block are
-    /// left out.
-    pub fn sums(&self, frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
-        (self.accumulate)(&frames[..frames.len().min(BLOCK)], oscillator)
+    /// The sums over at most [`BLOCK`] frames with counts within full scale, and the squares of the `first` of them; the oscillator goes on by as many
+    /// cells. Frames beyond the block are left out.
+    pub fn sums(&self, frames: &[Frame], first: usize, oscillator: &mut Oscillator) -> Sums {
+        let frames = &frames[..frames.len().min(BLOCK)];
+        (self.accumulate)(frames, first.min(frames.len()), oscillator)
     }
 
     /// Whether any count is at or beyond full scale.
@@ -82,10 +83,12 @@ impl Kernel {
             let (step, phase) = (random() >> 4, random());
             let [ours, plain] = &mut [0; 2].map(|_| Oscillator::new(step, phase));
             // Twice, so that the oscillator is seen to go on.
-            for _ in 0..2 {
-                let (found, truth) = ((self.accumulate)(frames, ours), accumulate(frames, plain));
+            for first in [length, random() as usize % length] {
+                let (found, truth) =
+                    ((self.accumulate)(frames, first, ours), accumulate(frames, first, plain));
                 let differ = |a: &[i64], b: &[i64]| a.iter().zip(b).filter(|(a, b)| a != b).count() as u64;
                 wrong += differ(&found.total, &truth.total) + differ(&found.ramp, &truth.ramp);
+                wrong += differ(&found.squares, &truth.squares);
                 wrong += u64::from(ours != plain);
             }
             wrong += self.wrong_filtered(frames, &mut random);
@@ -164,12 +167,14 @@ pub struct Sums {
     pub total: [i64; QUANTITIES],
     /// The sum of each quantity's prefix sums: the first frame of *n* counts *n* times, the last one once.
     pub ramp: [i64; QUANTITIES],
+    /// The sum of each channel's square over the first frames only, voltages first: what half a cycle's RMS values come from.
+    pub squares: [i64; CHANNELS],
 }
 
 impl Sums {
-    fn put<const N: usize>(&mut self, at: usize, (total, ramp): &([i64; N], [i64; N])) {
-        self.total[at..at + N].copy_from_slice(total);
-        self.ramp[at..at + N].copy_from_slice(ramp);
+    fn put<const N: usize>(&mut self, at: usize, part: &Part<N>) {
+        self.total[at..at + N].copy_from_slice(&part.total);
+        self.ramp[at..at + N].copy_from_slice(&part.ramp);
     }
 }
 
@@ -187,42 +192,56 @@ pub(crate) fn products(frame: &Frame, cos: i64, sin: i64) -> [i64; QUANTITIES] {
     products
 }
 
-/// Sums over a block of at most [`BLOCK`] frames with counts within full scale.
-fn accumulate(frames: &[Frame], oscillator: &mut Oscillator) -> Sums {
+/// Sums over a block of at most [`BLOCK`] frames with counts within full scale, and the squares of the `first` of them.
+fn accumulate(frames: &[Frame], first: usize, oscillator: &mut Oscillator) -> Sums {
     let (mut cos, mut sin) = ([0; BLOCK], [0; BLOCK]);
     let (cos, sin) = (&mut cos[..frames.len()], &mut sin[..frames.len()]);
     oscillator.fill(cos, sin);
     let mut sums = Sums::default();
     for number in 0..VOLTAGES {
-        let sums_of_phase = pass(frames, cos, sin, |frame, cos, sin| {
+        let part = pass(frames, first, cos, sin, |frame, cos, sin| {
             let (v, i) = (i64::from(frame.voltage[number]), i64::from(frame.current[number]));
             [v * v, i * i, v * i, v * cos, v * sin, i * cos, i * sin]
         });
-        sums.put(phase(number), &sums_of_phase);
+        sums.put(phase(number), &part);
+        sums.squares[number] = part.first[VV];
+        sums.squares[VOLTAGES + number] = part.first[II];
     }
-    let neutral = pass(frames, cos, sin, |frame, cos, sin| {
+    let neutral = pass(frames, first, cos, sin, |frame, cos, sin| {
         let i = i64::from(frame.current[VOLTAGES]);
         [i * i, i * cos, i * sin]
     });
     sums.put(NEUTRAL, &neutral);
+    sums.squares[CHANNELS - 1] = neutral.first[0];
     sums
+}
+
+/// Sums of some quantities: of the first frames, of all, and of prefix sums.
+struct Part<const N: usize> {
+    first: [i64; N],
+    total: [i64; N],
+    ramp: [i64; N],
 }
 
 /// Sums and ramps of some quantities.
 #[inline(always)]
 fn pass<const N: usize>(
     frames: &[Frame],
+    split: usize,
     cos: &[i32],
     sin: &[i32],
     products: impl Fn(&Frame, i64, i64) -> [i64; N],
-) -> ([i64; N], [i64; N]) {
-    let (mut total, mut ramp) = ([0; N], [0; N]);
-    for ((frame, cos), sin) in frames.iter().zip(cos).zip(sin) {
-        let products = products(frame, i64::from(*cos), i64::from(*sin));
-        for n in 0..N {
-            total[n] += products[n];
-            ramp[n] += total[n];
+) -> Part<N> {
+    let [mut first, mut total, mut ramp] = [[0; N]; 3];
+    for range in [0..split, split..frames.len()] {
+        first = total;
+        for ((frame, cos), sin) in frames[range.clone()].iter().zip(&cos[range.clone()]).zip(&sin[range]) {
+            let products = products(frame, i64::from(*cos), i64::from(*sin));
+            for n in 0..N {
+                total[n] += products[n];
+                ramp[n] += total[n];
+            }
         }
     }
-    (total, ramp)
+    Part { first, total, ramp }
 }

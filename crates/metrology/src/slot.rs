@@ -11,7 +11,7 @@
 use crate::{
     Frame, VOLTAGES,
     boundary::CHANNELS,
-    kernel::{BLOCK, II, Kernel, NEUTRAL, QUANTITIES, Sums, VV, phase},
+    kernel::{BLOCK, II, Kernel, NEUTRAL, QUANTITIES, VV, phase},
     oscillator::{Oscillator, step_of},
 };
 
@@ -162,12 +162,13 @@ impl Slot {
                 1
             }
             Seen::Whole(cells) => {
-                let missing = self.up_to_middle(cells, frames) as usize;
-                let taken = missing.min(frames.len());
+                let taken = ((self.whole_cells - cells) as usize).min(frames.len());
+                let mut cell = cells;
                 for block in frames[..taken].chunks(BLOCK) {
-                    self.add(block);
+                    self.add(block, cell);
+                    cell += block.len() as u32;
                 }
-                self.seen = Seen::Whole(cells + taken as u32);
+                self.seen = Seen::Whole(cell);
                 taken
             }
         };
@@ -175,39 +176,32 @@ impl Slot {
         taken
     }
 
-    /// Whole cells that may be taken at once: up to the middle, if it is to be seen, else to the end.
-    fn up_to_middle(&mut self, cells: u32, frames: &[Frame]) -> u32 {
-        if let Some(Middle { cell, part, squares: squares @ None }) = &mut self.middle {
-            if cells < *cell {
-                return *cell - cells;
-            }
-            if let Some(frame) = frames.first() {
-                let counts = |channel: usize| match channel {
-                    0..VOLTAGES => i64::from(frame.voltage[channel]),
-                    _ => i64::from(frame.current[channel - VOLTAGES]),
-                };
-                *squares = Some(core::array::from_fn(|channel| {
-                    let (at, count) = (square_of(channel), counts(channel));
-                    (i128::from(self.total[at]) << EDGE)
-                        + wide(self.first[at], self.entry as i64)
-                        + wide(count * count, *part as i64)
-                }));
-            }
-        }
-        self.whole_cells - cells
-    }
-
     /// Whether the slot has all its cells and its end cuts none.
     pub(crate) fn is_complete(&self) -> bool {
         self.exit == 0 && self.seen == Seen::Whole(self.whole_cells)
     }
 
-    fn add(&mut self, block: &[Frame]) {
-        let Sums { total, ramp } = self.kernel.sums(block, &mut self.oscillator);
+    /// Adds whole cells, the first of which is number `cell`.
+    fn add(&mut self, block: &[Frame], cell: u32) {
+        // Where the middle of the slot is among them.
+        let middle =
+            self.middle.as_ref().and_then(|middle| middle.cell.checked_sub(cell)).unwrap_or(u32::MAX);
+        let middle = middle as usize;
+        let sums = self.kernel.sums(block, middle, &mut self.oscillator);
+        if let (Some(frame), Some(Middle { part, squares, .. })) = (block.get(middle), &mut self.middle) {
+            let part = *part as i64;
+            *squares = Some(core::array::from_fn(|channel| {
+                let at = square_of(channel);
+                let count = i64::from(frame.count(channel));
+                (i128::from(self.total[at] + sums.squares[channel]) << EDGE)
+                    + wide(self.first[at], self.entry as i64)
+                    + wide(count * count, part)
+            }));
+        }
         let frames = block.len() as i64;
         for n in 0..QUANTITIES {
-            self.ramp[n] += wide(self.total[n], frames) + i128::from(ramp[n]);
-            self.total[n] += total[n];
+            self.ramp[n] += wide(self.total[n], frames) + i128::from(sums.ramp[n]);
+            self.total[n] += sums.total[n];
         }
     }
 

@@ -1,6 +1,8 @@
 //! The detector: thresholds in counts, one comparison a half cycle, phase and kind.
 
-use super::{Event, EventKind, EventSettings, Queue};
+mod quiet;
+
+use super::{Event, EventKind, EventSettings, Queue, limits::Limits};
 use crate::{
     Frame, Scale, VOLTAGES,
     accumulate::{micro, power},
@@ -26,6 +28,8 @@ pub(crate) struct Detector {
     quiet: u64,
     single: [[Option<Open>; SINGLE]; VOLTAGES],
     common: [Option<Open>; COMMON],
+    /// Which events are open, a bit each ([`EventKind::bit`]).
+    open: u32,
     pub(crate) queue: Queue,
     /// A sag, swell or interruption went on since somebody asked.
     flag: bool,
@@ -40,24 +44,6 @@ struct Half {
     squares: [i128; CHANNELS],
     length: u64,
     start: u64,
-}
-
-/// Thresholds of a phase: mean squares in counts squared with 32 fractional bits, and counts.
-#[derive(Clone, Debug)]
-struct Limits {
-    sag: Hysteresis,
-    swell: Hysteresis,
-    interruption: Hysteresis,
-    over_current: Option<Hysteresis>,
-    /// Twice the deviation.
-    transient: Option<i64>,
-}
-
-/// Where an event starts and where it is over.
-#[derive(Clone, Copy, Debug)]
-struct Hysteresis {
-    enter: i128,
-    leave: i128,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +79,7 @@ impl Detector {
             quiet: rate_microhertz / 100_000_000,
             single: [[None; SINGLE]; VOLTAGES],
             common: [None; COMMON],
+            open: 0,
             queue: Queue::new(),
             flag: false,
         }
@@ -153,6 +140,10 @@ impl Detector {
             return;
         };
         let weight = i128::from(before.length + length);
+        // Nearly always: no event is open, and none begins.
+        if self.open & EventKind::OF_HALF_CYCLES == 0 && self.is_within(&before, &squares, weight) {
+            return;
+        }
         let end = ((start + u128::from(length)) >> EDGE) as u64;
         // Below 2⁷⁹ · 2³² over 2²³.
         let mean: [i128; CHANNELS] =
@@ -182,6 +173,10 @@ impl Detector {
 
     /// Looks at a boundary, in the middle of two cycles that began at `start` (20 fractional bits).
     pub(crate) fn pass_boundary(&mut self, boundary: &Boundary, start: u128) {
+        // Nearly always: no event is open, and none begins.
+        if self.open & EventKind::OF_BOUNDARIES == 0 && self.is_balanced(boundary) {
+            return;
+        }
         let end = ((start + u128::from(boundary.twice_weight)) >> EDGE) as u64;
         let start = (start >> EDGE) as u64;
         let look = |kind, enter, leave, value| Look { kind, enter, leave, value, start, end };
@@ -231,10 +226,12 @@ impl Detector {
             None => &mut self.common[place],
         };
         let Look { kind, start, end, value, .. } = look;
+        let bit = kind.bit(phase.unwrap_or(VOLTAGES));
         self.flag |= kind.flags_window() && (open.is_some() || look.enter);
         match open {
             None if look.enter => {
                 *open = Some(Open { start, end, extreme: value });
+                self.open |= bit;
                 let event = Event { kind, phase, start_sample: start, end_sample: None, extreme: value };
                 self.queue.put(event);
             }
@@ -242,6 +239,7 @@ impl Detector {
             Some(state) if look.leave => {
                 let Open { start, extreme, .. } = *state;
                 *open = None;
+                self.open &= !bit;
                 let event = Event { kind, phase, start_sample: start, end_sample: Some(end), extreme };
                 self.queue.put(event);
             }
@@ -266,6 +264,23 @@ impl EventKind {
         }
     }
 
+    /// What [`Detector::pass_half_cycle`] looks for.
+    const OF_HALF_CYCLES: u32 =
+        Self::Sag.bits() | Self::Swell.bits() | Self::Interruption.bits() | Self::OverCurrent.bits();
+    /// What [`Detector::pass_boundary`] looks for.
+    const OF_BOUNDARIES: u32 =
+        Self::Unbalance.bits() | Self::PhaseSequence.bits() | Self::ReversePower.bits();
+
+    /// The bit of one phase's event, or of all phases' event after those.
+    const fn bit(self, phase: usize) -> u32 {
+        1 << (4 * self as u32 + phase as u32)
+    }
+
+    /// The bits of all phases.
+    const fn bits(self) -> u32 {
+        0b1111 * self.bit(0)
+    }
+
     /// Whether it disturbs the quantities of the windows it touches.
     const fn flags_window(self) -> bool {
         matches!(self, Self::Sag | Self::Swell | Self::Interruption)
@@ -275,41 +290,6 @@ impl EventKind {
     const fn is_low(self) -> bool {
         matches!(self, Self::Sag | Self::Interruption | Self::ReversePower)
     }
-}
-
-impl Limits {
-    fn new(settings: &EventSettings, scale: &Scale, number: usize) -> Self {
-        let declared = u128::from(settings.declared_millivolts);
-        let volts = scale.voltage_femtovolts_per_count[number];
-        let at = |permille: u32| mean_square(declared * u128::from(permille), volts);
-        let hysteresis = settings.hysteresis_permille;
-        let EventSettings { sag_permille, swell_permille, interruption_permille, .. } = *settings;
-        Self {
-            sag: Hysteresis { enter: at(sag_permille), leave: at(sag_permille + hysteresis) },
-            swell: Hysteresis { enter: at(swell_permille), leave: at(swell_permille - hysteresis) },
-            interruption: Hysteresis {
-                enter: at(interruption_permille),
-                leave: at(interruption_permille + hysteresis),
-            },
-            over_current: settings.over_current_milliamperes.map(|milliamperes| {
-                let amperes = scale.current_femtoamperes_per_count[number];
-                let at = |permille: u128| mean_square(u128::from(milliamperes) * permille, amperes);
-                Hysteresis { enter: at(1000), leave: at(950) }
-            }),
-            transient: settings.transient_millivolts.map(|millivolts| {
-                let twice = 2 * u128::from(millivolts) * 1_000_000_000_000 / u128::from(volts);
-                i64::try_from(twice).unwrap_or(i64::MAX)
-            }),
-        }
-    }
-}
-
-/// The square of so many millionths of a unit, in counts squared with 32 fractional bits; `scale` in 10⁻¹⁵ units a count.
-fn mean_square(micro: u128, scale: u64) -> i128 {
-    // With 16 fractional bits; beyond 2²⁸ counts nothing is measured.
-    let counts = ((micro * 1_000_000_000) << 16) / u128::from(scale);
-    let counts = counts.min(1 << 44) as i128;
-    counts * counts
 }
 
 /// The root of a mean square, in millionths of a unit.

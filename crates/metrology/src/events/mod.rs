@@ -5,6 +5,7 @@
 //! boundary. Transients are seen in the samples. An event starts beyond its threshold and ends on the other side of threshold and hysteresis.
 
 mod detector;
+mod limits;
 mod settings;
 
 pub use settings::EventSettings;
