@@ -65,8 +65,8 @@ fn damaged_files_in_the_data_folder_are_named() {
     assert!(Up::start(&data).interrupt().success());
     for file in [
         "meters/MSL0000000002/flash.bin",
-        "meters/MSL0000000002/dlms.key",
-        "meters/MSL0000000002/key.pem",
+        "meters/MSL0000000002/dlms.sealed",
+        "meters/MSL0000000002/identity.sealed",
         "headend/certificate.pem",
         "headend/headend.sqlite",
         "pki/root.cert.pem",

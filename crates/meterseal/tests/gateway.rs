@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Up, command};
+use meterseal_link::pki::write_secret;
 
 /// What `openssl s_client` says, with both of its streams. It ends when the gateway closes, or after two seconds.
 fn knock(gateway: &str, options: &[&str]) -> String {
@@ -37,7 +38,10 @@ fn cpa_mut_openssl_is_let_in_with_a_meters_certificate_over_tls_1_3_and_never_ot
     up.wait_for_readings();
 
     let meter = data.join("meters/MSL0000000002");
-    let (own_certificate, own_key) = (text(&meter.join("certificate.pem")), text(&meter.join("key.pem")));
+    // OpenSSL takes a key in the clear: certificates and key in one file, outside the meter's folder.
+    let own_key = folder.path().join("own.pem");
+    write_secret(&own_key, &common::unsealed(&meter, "identity.sealed")).unwrap();
+    let (own_certificate, own_key) = (text(&meter.join("certificate.pem")), text(&own_key));
     let own = ["-cert", &own_certificate, "-key", &own_key, "-cert_chain", &own_certificate];
     let foreign = foreign_certificate(folder.path());
     let foreign = ["-cert", &foreign.0, "-key", &foreign.1];

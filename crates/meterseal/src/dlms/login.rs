@@ -12,6 +12,7 @@ use meterseal_model::{MeterId, Role, SystemTitle};
 
 use super::LoginArgs;
 use super::counters::system_title;
+use crate::up::sealed_files::dlms_digits;
 
 /// The meter that must answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +80,9 @@ pub(crate) fn secret(arguments: &LoginArgs) -> Result<Secret> {
     Ok(Secret::None)
 }
 
-/// Reads the keys in a file, or in the `dlms.key` of a folder.
+/// Reads the keys in a file, or those of a meter's folder, sealed or not.
 pub(crate) fn keys(path: &Path, suite: Suite) -> Result<GlobalKeys> {
-    let path = if path.is_dir() { path.join(KEY_FILE) } else { path.to_owned() };
-    let text = read_secret(&path)?;
+    let text = if path.is_dir() { dlms_digits(path)? } else { read_secret(path)? };
     GlobalKeys::from_hex(suite, &text).with_context(|| format!("{} cannot be used", path.display()))
 }
 
@@ -115,8 +115,6 @@ fn certificates(files: &[PathBuf]) -> Result<Vec<tokio_rustls::rustls::pki_types
     }
     Ok(all)
 }
-
-const KEY_FILE: &str = "dlms.key";
 
 #[cfg(test)]
 mod tests {

@@ -47,8 +47,8 @@ pub(crate) struct LoginArgs {
     /// Logical device
     #[arg(long, value_name = "NUMBER", default_value_t = 1, global = true)]
     pub(crate) server: u16,
-    /// File with the encryption key and the authentication key in hexadecimal digits, or a folder with `dlms.key`: logs
-    /// in by HLS-5
+    /// File with the encryption key and the authentication key in hexadecimal digits, or a meter's folder with
+    /// `dlms.sealed` or `dlms.key`: logs in by HLS-5
     #[arg(long, value_name = "PATH", global = true)]
     pub(crate) keys: Option<PathBuf>,
     /// Security suite of the keys: 0 and 1 are AES-128, 2 is AES-256

@@ -13,12 +13,13 @@ use meterseal_seal::Scope;
 
 use crate::dlms::login;
 use crate::up::installation::Installation;
+use crate::up::sealed_files::has_dlms_keys;
 use crate::up::{self, HEADEND_TITLE};
 
 /// Run the head-end: gateway, store and page
 ///
-/// Meters that call are those with keys in DATA/meters/ID/dlms.key; meters of other makers are added with `add-meter`,
-/// at any time. Ctrl-C stops.
+/// Meters that call are those with keys in DATA/meters/ID (`dlms.sealed`, or `dlms.key` in the clear); meters of other
+/// makers are added with `add-meter`, at any time. Ctrl-C stops.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Address of the page, on this machine's loopback
@@ -77,7 +78,7 @@ fn meters(folder: &Path, admit: &[Scope]) -> Result<Vec<MeterEntry>> {
         let path = file.with_context(cannot)?.path();
         let id: Option<MeterId> =
             path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-        let Some(id) = id.filter(|_| path.join("dlms.key").exists()) else { continue };
+        let Some(id) = id.filter(|_| has_dlms_keys(&path)) else { continue };
         let keys = login::keys(&path, Suite::Two)?;
         let Some(keys) = keys.suite_2() else {
             bail!("{} holds keys of another suite than 2", path.display())

@@ -1,12 +1,12 @@
 //! What the first `up` makes in the data folder and every later one finds: authorities, identities, keys, marks.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::opening::TimeSource;
 use meterseal_link::tls::Peer;
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha384};
 use zeroize::Zeroizing;
 
 use super::data_folder::{DataFolder, write_private};
+use super::sealed_files::SealedFiles;
 
 /// The authorities of this installation and the folder that they live in.
 #[derive(Debug)]
@@ -74,8 +75,9 @@ impl Installation {
     /// of its own for good: its records may be ahead of the wall's time, and time never goes back.
     pub(crate) fn meter(&self, id: MeterId, speed: f64) -> Result<MeterFiles> {
         let folder = self.folder.folder(&format!("meters/{id}"))?;
-        let identity = identity(&folder, || self.pki.issue_meter(id))?;
-        let dlms = dlms_keys(&folder.join("dlms.key"))?;
+        let sealed = SealedFiles::open(&folder)?;
+        let identity = sealed.identity(|| self.pki.issue_meter(id))?;
+        let dlms = sealed.dlms_keys()?;
         let secret = DeviceSecret::open_or_create(&folder.join("device.secret"))?;
         let key_store = FileKeyStore::open(&folder.join("keys.sealed"), &id.to_string(), secret)?;
         let simulated = folder.join("simulated-clock");
@@ -146,29 +148,6 @@ fn identity(
     Ok(Identity::load(folder)?)
 }
 
-/// Reads a meter's two AES-256 keys, or makes them: 128 hexadecimal digits.
-fn dlms_keys(path: &Path) -> Result<Zeroizing<[u8; 64]>> {
-    let mut keys = Zeroizing::new([0; 64]);
-    if !path.exists() {
-        getrandom::fill(&mut keys[..]).context("the operating system gave no random numbers")?;
-        let text: Zeroizing<String> = Zeroizing::new(keys.iter().map(|byte| format!("{byte:02x}")).collect());
-        write_private(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-        return Ok(keys);
-    }
-    let text =
-        Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?);
-    let digits = text.trim_end().as_bytes();
-    let wrong = || format!("{} does not hold 128 hexadecimal digits; restore it from a copy", path.display());
-    if digits.len() != 128 {
-        bail!(wrong());
-    }
-    for (key, pair) in keys.iter_mut().zip(digits.chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).with_context(wrong)?;
-        *key = u8::from_str_radix(pair, 16).with_context(wrong)?;
-    }
-    Ok(keys)
-}
-
 /// The head-end's name in its certificate.
 pub(crate) const HEADEND_NAME: &str = "local";
 
@@ -180,20 +159,6 @@ const MARK_VALIDITY_MS: i64 = 90 * 24 * 3_600_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_are_made_once_and_damage_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("dlms.key");
-        let made = dlms_keys(&path).unwrap();
-        assert_ne!(*made, [0; 64]);
-        assert_eq!(dlms_keys(&path).unwrap(), made);
-        for damaged in ["", "00", &"zz".repeat(64), &"é".repeat(64)] {
-            fs::write(&path, damaged).unwrap();
-            let message = format!("{:#}", dlms_keys(&path).unwrap_err());
-            assert!(message.contains("dlms.key"), "{message}");
-        }
-    }
 
     #[test]
     fn a_clock_that_once_ran_ahead_stays_simulated() {

@@ -5,6 +5,7 @@
 
 pub(crate) mod data_folder;
 pub(crate) mod installation;
+pub(crate) mod sealed_files;
 mod sites;
 
 use std::convert::Infallible;

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use meterseal_link::keys::DeviceSecret;
 use serde_json::Value;
 
 pub(crate) struct Up {
@@ -128,6 +129,13 @@ impl Drop for Up {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What is sealed in a file of a meter's folder.
+pub(crate) fn unsealed(meter: &Path, name: &str) -> Vec<u8> {
+    let secret = DeviceSecret::open_or_create(&meter.join("device.secret")).unwrap();
+    let sealed = std::fs::read(meter.join(name)).unwrap();
+    secret.open(&format!("meterseal {name}"), &sealed).unwrap().to_vec()
 }
 
 /// `meterseal up` on free ports.
