@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 
+use crate::link_state::{Bytes, LinkState};
 use crate::runner::Input;
 
 /// Dials until the meter has stopped.
@@ -26,11 +27,12 @@ pub(crate) async fn keep(
     tls: ClientProfile,
     trust: Option<Arc<DeviceTrust>>,
     inputs: SyncSender<Input>,
+    state: Arc<LinkState>,
 ) {
     let stopped = Notify::new();
-    let (inputs, stopped) = (&inputs, &stopped);
+    let (inputs, stopped, bytes) = (&inputs, &stopped, &state.bytes);
     let session = |stream, roles| async move {
-        let end = carry(stream, Peer { roles, local: false }, inputs).await;
+        let end = carry(stream, Peer { roles, local: false }, inputs, bytes).await;
         if matches!(end, End::Stopped) {
             stopped.notify_one();
             // There is nothing to report and nothing to dial for.
@@ -46,6 +48,7 @@ pub(crate) async fn keep(
             DialLimits::default(),
             dial::random_jitter,
             |progress| {
+                state.observe(progress);
                 if progress == Progress::Connected && let Some(trust) = &trust {
                     tokio::task::spawn_blocking({ let trust = Arc::clone(trust); move || remember(&trust) });
                 }
@@ -79,6 +82,7 @@ pub(crate) async fn carry(
     stream: impl AsyncRead + AsyncWrite,
     peer: Peer,
     inputs: &SyncSender<Input>,
+    bytes: &Bytes,
 ) -> End {
     static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
     let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
@@ -88,8 +92,8 @@ pub(crate) async fn carry(
     }
     let (read, write) = tokio::io::split(stream);
     let end = tokio::select! {
-        end = receive(read, number, inputs) => end,
-        end = send(write, receiver) => end,
+        end = receive(read, number, inputs, bytes) => end,
+        end = send(write, receiver, bytes) => end,
     };
     match deliver(inputs, Input::Disconnected(number)).await {
         Ok(()) => end,
@@ -97,22 +101,31 @@ pub(crate) async fn carry(
     }
 }
 
-async fn receive(mut stream: impl AsyncRead + Unpin, number: u64, inputs: &SyncSender<Input>) -> End {
+async fn receive(
+    mut stream: impl AsyncRead + Unpin,
+    number: u64,
+    inputs: &SyncSender<Input>,
+    count: &Bytes,
+) -> End {
     loop {
         let mut bytes = Vec::with_capacity(CHUNK);
         match timeout(SILENCE, stream.read_buf(&mut bytes)).await {
             Err(_) => return End::Silence,
             Ok(Ok(0)) => return End::ByPeer,
-            Ok(Ok(_)) => {}
+            Ok(Ok(length)) => count.incoming.fetch_add(length as u64, Ordering::Relaxed),
             Ok(Err(error)) => return End::Broken(error),
-        }
+        };
         if deliver(inputs, Input::Bytes(number, bytes)).await.is_err() {
             return End::Stopped;
         }
     }
 }
 
-async fn send(mut stream: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Vec<u8>>) -> End {
+async fn send(
+    mut stream: impl AsyncWrite + Unpin,
+    mut frames: mpsc::Receiver<Vec<u8>>,
+    count: &Bytes,
+) -> End {
     while let Some(frame) = frames.recv().await {
         let written = timeout(SILENCE, async {
             stream.write_all(&frame).await?;
@@ -120,9 +133,9 @@ async fn send(mut stream: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Ve
         });
         match written.await {
             Err(_) => return End::Silence,
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => count.outgoing.fetch_add(frame.len() as u64, Ordering::Relaxed),
             Ok(Err(error)) => return End::Broken(error),
-        }
+        };
     }
     // The meter gave the connection up, or stops. A close that fails leaves nothing more to do.
     let _ = timeout(SILENCE, stream.shutdown()).await;
@@ -175,3 +188,29 @@ const CHUNK: usize = 4096;
 const SILENCE: Duration = Duration::from_secs(60);
 /// Pause before a full queue is tried again.
 const FULL_QUEUE: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use meterseal_link::dial::Tcp;
+    use meterseal_world::wifi::Reception;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::wifi::Wifi;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_into_an_access_point_that_swallows_is_given_up_after_a_minute() {
+        let wifi = Wifi::new(Arc::new(Tcp), 1);
+        wifi.set_reception(Reception::Swallowing);
+        let way = wifi.connect("127.0.0.1:9").await.expect("it takes connections");
+        let (inputs, inbox) = sync_channel(8);
+        let begun = Instant::now();
+        let end = carry(way, Peer::HEADEND, &inputs, &Bytes::default()).await;
+        assert!(matches!(end, End::Silence), "{end}");
+        assert_eq!(begun.elapsed().as_secs(), SILENCE.as_secs());
+        assert!(matches!(inbox.try_recv(), Ok(Input::Connected(..))));
+        assert!(matches!(inbox.try_recv(), Ok(Input::Disconnected(_))));
+    }
+}

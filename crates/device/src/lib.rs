@@ -3,15 +3,18 @@
 //! [`Opened`] gives the sans-I/O meter what it lacks: a site to sample ([`meterseal_world`]), flash in a file
 //! ([`flash`]), a clock, random numbers, and a connection that it dials out (`connection`). Each device samples in
 //! a thread of its own (`runner`), so that nothing on the network can hold up a measurement; bytes travel between
-//! the two over bounded channels. [`fleet`] is thousands of meters without sampling, for load.
+//! the two over bounded channels. [`wifi`] puts a radio
+//! between a meter and its network; [`fleet`] is thousands of meters without sampling, for load.
 
 #![forbid(unsafe_code)]
 
 mod connection;
 pub mod flash;
 pub mod fleet;
+mod link_state;
 mod local;
 mod runner;
+pub mod wifi;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +36,7 @@ use meterseal_world::site::{FrontEnd, ReplayError, Site, SiteKind};
 use tokio::runtime::Handle;
 
 use flash::{FileFlash, FlashFileError};
+use link_state::LinkState;
 use local::Bound;
 pub use local::{LocalAccess, LocalPort};
 use runner::{Input, PulseCounts, Runner, Troubles};
@@ -48,7 +52,8 @@ pub struct Settings {
     pub tls: ClientProfile,
     /// What it remembers of whom it trusts, where it has no clock of its own.
     pub trust: Option<Arc<DeviceTrust>>,
-    /// What is between it and its head-end: [`Tcp`](meterseal_link::dial::Tcp), or a network with faults.
+    /// What is between it and its head-end: [`Tcp`](meterseal_link::dial::Tcp), or a network with faults
+    /// ([`wifi::Wifi`]).
     pub network: Arc<dyn Network>,
     /// Its head-end.
     pub headend: Target,
@@ -102,6 +107,7 @@ pub struct Opened {
     tls: ClientProfile,
     trust: Option<Arc<DeviceTrust>>,
     network: Arc<dyn Network>,
+    link: Arc<LinkState>,
     local: Option<Bound>,
 }
 
@@ -200,6 +206,7 @@ impl Opened {
         };
 
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);
+        let link = Arc::new(LinkState::default());
         let runner = Runner {
             name: id.to_string(),
             meter,
@@ -214,8 +221,10 @@ impl Opened {
             supplied: true,
             next_frame: 0,
             pulses: Arc::default(),
+            link: Arc::clone(&link),
+            network: Arc::clone(&network),
         };
-        Ok(Self { id, inputs, runner, headend, tls, trust, network, local })
+        Ok(Self { id, inputs, runner, headend, tls, trust, network, link, local })
     }
 
     /// Starts to sample and to dial.
@@ -223,13 +232,13 @@ impl Opened {
     /// # Errors
     /// [`StartError::Thread`]: nothing runs then.
     pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
-        let Self { id, inputs, runner, headend, tls, trust, network, local } = self;
+        let Self { id, inputs, runner, headend, tls, trust, network, link, local } = self;
         let pulses = Arc::clone(&runner.pulses);
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
             .spawn(move || runner.run())
             .map_err(StartError::Thread)?;
-        let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone()));
+        let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone(), link));
         let local_address = local.as_ref().map(|bound| bound.address);
         let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone())));
         Ok(Device { id, inputs, sampling: Some(sampling), connecting, listening, local_address, pulses })

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::connection::carry;
+use crate::link_state::Bytes;
 use crate::runner::Input;
 
 /// Where a meter listens, and to whom.
@@ -99,7 +100,8 @@ async fn serve_one(
     let profile = match access {
         LocalAccess::PlainForLaboratory(roles) => {
             let peer = Peer { roles: *roles, local: true };
-            return Ok(carry(stream, peer, inputs).await.to_string());
+            let uncounted = Bytes::default();
+            return Ok(carry(stream, peer, inputs, &uncounted).await.to_string());
         }
         LocalAccess::Tls(profile) => profile,
     };
@@ -110,7 +112,8 @@ async fn serve_one(
         .map_err(|error| tls::explain_io(&error))?;
     let mut judged = profile.judge(stream.get_ref().1).map_err(|error| error.to_string())?;
     let peer = Peer { roles: judged.roles, local: true };
-    let carried = carry(stream, peer, inputs);
+    let uncounted = Bytes::default();
+    let carried = carry(stream, peer, inputs, &uncounted);
     tokio::pin!(carried);
     let revoked = tokio::select! {
         end = &mut carried => return Ok(format!("{}: {end}", judged.peer)),

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use meterseal_link::dial::Network;
 use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
 use meterseal_metrology::Frame;
 use meterseal_model::{Stimulus, TimeBase};
@@ -20,6 +21,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::SystemRandom;
 use crate::flash::{FileFlash, FlashSync};
+use crate::link_state::LinkState;
 
 /// What reaches the meter from outside its thread.
 #[derive(Debug)]
@@ -49,6 +51,9 @@ pub(crate) struct Runner {
     /// The number of the front end's next frame.
     pub(crate) next_frame: u64,
     pub(crate) pulses: Arc<PulseCounts>,
+    /// How the connection fares, for the meter to show.
+    pub(crate) link: Arc<LinkState>,
+    pub(crate) network: Arc<dyn Network>,
     /// Where the supply's relay is.
     pub(crate) supplied: bool,
 }
@@ -82,6 +87,7 @@ impl Runner {
         let mut pace = Pace::new(self.speed, self.time_base);
         let mut connections = Vec::new();
         loop {
+            self.meter.set_link_status(self.link.status(&*self.network));
             match self.inputs.recv_timeout(SLICE) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => self.accept(input, &mut connections),

@@ -204,3 +204,34 @@ async fn a_key_pair_made_on_the_meter_is_certified_and_imported_over_cosem() {
     }
     device.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installer_reads_why_the_meter_does_not_reach_its_head_end_and_a_reader_does_not() {
+    let bench = Bench::new();
+    let device = bench.meter(None);
+    let caller = bench.caller(&[Role::Installer, Role::Reader]);
+    let mut installer =
+        DlmsClient::associate(dial(&device, &caller).await, association(Role::Installer)).await.unwrap();
+    let mut failures = 0;
+    // The pause between attempts grows to a second within three.
+    for _ in 0..500 {
+        failures = installer.get(1, Obis::LINK_FAILURES, 2).await.unwrap().as_u64().unwrap();
+        if failures >= 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(failures >= 2, "nobody listens on the discard port");
+    let get = async |client: &mut DlmsClient<Secure>, obis| client.get(1, obis, 2).await;
+    assert_eq!(get(&mut installer, Obis::LINK_CONNECTED).await.unwrap(), Value::Bool(false));
+    assert_eq!(get(&mut installer, Obis::LINK_CONNECTIONS).await.unwrap().as_u64(), Some(0));
+    assert_eq!(get(&mut installer, Obis::LINK_BYTES_OUT).await.unwrap().as_u64(), Some(0));
+    assert_eq!(get(&mut installer, Obis::LINK_SIGNAL).await.unwrap(), Value::I8(127));
+    let Value::Bytes(reason) = get(&mut installer, Obis::LINK_REASON).await.unwrap() else { panic!() };
+    let reason = String::from_utf8(reason).unwrap();
+    assert!(reason.contains("cannot be reached"), "{reason}");
+    let mut reader =
+        DlmsClient::associate(dial(&device, &caller).await, association(Role::Reader)).await.unwrap();
+    assert!(get(&mut reader, Obis::LINK_REASON).await.is_err());
+    device.stop().await;
+}

@@ -31,6 +31,11 @@ pub type Way = Box<dyn Transport>;
 pub trait Network: Send + Sync + fmt::Debug {
     /// Connects to `HOST:PORT`.
     fn connect<'a>(&'a self, address: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Way>> + Send + 'a>>;
+
+    /// How strong the radio signal is, dBm; `None` without a radio, or while it hears nothing.
+    fn signal_dbm(&self) -> Option<i8> {
+        None
+    }
 }
 
 /// The system's TCP.

@@ -142,6 +142,26 @@ impl Obis {
         Self::electricity(2, 8, 3),
         Self::electricity(2, 8, 4),
     ];
+    /// Whether the meter is connected to its head-end.
+    pub const LINK_CONNECTED: Self = Self::manufacturer(96, 12, 0);
+    /// Connections to the head-end since power-up.
+    pub const LINK_CONNECTIONS: Self = Self::manufacturer(96, 12, 1);
+    /// Failed attempts to connect since power-up.
+    pub const LINK_FAILURES: Self = Self::manufacturer(96, 12, 2);
+    /// Why the last attempt failed or the last connection ended, in words.
+    pub const LINK_REASON: Self = Self::manufacturer(96, 12, 3);
+    /// When the connection last came up, ended, or failed to come up.
+    pub const LINK_CHANGED: Self = Self::manufacturer(96, 12, 4);
+    /// Strength of the radio signal, dBm.
+    pub const LINK_SIGNAL: Self = Self::manufacturer(96, 12, 5);
+    /// Bytes from the head-end since power-up.
+    pub const LINK_BYTES_IN: Self = Self::manufacturer(96, 12, 6);
+    /// Bytes to the head-end since power-up.
+    pub const LINK_BYTES_OUT: Self = Self::manufacturer(96, 12, 7);
+    /// The name of the wireless network that the radio joins (SSID), 1 to 32 bytes.
+    pub const WIFI_SSID: Self = Self::manufacturer(96, 12, 10);
+    /// The wireless network's WPA3 passphrase, 8 to 63 printable characters of ASCII. It goes in and never comes out.
+    pub const WIFI_PASSPHRASE: Self = Self::manufacturer(96, 12, 11);
     /// Status of the load profile's interval.
     pub const PROFILE_STATUS: Self = Self::general(96, 10, 1);
 

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`site`] makes the waveforms, sensors and accidents of a virtual meter's place;
 //! [`comtrade`] reads and writes recorded waveforms (IEEE C37.111); [`mapping`] finds a recording's voltages and
-//! currents; [`scaling`] turns physical values into front-end counts.
+//! currents; [`scaling`] turns physical values into front-end counts;
+//! [`wifi`] is the radio between a meter and its network.
 
 #![forbid(unsafe_code)]
 
@@ -13,5 +14,6 @@ pub mod physics;
 mod random;
 pub mod scaling;
 pub mod site;
+pub mod wifi;
 
 pub use site::{Site, SiteKind};

@@ -8,6 +8,9 @@ use thiserror::Error;
 /// The most values inside one value, itself included: what a peer can make us hold.
 pub const MAX_ELEMENTS: usize = 200_000;
 
+/// Elements for which room is made at once; longer lists grow.
+const RESERVED: usize = 64;
+
 /// A COSEM value. Each integer keeps its wire type, because a SET with another one is refused.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
@@ -160,7 +163,12 @@ impl Value {
     }
 
     fn list(seq: dlms_cosem_rs::axdr::Seq<'_>, elements: &mut usize) -> Result<Vec<Self>, ValueError> {
-        seq.iter().map(|element| Self::counted(element?, elements)).collect()
+        // The codec has seen that there are as many; the bound keeps a nest of lists from reserving more than it holds.
+        let mut list = Vec::with_capacity(seq.len().min(RESERVED));
+        for element in seq.iter() {
+            list.push(Self::counted(element?, elements)?);
+        }
+        Ok(list)
     }
 
     fn append_to(&self, out: &mut Vec<u8>) {

@@ -18,6 +18,9 @@ use crate::records::KEYED;
 /// What a text object shows at most.
 const TEXT_MAX: usize = 128;
 
+/// The signal's strength where there is none.
+const NO_SIGNAL: i8 = 127;
+
 pub(super) fn get<F: NorFlash>(
     inner: &Inner<F>,
     object: &Object,
@@ -41,10 +44,10 @@ pub(super) fn get<F: NorFlash>(
 
 fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {
     let text = |w: &mut dyn Writer, text: &str| {
-        let bytes = text.as_bytes();
-        put(w, Data::OctetString(&bytes[..bytes.len().min(TEXT_MAX)]))
+        put(w, Data::OctetString(&text.as_bytes()[..text.floor_char_boundary(TEXT_MAX)]))
     };
     let identity = &inner.identity;
+    let link = &inner.link.status;
     match obis {
         // IEC 62056-6-2 wants the maker's three letters first: the identifier begins with them.
         Obis::LOGICAL_DEVICE_NAME | Obis::METER_ID => text(w, &format!("{}", identity.id)),
@@ -75,6 +78,19 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         Obis::POWER_QUALITY_DURATION => {
             put(w, Data::DoubleLongUnsigned(inner.newest_quality.map_or(0, |row| row.duration_ms)))
         }
+        // Empty: none is set.
+        Obis::WIFI_SSID => put(w, Data::OctetString(inner.wifi.as_ref().map_or(&[], |known| known.ssid()))),
+        Obis::LINK_SIGNAL => put(w, Data::Integer(link.signal_dbm.unwrap_or(NO_SIGNAL))),
+        Obis::LINK_CONNECTED => put(w, Data::Boolean(link.is_connected)),
+        Obis::LINK_CONNECTIONS => put(w, Data::DoubleLongUnsigned(link.connections)),
+        Obis::LINK_FAILURES => put(w, Data::DoubleLongUnsigned(link.failures)),
+        Obis::LINK_REASON => text(w, &link.last_reason),
+        Obis::LINK_CHANGED => {
+            let time = inner.link.changed.map_or(DateTime::WILDCARD, |time| inner.date_time(time));
+            put(w, Data::OctetString(&time.to_bytes()))
+        }
+        Obis::LINK_BYTES_IN => put(w, Data::Long64Unsigned(link.bytes_in)),
+        Obis::LINK_BYTES_OUT => put(w, Data::Long64Unsigned(link.bytes_out)),
         Obis::ALARM_REGISTER => put(w, Data::DoubleLongUnsigned(inner.state.alarms)),
         _ => {
             let key = KEYED.iter().position(|&role| obis == Obis::invocation_counter(role));

@@ -9,6 +9,7 @@ mod class;
 mod columns;
 mod energy;
 mod identity;
+mod link;
 mod live;
 mod load_profile;
 mod quality;
@@ -40,6 +41,7 @@ const SUBJECTS: &[&[Object]] = &[
     quality::OBJECTS,
     tariff::OBJECTS,
     supply::OBJECTS,
+    link::OBJECTS,
 ];
 
 /// Every object, in the order of the object list.

@@ -1,0 +1,53 @@
+//! How the connection to the head-end fares: written by its tasks, read by the meter's thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use meterseal_link::dial::{Network, Progress};
+use meterseal_meter::LinkStatus;
+
+/// What has become of the connection so far.
+#[derive(Debug, Default)]
+pub(crate) struct LinkState {
+    status: Mutex<LinkStatus>,
+    pub(crate) bytes: Bytes,
+}
+
+/// Bytes carried.
+#[derive(Debug, Default)]
+pub(crate) struct Bytes {
+    pub(crate) incoming: AtomicU64,
+    pub(crate) outgoing: AtomicU64,
+}
+
+impl LinkState {
+    pub(crate) fn observe(&self, progress: Progress<'_>) {
+        // Nothing panics while it holds this.
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        match progress {
+            Progress::Dialling => {}
+            Progress::Connected => {
+                status.is_connected = true;
+                status.connections = status.connections.saturating_add(1);
+            }
+            Progress::Failed(reason) => {
+                status.failures = status.failures.saturating_add(1);
+                status.last_reason = Arc::from(reason);
+            }
+            Progress::Ended(reason) => {
+                status.is_connected = false;
+                status.last_reason = Arc::from(reason);
+            }
+        }
+    }
+
+    /// As it is now.
+    pub(crate) fn status(&self, network: &dyn Network) -> LinkStatus {
+        LinkStatus {
+            signal_dbm: network.signal_dbm(),
+            bytes_in: self.bytes.incoming.load(Ordering::Relaxed),
+            bytes_out: self.bytes.outgoing.load(Ordering::Relaxed),
+            ..self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+    }
+}
