@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::supply::Limiter;
 use crate::tariff::{Rates, TariffState};
+use crate::wifi::WifiNetwork;
 use crate::{Identity, OpenError, RoleKeys, SecretKey, StorageError};
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
@@ -82,6 +83,7 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) gaps: Gaps,
     pub(crate) calibration: CalibrationStatus,
     pub(crate) link: crate::link_status::Known,
+    pub(crate) wifi: Option<WifiNetwork>,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -114,6 +116,7 @@ impl<F: NorFlash> Inner<F> {
             }
         }
         let generations = state.key_generations;
+        let wifi = crate::wifi::kept(&mut storage)?;
         let keys = Keyring::open(keys, key_encryption_key, &mut storage, &mut state)?;
         // One step further than reserved: should the newest state record have rotted, the one before it, a step
         // lower, was found.
@@ -159,6 +162,7 @@ impl<F: NorFlash> Inner<F> {
             gaps: Gaps::default(),
             calibration: CalibrationStatus::Missing,
             link: Default::default(),
+            wifi,
             now,
             uptime_ms: 0,
         });

@@ -37,6 +37,7 @@ mod supply;
 mod tamper;
 mod tariff;
 mod vault;
+mod wifi;
 
 pub use calibration::{CalibrationStatus, unit_id, write_calibration};
 pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys, SecretKey};
@@ -48,3 +49,4 @@ pub use quality::QualityRow;
 pub use records::{ProfileRow, SecurityEntry};
 pub use storage::saved_time;
 pub use tamper::Thresholds;
+pub use wifi::WifiNetwork;

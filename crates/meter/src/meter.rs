@@ -18,7 +18,9 @@ use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
 use crate::tamper::Detector;
-use crate::{Config, DlmsKeys, Identity, LinkStatus, OpenError, Peer, ProtocolError, Random, StorageError};
+use crate::{
+    Config, DlmsKeys, Identity, LinkStatus, OpenError, Peer, ProtocolError, Random, StorageError, WifiNetwork,
+};
 
 /// One of a meter's connections, until [`Meter::disconnected`]. Never used again: bytes that come late find nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -134,6 +136,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         let now = inner.clock();
         inner.link.take(status, now);
+    }
+
+    /// The wireless network that the installer has set, for the device's radio to join; `None` until then. It may change
+    /// with every [`Self::receive`].
+    pub fn wifi_network(&self) -> Option<&WifiNetwork> {
+        self.inner().wifi.as_ref()
     }
 
     /// Measures these frames. Costs no flash access. For a front end that does not number its frames: otherwise use

@@ -122,6 +122,11 @@ impl<F: NorFlash> Storage<F> {
         self.vault.get(&mut self.flash, item)
     }
 
+    /// Whether secrets can be kept.
+    pub(crate) const fn has_device_secret(&self) -> bool {
+        self.vault.is_open()
+    }
+
     /// Keeps a secret, whole or not at all.
     pub(crate) fn put_secret(&mut self, item: Item, plain: &[u8]) -> Result<(), VaultError<F::Error>> {
         self.vault.put(&mut self.flash, item, plain)

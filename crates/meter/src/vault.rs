@@ -1,4 +1,5 @@
-//! Secrets in flash, under AES-256-GCM with the device secret: the keys that the utility has transferred.
+//! Secrets in flash, under AES-256-GCM with the device secret: the keys that the utility has transferred, and
+//! the wireless network's passphrase.
 //!
 //! An item is `version u8 | counter u64 | salt u32 | ciphertext | tag (16 bytes)`. Counter and salt are the nonce; the
 //! additional data bind the item to its meter and its key in the map, so that no item passes for another. The counter
@@ -29,12 +30,15 @@ pub(crate) enum Item {
     RoleKeys(usize),
     /// The key under which keys are transferred.
     KeyEncryptionKey,
+    /// The wireless network's name and passphrase.
+    Wifi,
 }
 
 impl Item {
     const fn key(self) -> u16 {
         match self {
             Self::KeyEncryptionKey => 1,
+            Self::Wifi => 2,
             Self::RoleKeys(place) => 16 + place as u16,
         }
     }
@@ -85,6 +89,11 @@ impl Vault {
         let reserved = reserved.map_or(0, u64::from_le_bytes);
         let cipher = secret.map(|secret| Aes256Gcm::new(secret.expose().into()));
         Ok(Self { map, cipher, owner, salt, used: reserved, reserved })
+    }
+
+    /// Whether there is a device secret.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.cipher.is_some()
     }
 
     /// A secret; `None` where there is none.

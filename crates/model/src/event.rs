@@ -71,7 +71,7 @@ events! {
     CoverRemoved = 44, "meter_cover_removed", Critical, "The meter's cover was opened.";
     CoverClosed = 45, "meter_cover_closed", Notice, "The meter's cover was closed.";
     FailedLogins = 46, "failed_logins", Warning, "Somebody failed to log in to the meter several times.";
-    ParametersChanged = 47, "parameters_changed", Notice, "The utility changed the meter's settings.";
+    ParametersChanged = 47, "parameters_changed", Notice, "The meter's settings were changed.";
     KeysChanged = 48, "keys_changed", Notice, "Keys of a role were replaced.";
     UndecryptableMessage = 49, "undecryptable_message", Warning, "A message to the meter could not be deciphered.";
     ReplayedMessage = 50, "replayed_message", Warning, "An old message was sent to the meter again.";

@@ -158,6 +158,10 @@ impl Obis {
     pub const LINK_BYTES_IN: Self = Self::manufacturer(96, 12, 6);
     /// Bytes to the head-end since power-up.
     pub const LINK_BYTES_OUT: Self = Self::manufacturer(96, 12, 7);
+    /// The name of the wireless network that the radio joins (SSID), 1 to 32 bytes.
+    pub const WIFI_SSID: Self = Self::manufacturer(96, 12, 10);
+    /// The wireless network's WPA3 passphrase, 8 to 63 printable characters of ASCII. It goes in and never comes out.
+    pub const WIFI_PASSPHRASE: Self = Self::manufacturer(96, 12, 11);
     /// Status of the load profile's interval.
     pub const PROFILE_STATUS: Self = Self::general(96, 10, 1);
 

@@ -24,6 +24,7 @@ use meterseal_model::{Obis, Role, UnixMillis};
 use crate::clock;
 use crate::inner::Inner;
 use crate::records::SecurityEntry;
+use crate::wifi::WifiError;
 
 /// One role's view of the meter. The meter itself is lent to it for the time of a request.
 pub(crate) struct Store<F: NorFlash> {
@@ -86,6 +87,18 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         }
         if attribute_id != 2 {
             return Err(DataAccessResult::ScopeOfAccessViolated);
+        }
+        let network = match object.obis {
+            Obis::WIFI_SSID => Some(inner.set_ssid(octets(&value)?)),
+            Obis::WIFI_PASSPHRASE => Some(inner.set_passphrase(octets(&value)?)),
+            _ => None,
+        };
+        if let Some(outcome) = network {
+            return outcome.map_err(|error| match error {
+                WifiError::Unusable => DataAccessResult::ScopeOfAccessViolated,
+                WifiError::Unprepared => DataAccessResult::ObjectUnavailable,
+                WifiError::Storage(_) => DataAccessResult::HardwareFault,
+            });
         }
         let number = || value.as_u64().ok_or(DataAccessResult::TypeUnmatched);
         let accepted = match object.obis {
@@ -193,6 +206,13 @@ impl<F: NorFlash> Inner<F> {
 
 fn object(class_id: u16, logical_name: dlms_cosem_rs::obis::Obis) -> StoreResult<&'static Object> {
     objects::find(class_id, Obis(logical_name.0)).ok_or(DataAccessResult::ObjectUndefined)
+}
+
+fn octets<'a>(value: &Data<'a>) -> StoreResult<&'a [u8]> {
+    match value {
+        Data::OctetString(bytes) => Ok(bytes),
+        _ => Err(DataAccessResult::TypeUnmatched),
+    }
 }
 
 /// Writes a value. It fails only where the answer would be longer than the meter can build.

@@ -78,6 +78,8 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         Obis::POWER_QUALITY_DURATION => {
             put(w, Data::DoubleLongUnsigned(inner.newest_quality.map_or(0, |row| row.duration_ms)))
         }
+        // Empty: none is set.
+        Obis::WIFI_SSID => put(w, Data::OctetString(inner.wifi.as_ref().map_or(&[], |known| known.ssid()))),
         Obis::LINK_SIGNAL => put(w, Data::Integer(link.signal_dbm.unwrap_or(NO_SIGNAL))),
         Obis::LINK_CONNECTED => put(w, Data::Boolean(link.is_connected)),
         Obis::LINK_CONNECTIONS => put(w, Data::DoubleLongUnsigned(link.connections)),

@@ -40,4 +40,14 @@ pub(super) const OBJECTS: &[Object] = &[
         "Bytes to the head-end since power-up, inside TLS",
         &[LOGICAL_NAME, value(Kind::Long64Unsigned, LINK)],
     ),
+    data(
+        Obis::WIFI_SSID,
+        "Wireless network's name (SSID); another one forgets the passphrase",
+        &[LOGICAL_NAME, value(Kind::OctetString, INSTALLER_SETS)],
+    ),
+    data(
+        Obis::WIFI_PASSPHRASE,
+        "Wireless network's WPA3 passphrase",
+        &[LOGICAL_NAME, value(Kind::OctetString, INSTALLER_SETS_SECRET)],
+    ),
 ];
