@@ -52,7 +52,7 @@ impl Accumulator {
     pub(crate) fn add(&mut self, boundary: &Boundary, advance: Option<Advance>) {
         let weight = i128::from(boundary.twice_weight);
         if self.cycles == 0 {
-            self.reference = (0..VOLTAGES).find(|number| boundary.has_voltage(*number));
+            self.reference = boundary.has_voltage.iter().position(|has| *has);
         }
         for channel in 0..CHANNELS {
             self.squares[channel] += boundary.squares[channel];

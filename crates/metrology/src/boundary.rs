@@ -26,6 +26,9 @@ pub(crate) struct Boundary {
     /// Twice the fundamental's active (real) and reactive (imaginary) power of each phase, in the same unit.
     pub(crate) twice_powers: [Complex<i128>; VOLTAGES],
     pub(crate) clipped: bool,
+    /// Which voltages have a fundamental to take a frequency from: at least 2⁻¹² of full scale, and half of the RMS value, so that neither noise nor
+    /// DC counts.
+    pub(crate) has_voltage: [bool; VOLTAGES],
 }
 
 impl Boundary {
@@ -48,6 +51,7 @@ impl Boundary {
             let Complex { re, im } = phasors[number].times_conjugate(phasors[VOLTAGES + number]);
             Complex { re: re >> 32, im: im >> 32 }
         });
+        boundary.has_voltage = core::array::from_fn(|number| boundary.sees_voltage(number));
         boundary
     }
 
@@ -61,6 +65,7 @@ impl Boundary {
             twice_squares: [0; CHANNELS],
             twice_powers: [Complex::default(); VOLTAGES],
             clipped,
+            has_voltage: [false; VOLTAGES],
         }
     }
 
@@ -69,9 +74,7 @@ impl Boundary {
         core::array::from_fn(|number| self.twice_powers[number].im / 2)
     }
 
-    /// Whether a voltage has a fundamental to take a frequency from: at least 2⁻¹² of full scale, and half of the RMS value, so that neither noise
-    /// nor DC counts.
-    pub(crate) fn has_voltage(&self, number: usize) -> bool {
+    fn sees_voltage(&self, number: usize) -> bool {
         let twice_square = self.twice_squares[number];
         let least = i128::from(Frame::FULL_SCALE >> 12);
         // a ≥ ⌊b / c⌋ without the division: below 2⁸¹ · 2³³ and 2⁷⁸ · 2³³.

@@ -172,9 +172,9 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn put<const N: usize>(&mut self, at: usize, part: &Part<N>) {
-        self.total[at..at + N].copy_from_slice(&part.total);
-        self.ramp[at..at + N].copy_from_slice(&part.ramp);
+    fn put<const N: usize>(&mut self, at: usize, (total, ramp): &([i64; N], [i64; N])) {
+        self.total[at..at + N].copy_from_slice(total);
+        self.ramp[at..at + N].copy_from_slice(ramp);
     }
 }
 
@@ -199,49 +199,42 @@ fn accumulate(frames: &[Frame], first: usize, oscillator: &mut Oscillator) -> Su
     oscillator.fill(cos, sin);
     let mut sums = Sums::default();
     for number in 0..VOLTAGES {
-        let part = pass(frames, first, cos, sin, |frame, cos, sin| {
+        let sums_of_phase = pass(frames, cos, sin, |frame, cos, sin| {
             let (v, i) = (i64::from(frame.voltage[number]), i64::from(frame.current[number]));
             [v * v, i * i, v * i, v * cos, v * sin, i * cos, i * sin]
         });
-        sums.put(phase(number), &part);
-        sums.squares[number] = part.first[VV];
-        sums.squares[VOLTAGES + number] = part.first[II];
+        sums.put(phase(number), &sums_of_phase);
     }
-    let neutral = pass(frames, first, cos, sin, |frame, cos, sin| {
+    let neutral = pass(frames, cos, sin, |frame, cos, sin| {
         let i = i64::from(frame.current[VOLTAGES]);
         [i * i, i * cos, i * sin]
     });
     sums.put(NEUTRAL, &neutral);
-    sums.squares[CHANNELS - 1] = neutral.first[0];
+    // Once more, because a loop that stops halfway keeps fewer of its sums in registers.
+    for frame in &frames[..first] {
+        for (channel, sum) in sums.squares.iter_mut().enumerate() {
+            let count = i64::from(frame.count(channel));
+            *sum += count * count;
+        }
+    }
     sums
-}
-
-/// Sums of some quantities: of the first frames, of all, and of prefix sums.
-struct Part<const N: usize> {
-    first: [i64; N],
-    total: [i64; N],
-    ramp: [i64; N],
 }
 
 /// Sums and ramps of some quantities.
 #[inline(always)]
 fn pass<const N: usize>(
     frames: &[Frame],
-    split: usize,
     cos: &[i32],
     sin: &[i32],
     products: impl Fn(&Frame, i64, i64) -> [i64; N],
-) -> Part<N> {
-    let [mut first, mut total, mut ramp] = [[0; N]; 3];
-    for range in [0..split, split..frames.len()] {
-        first = total;
-        for ((frame, cos), sin) in frames[range.clone()].iter().zip(&cos[range.clone()]).zip(&sin[range]) {
-            let products = products(frame, i64::from(*cos), i64::from(*sin));
-            for n in 0..N {
-                total[n] += products[n];
-                ramp[n] += total[n];
-            }
+) -> ([i64; N], [i64; N]) {
+    let (mut total, mut ramp) = ([0; N], [0; N]);
+    for ((frame, cos), sin) in frames.iter().zip(cos).zip(sin) {
+        let products = products(frame, i64::from(*cos), i64::from(*sin));
+        for n in 0..N {
+            total[n] += products[n];
+            ramp[n] += total[n];
         }
     }
-    Part { first, total, ramp }
+    (total, ramp)
 }

@@ -49,8 +49,8 @@
 //! # Cost
 //!
 //! 24 multiplications and 48 additions of 64 bits a frame; about 200 operations of 128 bits a slot, 10 kB of state and 10 kB of stack. No division and
-//! no branch a frame. Calibration adds 24 multiplications a frame, events one comparison a half cycle, phase and kind (and the transients' three
-//! differences a frame, if they are on). A wider [`Kernel`] multiplies four channels at once.
+//! no branch a frame. Calibration adds 24 multiplications a frame, events one comparison a half cycle, phase and kind, without division or root while
+//! nothing happens (and the transients' three differences a frame, if they are on). A wider [`Kernel`] multiplies four channels at once.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -89,10 +89,14 @@ impl Oscillator {
         });
     }
 
+    /// The products of one frame, whose cell is the next.
     pub(crate) fn products(&mut self, frame: &Frame) -> [i64; QUANTITIES] {
-        let (mut cos, mut sin) = ([0], [0]);
-        self.fill(&mut cos, &mut sin);
-        kernel::products(frame, cos[0].into(), sin[0].into())
+        if self.cell.is_multiple_of(RENEWAL) {
+            self.renew();
+        }
+        self.cell += 1;
+        let (cos, sin) = self.rotation.next();
+        kernel::products(frame, cos.into(), sin.into())
     }
 }
 

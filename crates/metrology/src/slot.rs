@@ -83,6 +83,21 @@ impl Halves {
     }
 }
 
+/// How a slot lies in its cells.
+struct Cells {
+    entry: u64,
+    exit: u64,
+    whole_cells: u32,
+}
+
+impl Cells {
+    fn new(length: u64, before: u64) -> Self {
+        debug_assert!(before < SAMPLE && (7 * SAMPLE..4096 * SAMPLE).contains(&length));
+        let end = before + length;
+        Self { entry: SAMPLE - before, exit: end % SAMPLE, whole_cells: (end / SAMPLE - 1) as u32 }
+    }
+}
+
 impl Slot {
     /// A slot of `length`, of whose first cell `before` belongs to the slot before.
     pub(crate) fn new(length: u64, before: u64) -> Self {
@@ -91,13 +106,12 @@ impl Slot {
 
     /// The same where the slot is only a part of a cycle of the oscillator.
     pub(crate) fn of_cycle(cycle: u64, length: u64, before: u64) -> Self {
-        debug_assert!(before < SAMPLE && (7 * SAMPLE..4096 * SAMPLE).contains(&length));
-        let end = before + length;
+        let Cells { entry, exit, whole_cells } = Cells::new(length, before);
         Self {
             length,
-            entry: SAMPLE - before,
-            exit: end % SAMPLE,
-            whole_cells: (end / SAMPLE - 1) as u32,
+            entry,
+            exit,
+            whole_cells,
             seen: Seen::Nothing,
             oscillator: Oscillator::of_slot(step_of(cycle), before),
             first: [0; QUANTITIES],
@@ -114,12 +128,26 @@ impl Slot {
         Self { kernel, ..self }
     }
 
-    /// The same, which also sums up the squares of its first half.
-    pub(crate) fn watching_halves(mut self) -> Self {
+    /// Also sums up the squares of its first half, as do the slots that follow it.
+    pub(crate) fn watch_halves(&mut self) {
         let behind_first = self.length / 2 - self.entry;
         let (cell, part) = ((behind_first / SAMPLE) as u32, behind_first % SAMPLE);
         self.middle = Some(Middle { cell, part, squares: None });
-        self
+    }
+
+    /// Becomes the slot of `length` that follows it, in place: what a slot sums up is too much to be moved once a cycle.
+    pub(crate) fn follow(&mut self, length: u64) {
+        let before = self.exit;
+        // Sums of prefix sums stay: they are set by the first whole cells, and nothing asks for them before.
+        let Cells { entry, exit, whole_cells } = Cells::new(length, before);
+        (self.length, self.entry, self.exit, self.whole_cells) = (length, entry, exit, whole_cells);
+        self.seen = Seen::Nothing;
+        self.oscillator = Oscillator::of_slot(step_of(length), before);
+        (self.first, self.total) = ([0; QUANTITIES], [0; QUANTITIES]);
+        self.clipped = false;
+        if self.middle.is_some() {
+            self.watch_halves();
+        }
     }
 
     /// Its length when it is whole.
@@ -184,11 +212,11 @@ impl Slot {
     /// Adds whole cells, the first of which is number `cell`.
     fn add(&mut self, block: &[Frame], cell: u32) {
         // Where the middle of the slot is among them.
-        let middle =
-            self.middle.as_ref().and_then(|middle| middle.cell.checked_sub(cell)).unwrap_or(u32::MAX);
-        let middle = middle as usize;
-        let sums = self.kernel.sums(block, middle, &mut self.oscillator);
-        if let (Some(frame), Some(Middle { part, squares, .. })) = (block.get(middle), &mut self.middle) {
+        let middle = self.middle.as_ref().and_then(|middle| middle.cell.checked_sub(cell));
+        let middle = middle.map(|middle| middle as usize).filter(|middle| *middle < block.len());
+        let sums = self.kernel.sums(block, middle.unwrap_or(0), &mut self.oscillator);
+        if let (Some(middle), Some(Middle { part, squares, .. })) = (middle, &mut self.middle) {
+            let frame = &block[middle];
             let part = *part as i64;
             *squares = Some(core::array::from_fn(|channel| {
                 let at = square_of(channel);
@@ -197,6 +225,12 @@ impl Slot {
                     + wide(self.first[at], self.entry as i64)
                     + wide(count * count, part)
             }));
+        }
+        if cell == 0 {
+            // At 8 kHz and below nearly always: one block is a whole slot.
+            self.total = sums.total;
+            self.ramp = sums.ramp.map(i128::from);
+            return;
         }
         let frames = block.len() as i64;
         for n in 0..QUANTITIES {
@@ -216,19 +250,25 @@ impl Slot {
         // Below 2⁴⁰ and 2⁵³.
         let (entry_moment, exit_moment) = (entry * entry, exit * (2 * length - exit));
         let inverse = inverse(2 * self.length);
-        let (mut down, mut up) = ([0; QUANTITIES], [0; QUANTITIES]);
+        // Filled in place, as it is too much to be moved.
+        let mut halves = Halves {
+            down: [0; QUANTITIES],
+            up: [0; QUANTITIES],
+            length: self.length,
+            clipped: self.clipped || (clipped && self.exit > 0),
+            first_half: self.middle.as_ref().and_then(|middle| middle.squares),
+        };
         for n in 0..QUANTITIES {
             let (first, last, total) = (self.first[n], last[n], self.total[n]);
             // In units of 2⁻⁴¹ below 2⁴⁶ · 2¹² · 2¹¹ · 2⁴¹ = 2¹¹⁰, of which 2⁶² is left.
             let moment = (wide(total, twice_position) << EDGE) - (self.ramp[n] << (2 * EDGE + 1))
                 + wide(first, entry_moment)
                 + wide(last, exit_moment);
-            up[n] = scaled((moment >> 48) as i64, inverse) >> (INVERSE - 48);
-            down[n] = (i128::from(total) << EDGE) + wide(first, entry) + wide(last, exit) - up[n];
+            let up = scaled((moment >> 48) as i64, inverse) >> (INVERSE - 48);
+            halves.up[n] = up;
+            halves.down[n] = (i128::from(total) << EDGE) + wide(first, entry) + wide(last, exit) - up;
         }
-        let clipped = self.clipped || (clipped && self.exit > 0);
-        let first_half = self.middle.as_ref().and_then(|middle| middle.squares);
-        Halves { down, up, length: self.length, clipped, first_half }
+        halves
     }
 
     /// What the cells seen so far sum up to, for a slot that does not become whole.

@@ -45,7 +45,7 @@ impl Advance {
 pub(crate) fn correlation(earlier: &Boundary, later: &Boundary) -> Option<Complex<i128>> {
     let mut sum = None;
     for number in 0..VOLTAGES {
-        if is_steady(earlier, later, number) && earlier.has_voltage(number) && later.has_voltage(number) {
+        if earlier.has_voltage[number] && later.has_voltage[number] && is_steady(earlier, later, number) {
             let Complex { re, im } = sum.unwrap_or_default();
             let product = later.phasors[number].times_conjugate(earlier.phasors[number]);
             sum = Some(Complex { re: re + product.re, im: im + product.im });
@@ -56,7 +56,7 @@ pub(crate) fn correlation(earlier: &Boundary, later: &Boundary) -> Option<Comple
 
 /// Whether a voltage was lost, came back, or stepped by more than a factor of 1.4 between two boundaries.
 pub(crate) fn voltage_stepped(earlier: &Boundary, later: &Boundary) -> bool {
-    (0..VOLTAGES).any(|number| match [earlier, later].map(|boundary| boundary.has_voltage(number)) {
+    (0..VOLTAGES).any(|number| match [earlier, later].map(|boundary| boundary.has_voltage[number]) {
         [true, true] => !is_steady(earlier, later, number),
         [before, after] => before != after,
     })

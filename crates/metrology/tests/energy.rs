@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Channel, Random, Site};
-use meterseal_metrology::{DecodeError, Metrology, Registers, Window};
+use meterseal_metrology::{Config, DecodeError, Frame, Metrology, Nominal, Registers, Scale, Window};
 use std::f64::consts::TAU;
 
 fn run(site: &Site, cycles: f64) -> (Registers, Vec<Window>) {
@@ -154,4 +154,34 @@ fn stored_registers_of_another_form_are_refused() {
     let mut other = bytes;
     other[0] = 2;
     assert_eq!(Registers::decode(&other), Err(DecodeError::Version { found: 2 }));
+}
+
+/// A window's apparent energy has 64 bits of magnitude: it is never below zero, so that none of them is a sign.
+#[test]
+fn a_window_above_two_to_the_63_nanovoltampere_hours_is_registered() {
+    let scale = Scale {
+        voltage_femtovolts_per_count: [Scale::MAX; 3],
+        current_femtoamperes_per_count: [Scale::MAX; 4],
+    };
+    let rate = 1_000;
+    let window_cycles = Config::WINDOW_CYCLES_MAX;
+    let config = Config { window_cycles, ..Config::new(rate * 1_000_000, Nominal::Hz50, scale) };
+    let mut metrology = Metrology::new(config, Registers::default()).expect("in range");
+    // Almost full scale both ways at 50 Hz: 839 kV and 839 kA on one phase, for the longest window and the two cycles around it.
+    let peak = Frame::FULL_SCALE - 1;
+    let samples = (u64::from(window_cycles) + 2) * rate / 50;
+    let mut windows = 0;
+    for sample in 0..samples {
+        let count = if sample % 20 < 10 { peak } else { -peak };
+        let frame = Frame { voltage: [count, 0, 0], current: [count, 0, 0, 0] };
+        metrology.push(&[frame], &mut |_| windows += 1);
+    }
+    assert_eq!(windows, 1);
+    metrology.finish();
+    // Counts of 0.1 V and 0.1 A, hours of 3 600 s.
+    let exact = u128::from(peak.unsigned_abs()).pow(2) * u128::from(samples) * 1_000_000_000
+        / (100 * u128::from(rate) * 3_600);
+    let found = u128::from(metrology.registers().apparent_nanovoltampere_hours);
+    assert!(found > 1 << 63, "{found}");
+    assert!(found.abs_diff(exact) < exact / 1_000_000, "{found} for {exact}");
 }

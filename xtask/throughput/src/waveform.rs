@@ -1,4 +1,4 @@
-//! The waveform that all variants measure: ten cycles of 50 Hz with harmonics, three voltages and four currents.
+//! The waveform that all variants measure: 50 Hz with harmonics and a converter's noise, three voltages and four currents.
 
 use std::f64::consts::TAU;
 
@@ -14,8 +14,9 @@ pub(crate) const SCALE: Scale = Scale {
 const VOLTAGE_HARMONICS: [(f64, f64); 3] = [(3.0, 0.01), (5.0, 0.04), (7.0, 0.02)];
 const CURRENT_HARMONICS: [(f64, f64); 3] = [(3.0, 0.1), (5.0, 0.06), (7.0, 0.04)];
 
-/// Cycles in memory: with less the largest rate would not fill a cache, with more nothing changes.
-const CYCLES: usize = 10;
+/// Frames in memory at the least, in whole cycles and ten of them: with fewer a processor knows every cycle's noise by heart, with many more they
+/// leave its caches.
+const FRAMES: usize = 8_000;
 
 pub(crate) struct Waveform {
     rate: u32,
@@ -31,12 +32,22 @@ impl Waveform {
             let order = |(order, share): &(f64, f64)| share * (order * turns * TAU).cos();
             peak * ((turns * TAU).cos() + harmonics.iter().map(order).sum::<f64>())
         };
-        let frames: Vec<Frame> = (0..CYCLES * rate as usize / 50)
+        // A converter's noise, ±8 counts: without it every cycle would take the same branches.
+        let mut state = 2026_u64;
+        let mut noise = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % 17) as i32 - 8
+        };
+        let cycle = rate as usize / 50;
+        let cycles = (FRAMES / cycle).max(10);
+        let frames: Vec<Frame> = (0..cycles * cycle)
             .map(|n| Frame {
                 voltage: [0.0, 1.0 / 3.0, 2.0 / 3.0]
-                    .map(|late| value(n, 5.08e6, late, &VOLTAGE_HARMONICS) as i32),
+                    .map(|late| value(n, 5.08e6, late, &VOLTAGE_HARMONICS) as i32 + noise()),
                 current: [(1e6, 0.08), (9e5, 0.41), (1.1e6, 0.75), (5e4, 0.0)]
-                    .map(|(peak, late)| value(n, peak, late, &CURRENT_HARMONICS) as i32),
+                    .map(|(peak, late)| value(n, peak, late, &CURRENT_HARMONICS) as i32 + noise()),
             })
             .collect();
         let physical = std::array::from_fn(|channel| {

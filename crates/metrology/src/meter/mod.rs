@@ -120,7 +120,7 @@ impl Metrology {
         };
         let rate = config.sample_rate_microhertz;
         metrology.events = extras.events.map(|settings| Detector::new(settings, config.scale, rate));
-        metrology.slot = metrology.new_slot(0);
+        metrology.slot = metrology.first_slot();
         Ok(metrology)
     }
 
@@ -258,41 +258,45 @@ impl Metrology {
             events.pass_half_cycle(second, middle, halves.length - length);
             self.flagged = [events.take_flag(), self.flagged[0]];
         }
-        match self.previous.take() {
+        match &self.previous {
             None => {
                 self.account.hold_start(products(&halves.down));
                 self.unbooked = halves.length;
                 self.window_start = self.slot_start + u128::from(halves.length / 2);
             }
-            Some(previous) => self.pass_boundary(&previous, &halves, outlet),
+            Some(previous) => {
+                let sums = core::array::from_fn(|n| previous.up[n] + halves.down[n]);
+                let lengths = [previous.length, halves.length];
+                let clipped = previous.clipped || halves.clipped;
+                let boundary = Boundary::new(&sums, previous.length + halves.length, clipped);
+                self.pass_boundary(boundary, lengths, outlet);
+            }
         }
         if let Some(correction) = &mut self.correction {
             correction.pass_edge(self.last.as_ref().map(|last| &last.boundary), halves.length);
         }
         self.slot_start += u128::from(halves.length);
-        self.slot = self.new_slot(self.slot.exit());
+        self.slot.follow(self.tracker.next_length());
         self.previous = Some(halves);
     }
 
-    /// Joins two neighbouring slots at the boundary between them.
-    fn pass_boundary(&mut self, earlier: &Halves, later: &Halves, outlet: &mut Outlet<'_>) {
-        let sums = core::array::from_fn(|n| earlier.up[n] + later.down[n]);
-        let boundary = Boundary::new(&sums, earlier.length + later.length, earlier.clipped || later.clipped);
+    /// Takes the boundary between two neighbouring slots of these lengths.
+    fn pass_boundary(&mut self, boundary: Boundary, [earlier, later]: [u64; 2], outlet: &mut Outlet<'_>) {
         if let Some(events) = &mut self.events {
-            events.pass_boundary(&boundary, self.slot_start - u128::from(earlier.length));
+            events.pass_boundary(&boundary, self.slot_start - u128::from(earlier));
         }
-        let last = self.last.take();
-        let advance =
-            last.as_ref().and_then(|last| Advance::between(&last.boundary, &boundary, earlier.length));
-        let mut disturbed = last.as_ref().is_some_and(|last| voltage_stepped(&last.boundary, &boundary));
+        let last = self.last.as_ref();
+        let advance = last.and_then(|last| Advance::between(&last.boundary, &boundary, earlier));
+        let mut disturbed = last.is_some_and(|last| voltage_stepped(&last.boundary, &boundary));
         if let Some(advance) = advance {
             disturbed |= self.tracker.follow(advance);
-        } else if !(0..VOLTAGES).any(|number| boundary.has_voltage(number)) {
+        } else if !boundary.has_voltage.contains(&true) {
             self.tracker.lose();
         }
-        outlet.follow(advance, later.length);
+        outlet.follow(advance, later);
         // The first boundary also stands for the half slot before it.
-        let before = if last.is_none() { earlier.length } else { 0 };
+        let before = if last.is_none() { earlier } else { 0 };
+        let mut apparent = last.map_or([0; VOLTAGES], |last| last.apparent);
         self.account.book(boundary.products, boundary.reactive(), boundary.twice_weight, before);
         // The advance to the first window's first boundary began before the window.
         let counts = self.started || self.window.cycles() > 0;
@@ -300,11 +304,10 @@ impl Metrology {
         if disturbed || self.flagged.contains(&true) {
             self.window.disturb();
         }
-        let mut apparent = last.map_or([0; VOLTAGES], |last| last.apparent);
         if self.window.cycles() == self.config.window_cycles {
             let means = self.book_apparent(0);
             apparent = means.apparents();
-            let end = self.slot_start + u128::from(later.length / 2);
+            let end = self.slot_start + u128::from(later / 2);
             let period = ((end - self.window_start) / u128::from(self.config.window_cycles)) as u64;
             let reference = self.window.reference();
             let window = self.take_window(&means, self.config.window_cycles, end);
@@ -316,7 +319,7 @@ impl Metrology {
             apparent = self.window.means().apparents();
             self.unbooked += self.window.twice_weight();
             self.window = Accumulator::default();
-            self.window_start = self.slot_start + u128::from(later.length / 2);
+            self.window_start = self.slot_start + u128::from(later / 2);
             outlet.restart();
         }
         self.last = Some(Last { boundary, apparent });
@@ -353,15 +356,18 @@ impl Metrology {
         core::mem::take(&mut self.window).window(means, place, scale, *sample_rate_microhertz)
     }
 
-    /// The next slot, of whose first cell `before` belongs to the slot before.
-    fn new_slot(&mut self, before: u64) -> Slot {
-        let slot = Slot::new(self.tracker.next_length(), before).with_kernel(self.kernel);
-        if self.events.is_some() { slot.watching_halves() } else { slot }
+    /// The first slot of a record.
+    fn first_slot(&mut self) -> Slot {
+        let mut slot = Slot::new(self.tracker.next_length(), 0).with_kernel(self.kernel);
+        if self.events.is_some() {
+            slot.watch_halves();
+        }
+        slot
     }
 
     /// The state before a first sample.
     fn begin(&mut self) {
-        self.slot = self.new_slot(0);
+        self.slot = self.first_slot();
         if let Some(events) = &mut self.events {
             events.begin();
         }
