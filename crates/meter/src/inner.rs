@@ -84,6 +84,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) calibration: CalibrationStatus,
     pub(crate) link: crate::link_status::Known,
     pub(crate) wifi: Option<WifiNetwork>,
+    /// The utility wants what is pushed now, whether it has been pushed before or not.
+    pub(crate) push_asked: bool,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -163,6 +165,7 @@ impl<F: NorFlash> Inner<F> {
             calibration: CalibrationStatus::Missing,
             link: Default::default(),
             wifi,
+            push_asked: false,
             now,
             uptime_ms: 0,
         });

@@ -7,7 +7,7 @@ use dlms_cosem_rs::xdlms::DataAccessResult;
 use meterseal_model::objects::{self, Class};
 use meterseal_model::{EventCode, Obis, Role};
 use support::client::{Client, Value, by_clock, by_sequence, counter, everything, frame};
-use support::{OPEN, QUIET, at, blank, keys_of, open, reader_keys, run, utility_keys};
+use support::{OPEN, QUIET, TestMeter, at, blank, keys_of, open, reader_keys, run, utility_keys};
 
 #[test]
 fn a_ciphered_association_reads_what_was_measured() {
@@ -162,6 +162,36 @@ fn a_client_that_did_not_ask_for_notifications_gets_none() {
     client.listen(&mut meter);
     assert!(client.pushes.is_empty());
     assert_eq!(meter.security_log_range().count(), 2, "they are in the log all the same");
+}
+
+#[test]
+fn the_push_method_sends_what_is_not_acknowledged_again_and_else_the_newest_entry() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    meter.connected();
+    let mut client = Client::utility();
+    client.associate(&mut meter).unwrap();
+    run(&mut meter, 0, 300, 0.0, &OPEN);
+    client.listen(&mut meter);
+    let pushed = |client: &mut Client| -> Vec<i64> {
+        client.pushes.drain(..).map(|(_, body)| body.list()[2].number()).collect()
+    };
+    assert_eq!(pushed(&mut client), [1, 2]);
+    let push = |client: &mut Client, meter: &mut TestMeter<'_>| {
+        let outcome = client.invoke(meter, 40, Obis::ALARM_PUSH_SETUP, 1, &[15, 0]);
+        client.listen(meter);
+        outcome
+    };
+    push(&mut client, &mut meter).unwrap();
+    assert_eq!(pushed(&mut client), [1, 2], "neither is acknowledged");
+    client.set(&mut meter, 1, Obis::COMMITTED_SECURITY_LOG, Data::Long64Unsigned(2)).unwrap();
+    push(&mut client, &mut meter).unwrap();
+    assert_eq!(pushed(&mut client), [2], "the newest");
+    client.listen(&mut meter);
+    assert_eq!(pushed(&mut client), [0; 0], "once");
+    client.invoke(&mut meter, 40, Obis::ALARM_PUSH_SETUP, 1, &[17, 3]).unwrap_err();
+    client.listen(&mut meter);
+    assert_eq!(pushed(&mut client), [0; 0]);
 }
 
 #[test]

@@ -95,6 +95,11 @@ pub(super) fn invoke<F: NorFlash>(
                 .and_then(|()| inner.event(EventCode::DemandReset, 0))
                 .and_then(|()| inner.reset_maxima([k == 0, k == 1]))
         }
+        (Class::PushSetup, 1) => {
+            nothing()?;
+            inner.push_asked = true;
+            spent(inner)
+        }
         (Class::ProfileGeneric, 1) if object.obis == Obis::EVENT_LOG => {
             nothing()?;
             spent(inner).and_then(|()| inner.clear_events())

@@ -40,6 +40,11 @@ impl Pushes {
             return None;
         }
         self.pushed = self.pushed.max(inner.state.committed_log);
+        if self.since_tick < PER_TICK && core::mem::take(&mut inner.push_asked) {
+            // All that is not acknowledged once more; where there is none, the newest entry.
+            let newest = inner.storage.get_mut().log().newest_sequence();
+            self.pushed = inner.state.committed_log.min(newest.saturating_sub(1));
+        }
         while self.since_tick < PER_TICK {
             let sequence = self.pushed.checked_add(1)?;
             let log = inner.storage.get_mut().log();

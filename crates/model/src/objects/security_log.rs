@@ -38,7 +38,7 @@ pub(super) const OBJECTS: &[Object] = &[
             attribute(6, "number_of_retries", Kind::Unsigned, READ),
             attribute(7, "repetition_delay", Kind::LongUnsigned, READ),
         ],
-        methods: &[],
+        methods: &[method(1, "push", super::tariff::UTILITY)],
         scale: None,
     },
 ];
