@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, Settings};
@@ -287,7 +287,7 @@ async fn watch(headend: Option<&Headend>, fleet: Option<&Fleet>, count: usize) -
     let mut cut = signal(SignalKind::user_defined1()).context("cannot wait for a signal")?;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut said = String::new();
+    let (mut said, mut said_at) = (String::new(), Instant::now());
     loop {
         tokio::select! {
             _ = interrupt.recv() => return Ok(()),
@@ -315,9 +315,10 @@ async fn watch(headend: Option<&Headend>, fleet: Option<&Fleet>, count: usize) -
             (None, Some(fleet)) => format!("connected {} of {count}", fleet.online()),
             (None, None) => return Ok(()),
         };
-        if line != said {
+        // A line that went and came back between two looks leaves no other trace.
+        if line != said || said_at.elapsed() >= SAY_AGAIN {
             say(&line)?;
-            said = line;
+            (said, said_at) = (line, Instant::now());
         }
     }
 }
@@ -342,5 +343,7 @@ const FLASH: &str = "flash.bin";
 const OTHER_FILES: u64 = 128;
 /// How often it is looked how many are there.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often it is said though nothing changed.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// A fleet that loses its head-end would say so once for each meter.
 const LOG_FILTER: &str = "warn,meterseal::dial=error";
