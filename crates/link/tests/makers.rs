@@ -110,15 +110,15 @@ async fn a_wrong_password_key_suite_or_title_is_refused_with_a_reason() {
 #[tokio::test]
 async fn an_answer_in_endless_blocks_ends_and_spends_no_counter_that_was_not_set_aside() {
     let limited = Opening {
-        limits: Limits { blocks: 3, ..Limits::default() },
+        limits: Limits { blocks: 2, ..Limits::default() },
         ..opening(Login::Gmac(gmac(Suite::Two, 0x11)))
     };
     let mut client = open(Meter::new(), limited).await.unwrap();
     let error = client.profile_by_entry(Obis::LOAD_PROFILE, 1, 400, 400).await.unwrap_err();
-    assert!(matches!(error, ClientError::TooManyBlocks { limit: 3 }), "{error}");
+    assert!(matches!(error, ClientError::TooManyBlocks { limit: 2 }), "{error}");
 
     let mut client = open(Meter::new(), opening(Login::Gmac(gmac(Suite::Two, 0x11)))).await.unwrap();
-    let allowed = client.invocation_counter() + 3;
+    let allowed = client.invocation_counter() + 2;
     client.allow_counters_to(allowed);
     let error = client.profile_by_entry(Obis::LOAD_PROFILE, 1, 400, 400).await.unwrap_err();
     assert!(matches!(error, ClientError::CountersSpent) && error.is_fatal(), "{error}");

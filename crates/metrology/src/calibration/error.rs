@@ -71,8 +71,8 @@ impl core::fmt::Display for CalibrationError {
             Self::Unit { expected, found } => write!(
                 f,
                 "calibration record is for unit {}, this is {}; load this unit's own",
-                found.escape_ascii(),
-                expected.escape_ascii()
+                written(found),
+                written(expected)
             ),
             Self::Range { field, value, min, max } => write!(
                 f,
@@ -87,3 +87,9 @@ impl core::fmt::Display for CalibrationError {
 }
 
 impl core::error::Error for CalibrationError {}
+
+/// An identifier without the zeros that fill it up.
+fn written(unit: &[u8]) -> core::slice::EscapeAscii<'_> {
+    let length = unit.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    unit[..length].escape_ascii()
+}
