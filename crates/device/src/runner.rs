@@ -188,7 +188,10 @@ impl Runner {
     }
 
     fn close(&mut self, connection: Connection, error: &ProtocolError) {
-        warn!(meter = %self.name, "closing a connection: {error}");
+        // A meter that goes down ends its connections first; what was under way to it then is nobody's breach.
+        if !matches!(error, ProtocolError::NotConnected) {
+            warn!(meter = %self.name, "closing a connection: {error}");
+        }
         self.meter.disconnected(connection.link);
     }
 
