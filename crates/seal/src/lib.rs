@@ -13,6 +13,7 @@ pub mod admission;
 pub mod certificate;
 mod der;
 pub mod envelope;
+pub mod firmware;
 pub mod key;
 pub mod key_store;
 pub mod mark;
