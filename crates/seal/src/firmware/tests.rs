@@ -154,6 +154,24 @@ fn another_implementation_of_cose_reads_the_envelope() {
 }
 
 #[test]
+fn another_implementation_of_ml_dsa_agrees_both_ways() {
+    use aws_lc_rs::signature::{KeyPair as _, ML_DSA_87, ML_DSA_87_SIGNING, PqdsaKeyPair, UnparsedPublicKey};
+    for seed in 0..8 {
+        let ours = key(seed + 1);
+        let message = image(100 * usize::from(seed));
+        let theirs = PqdsaKeyPair::from_seed(&ML_DSA_87_SIGNING, &[seed + 1; 32]).unwrap();
+        assert_eq!(theirs.public_key().as_ref(), ours.public().lattice(), "the same key from the same seed");
+        let signature = ours.sign_lattice(&message).unwrap();
+        UnparsedPublicKey::new(&ML_DSA_87, ours.public().lattice()).verify(&message, &signature).unwrap();
+        let mut signature = vec![0; ML_DSA_87_SIGNING.signature_len()];
+        theirs.sign(&message, &mut signature).unwrap();
+        assert!(ours.public().verifies_lattice(&message, &signature));
+        signature[usize::from(seed) * 500] ^= 1;
+        assert!(!ours.public().verifies_lattice(&message, &signature));
+    }
+}
+
+#[test]
 fn every_byte_flipped_and_every_truncation_of_16_kib_is_refused() {
     let signer = key(1);
     let (root, running) = (simple_root(&signer), running());
