@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
+use meterseal_meter::{LinkId, Meter, Peer, ProtocolError, StorageError};
 use meterseal_model::{MeterId, Roles, SensorReadings, UnixMillis};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
@@ -29,13 +29,15 @@ struct Life {
     meter: Meter<Chip, SystemRandom>,
     /// Up to when it has lived.
     now: UnixMillis,
+    /// What its sensors say until they say something else.
+    readings: SensorReadings,
     /// Trouble with the flash has been told.
     told: bool,
 }
 
 impl Member {
     pub(super) fn new(id: MeterId, seed: u64, meter: Meter<Chip, SystemRandom>, now: UnixMillis) -> Self {
-        let life = Mutex::new(Life { meter, now, told: false });
+        let life = Mutex::new(Life { meter, now, readings: SensorReadings::QUIET, told: false });
         Self { id, load: Load::new(seed), life, news: Notify::new() }
     }
 
@@ -48,10 +50,28 @@ impl Member {
         let metered = self.load.metered(life.now, now);
         life.now = now;
         life.meter.account(&metered.window, &metered.energy, now);
-        let lived = life.meter.sense(&SensorReadings::QUIET, now).and_then(|()| life.meter.tick(now)).err();
-        let told = std::mem::replace(&mut life.told, lived.is_some());
+        let readings = life.readings;
+        let lived = life.meter.sense(&readings, now).and_then(|()| life.meter.tick(now)).err();
+        self.note(life, lived);
+    }
+
+    /// Changes what the sensors say, and lets the meter look at them at once: what `change` leaves there stays, but a
+    /// surge's peak is read once. Where the meter detects an event, it is in flash and on its way when this returns.
+    pub(super) fn feel(&self, change: impl FnOnce(&mut SensorReadings)) {
+        let mut life = self.life();
+        change(&mut life.readings);
+        let (readings, now) = (life.readings, life.now.max(wall_clock()));
+        life.readings.surge_peak_millivolts = [0; 3];
+        // Its energy is accounted for up to `life.now`, which stays.
+        let sensed = life.meter.sense(&readings, now).err();
+        self.note(life, sensed);
+    }
+
+    /// Tells of trouble with the flash when it begins, and lets the connection look what there is to send.
+    fn note(&self, mut life: MutexGuard<'_, Life>, trouble: Option<StorageError<crate::flash::FlashError>>) {
+        let told = std::mem::replace(&mut life.told, trouble.is_some());
         drop(life);
-        if let Some(error) = lived.filter(|_| !told) {
+        if let Some(error) = trouble.filter(|_| !told) {
             tracing::error!(meter = %self.id, "{error}");
         }
         self.news.notify_one();
