@@ -13,7 +13,7 @@ use meterseal_model::MeterId;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::acquisition::{Acquisition, AcquisitionError};
@@ -54,8 +54,8 @@ struct Connections {
 struct Connection {
     number: u64,
     from: SocketAddr,
-    /// Set or dropped: the connection ends.
-    stop: watch::Sender<bool>,
+    /// Notified when a newer connection takes its place.
+    replaced: Arc<Notify>,
 }
 
 impl Gateway {
@@ -113,7 +113,7 @@ impl Gateway {
                 tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
             }
             Some(entry) => {
-                let (number, mut replaced) = self.replace(meter, from);
+                let (number, replaced) = self.replace(meter, from);
                 tokio::select! {
                     outcome = self.acquisition.run(entry, &mut stream) => match outcome {
                         Err(error) => self.ended(meter, number, from, Some(error)).await,
@@ -124,7 +124,7 @@ impl Gateway {
                         tracing::warn!(%from, %meter, %serial, "connection closed: {end}");
                         self.ended(meter, number, from, Some(AcquisitionError::Certificate(end))).await;
                     }
-                    () = stopped(&mut replaced) => {}
+                    () = replaced.notified() => {}
                     () = stopped(&mut stopping) => self.ended(meter, number, from, None).await,
                 }
             }
@@ -135,13 +135,15 @@ impl Gateway {
     }
 
     /// Makes this the meter's connection and ends the one before.
-    fn replace(&self, meter: MeterId, from: SocketAddr) -> (u64, watch::Receiver<bool>) {
+    fn replace(&self, meter: MeterId, from: SocketAddr) -> (u64, Arc<Notify>) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.next += 1;
         let number = connections.next;
-        let (stop, replaced) = watch::channel(false);
-        if let Some(older) = connections.current.insert(meter, Connection { number, from, stop }) {
-            older.stop.send_replace(true);
+        let replaced = Arc::new(Notify::new());
+        let connection = Connection { number, from, replaced: Arc::clone(&replaced) };
+        if let Some(older) = connections.current.insert(meter, connection) {
+            // Kept until it is heard: the older connection may not be waiting for it yet.
+            older.replaced.notify_one();
             if let Some(left_out) = self.replacements.say(meter) {
                 tracing::warn!(
                     %from, %meter, older = %older.from, left_out,

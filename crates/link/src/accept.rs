@@ -31,8 +31,8 @@ pub struct Accepted {
     pub meter: MeterId,
     /// From where.
     pub address: SocketAddr,
-    /// The encrypted stream.
-    pub stream: TlsStream<TcpStream>,
+    /// The encrypted stream. Boxed, because its kilobytes would lie in every task and queue that it passes.
+    pub stream: Box<TlsStream<TcpStream>>,
     /// The connection's right to go on: close it when this ends.
     pub standing: Standing,
 }
@@ -140,10 +140,11 @@ async fn meet(
     address: SocketAddr,
 ) -> Result<Accepted, AcceptError> {
     let acceptor = TlsAcceptor::from(Arc::clone(profile.config()));
-    let mut stream = acceptor
+    let stream = acceptor
         .accept_with(stream, |connection| connection.set_buffer_limit(Some(BUFFER)))
         .await
         .map_err(|error| AcceptError::Tls(tls::explain_io(&error)))?;
+    let mut stream = Box::new(stream);
     let connection = stream.get_ref().1;
     let opens = connection.alpn_protocol() == Some(tls::ALPN_OPENING);
     match profile.judge(connection)? {
