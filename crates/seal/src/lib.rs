@@ -13,8 +13,10 @@ extern crate alloc;
 
 pub mod admission;
 pub mod certificate;
+pub mod chain;
 mod der;
 pub mod envelope;
+pub mod evidence;
 pub mod key;
 pub mod key_store;
 pub mod log;
