@@ -5,10 +5,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use meterseal_link::pki::{Identity, Pki};
 use meterseal_model::MeterId;
-use meterseal_seal::Signer as _;
+use meterseal_seal::{SealKey, Signer as _};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 fn meter() -> MeterId {

@@ -3,6 +3,7 @@
 mod accuracy;
 mod calibrate;
 mod dlms;
+mod firmware;
 mod fleet;
 mod headend;
 mod measure;
@@ -31,6 +32,7 @@ enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
     Dlms(Box<dlms::Args>),
+    Firmware(firmware::Args),
     Fleet(fleet::Args),
     Headend(Box<headend::Args>),
     Measure(measure::Args),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
+        Command::Firmware(arguments) => firmware::run(&arguments, out),
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
         Command::Headend(arguments) => headend::run(&arguments, out),
         Command::Measure(arguments) => {

@@ -17,6 +17,7 @@ pub mod chain;
 mod der;
 pub mod envelope;
 pub mod evidence;
+pub mod firmware;
 pub mod key;
 pub mod key_store;
 pub mod log;
