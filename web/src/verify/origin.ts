@@ -1,11 +1,10 @@
 // Whose log a file is about, with which key it is sealed, and who says so.
 
-import { Unreadable, type Value, asArray, asBytes, asText, hex } from './cbor';
+import { Unreadable, type Value, asArray, asBytes, asText, equal, hex } from './cbor';
 import { type Checkpoint, CheckpointError, isMeter, verifyCheckpoint } from './checkpoint';
 import { type Report, moment } from './report';
 import type { Hash } from './tree';
 import { ChainError, isP384, verifyLogKey } from './x509';
-import { equal } from './cbor';
 
 /** What whoever checks a file knows already. */
 export interface Trust {
@@ -44,7 +43,7 @@ export class Origin {
     const name = asText(meter);
     const spki = asBytes(key, 120);
     const chain = asArray(certificates).map((certificate) => asBytes(certificate));
-    if (!isMeter(name) || !isP384(spki) || chain.length > 4 || chain.some((one) => one.length > 4096)) {
+    if (!isMeter(name) || !(await isP384(spki)) || chain.length > 4 || chain.some((one) => one.length > 4096)) {
       throw new Unreadable('not of this kind');
     }
     return new Origin(name, hex(asBytes(log, 16)), spki, chain, await sha384(spki));

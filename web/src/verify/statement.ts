@@ -1,12 +1,11 @@
 // The statement that a bill rests upon: readings, each proven to be in the log that the meter signed.
 
-import { Reader, Unreadable, type Value, asArray, asBytes, asUnsigned } from './cbor';
+import { Reader, Unreadable, type Value, asArray, asBytes, asUnsigned, equal } from './cbor';
 import { type Checkpoint, isAfter } from './checkpoint';
 import { LeafError, type Reading, type Register, readLeaf } from './leaf';
 import { type Earlier, Origin, type Trust } from './origin';
 import { Report, moment } from './report';
 import { type Hash, leafHash, verifyConsistency, verifyInclusion } from './tree';
-import { equal } from './cbor';
 
 export const STATEMENT = 'meterseal.statement';
 const MAX_LENGTH = 8 * 1024 * 1024;

@@ -64,7 +64,7 @@ describe('a file', () => {
   it('holds no longer when any of its bytes is altered', async () => {
     for (const name of ['statement.cbor', 'log-before.cbor']) {
       const whole = file(name);
-      for (let place = 0; place < whole.length; place += 7) {
+      for (let place = 0; place < whole.length; place += 23) {
         const altered = whole.slice();
         altered[place] = (altered[place] as number) ^ (1 << (place % 8));
         const held = await verify(altered, root).then(
@@ -82,7 +82,7 @@ describe('a file', () => {
   it('holds no longer when it is cut anywhere', async () => {
     for (const name of ['statement.cbor', 'log-before.cbor']) {
       const whole = file(name);
-      for (let end = 0; end < whole.length; end += 61) {
+      for (let end = 0; end < whole.length; end += 97) {
         const held = await verify(whole.subarray(0, end)).then(
           ({ report }) => report.holds,
           (error: unknown) => (error instanceof Unreadable ? false : Promise.reject(error)),

@@ -39,13 +39,15 @@ export async function verifyLogKey(
   at: { millis: number; text: string },
   trusted: Uint8Array[],
 ): Promise<CertifiedKey> {
-  const own = chain[0] && read(chain[0]);
-  if (!own || chain.length > 4) throw new ChainError(`there are ${chain.length} certificates; a chain has one to 4`);
+  if (!chain[0] || chain.length > 4) throw new ChainError(`there are ${chain.length} certificates; a chain has one to 4`);
+  // All are read before any is judged.
+  const certificates: Certificate[] = [];
+  for (const der of chain) certificates.push(await read(der));
+  const own = certificates[0] as Certificate;
   isLogKeyOf(own, meter);
   isValid(own, at);
   let below = own;
-  for (const [place, der] of chain.slice(1).entries()) {
-    const authority = read(der);
+  for (const [place, authority] of certificates.slice(1).entries()) {
     isValid(authority, at);
     mayIssue(authority, place);
     await isSignedBy(below, authority);
@@ -53,7 +55,7 @@ export async function verifyLogKey(
   }
   let leads = false;
   for (const der of trusted) {
-    const anchor = read(der);
+    const anchor = await read(der);
     const inChain = chain.slice(1).some((one) => equal(one, der));
     leads ||= inChain || (await issued(below, anchor, chain.length - 1, at));
   }
@@ -101,18 +103,11 @@ async function isSignedBy(certificate: Certificate, authority: Certificate): Pro
 
 /** Whether `signature` (r ‖ s) is the key's over SHA-384 of the message. `false` for a key that is none of P-384. */
 export async function verifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-384' };
-  try {
-    const key = await crypto.subtle.importKey('spki', spki as Uint8Array<ArrayBuffer>, algorithm, false, ['verify']);
-    return await crypto.subtle.verify(
-      { name: 'ECDSA', hash: 'SHA-384' },
-      key,
-      signature as Uint8Array<ArrayBuffer>,
-      message as Uint8Array<ArrayBuffer>,
-    );
-  } catch {
-    return false;
-  }
+  const key = await importKey(spki);
+  if (!key) return false;
+  const algorithm = { name: 'ECDSA', hash: 'SHA-384' };
+  const [raw, signed] = [signature as Uint8Array<ArrayBuffer>, message as Uint8Array<ArrayBuffer>];
+  return crypto.subtle.verify(algorithm, key, raw, signed);
 }
 
 const DAMAGED = 'a certificate is damaged, or is none';
@@ -120,11 +115,22 @@ const ECDSA_WITH_SHA384 = '06082a8648ce3d040303';
 /** What a SubjectPublicKeyInfo of P-384 begins with (RFC 5480): the point, 97 bytes, follows. */
 const SPKI_HEAD = '3076301006072a8648ce3d020106052b81040022036200';
 
-export function isP384(spki: Uint8Array): boolean {
-  return spki.length === 120 && hex(spki.subarray(0, 23)) === SPKI_HEAD && spki[23] === 4;
+/** Whether it is a SubjectPublicKeyInfo of P-384 whose point lies on the curve. */
+export async function isP384(spki: Uint8Array): Promise<boolean> {
+  if (spki.length !== 120 || hex(spki.subarray(0, 23)) !== SPKI_HEAD || spki[23] !== 4) return false;
+  return (await importKey(spki)) !== null;
 }
 
-function read(der: Uint8Array): Certificate {
+async function importKey(spki: Uint8Array): Promise<CryptoKey | null> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-384' };
+  try {
+    return await crypto.subtle.importKey('spki', spki as Uint8Array<ArrayBuffer>, algorithm, false, ['verify']);
+  } catch {
+    return null;
+  }
+}
+
+async function read(der: Uint8Array): Promise<Certificate> {
   if (der.length > 4096) throw new ChainError(DAMAGED);
   const file = new Der(der);
   const outer = new Der(file.take(0x30).content);
@@ -147,7 +153,7 @@ function read(der: Uint8Array): Certificate {
   validity.end();
   const subject = fields.take(0x30);
   const key = fields.take(0x30).whole;
-  if (!isP384(key)) throw new ChainError('a certificate is not of P-384 with SHA-384');
+  if (!(await isP384(key))) throw new ChainError('a certificate is not of P-384 with SHA-384');
   const extensions = new Der(fields.take(0xa3).content);
   fields.end();
   return {
