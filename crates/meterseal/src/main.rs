@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod calibrate;
+mod certify;
 mod dlms;
 mod firmware;
 mod fleet;
@@ -32,6 +33,7 @@ struct Arguments {
 enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
+    Certify(certify::Args),
     Dlms(Box<dlms::Args>),
     Firmware(firmware::Args),
     Fleet(fleet::Args),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
+        Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Firmware(arguments) => firmware::run(&arguments, out),
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
