@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod calibrate;
+mod certify;
 mod dlms;
 mod firmware;
 mod fleet;
@@ -11,6 +12,7 @@ mod pki;
 mod progress;
 mod soak;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ struct Arguments {
 enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
+    Certify(certify::Args),
     Dlms(Box<dlms::Args>),
     Firmware(firmware::Args),
     Fleet(fleet::Args),
@@ -39,6 +42,7 @@ enum Command {
     Pki(pki::Args),
     Soak(soak::Args),
     Up(up::Args),
+    Verify(Box<verify::Args>),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
+        Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Firmware(arguments) => firmware::run(&arguments, out),
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         Command::Pki(arguments) => pki::run(&arguments, out).map(|()| true),
         Command::Soak(arguments) => soak::run(&arguments, out),
         Command::Up(arguments) => up::run(&arguments).map(|()| true),
+        Command::Verify(arguments) => verify::run(&arguments, out),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
