@@ -73,12 +73,8 @@ impl Fleet {
     /// offline until it calls again.
     pub(crate) fn new(meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>)>) -> Self {
         let (updates, _) = broadcast::channel(BACKLOG);
-        let mut fleet = Self {
-            meters: RwLock::default(),
-            updates,
-            facts: Shared::default(),
-            marks: Shared::default(),
-        };
+        let mut fleet =
+            Self { meters: RwLock::default(), updates, facts: Shared::default(), marks: Shared::default() };
         let (mut all, mut by_id) = (Vec::with_capacity(meters.len()), HashMap::with_capacity(meters.len()));
         for (record, history, live) in meters {
             let status = fleet.remembered(history, live);

@@ -22,10 +22,6 @@ use crate::config::MeterEntry;
 use crate::store::ConnectionState;
 use crate::{clock, stopped};
 
-/// Meters that have proven who they are and wait for their task. It starts at once, so this never fills unless the
-/// program is stuck; then callers are turned away rather than collected.
-const WAITING: usize = 1024;
-
 /// How long a meter may take to read that its connection ends.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -79,7 +75,9 @@ impl Gateway {
 
     /// Takes calls until the head-end stops, then waits for every connection to end.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
-        let (arrived, mut arrivals) = mpsc::channel(WAITING);
+        // Meters that have proven who they are and wait for their task. Each keeps its place among the handshakes under
+        // way until then, so that there are never more than those, and none is turned away.
+        let (arrived, mut arrivals) = mpsc::channel(self.limits.concurrent.max(1));
         let accepting = accept::serve(listener, self.tls.clone(), self.limits.clone(), move |accepted| {
             // Closed: the head-end is stopping, and says so to nobody any more.
             if let Err(TrySendError::Full(accepted)) = arrived.try_send(accepted) {
@@ -107,7 +105,8 @@ impl Gateway {
     }
 
     async fn connected(self: Arc<Self>, accepted: Accepted, mut stopping: watch::Receiver<bool>) {
-        let Accepted { meter, address: from, mut stream, mut standing } = accepted;
+        let Accepted { meter, address: from, mut stream, mut standing, place } = accepted;
+        drop(place);
         match self.meters.get(&meter) {
             None => {
                 tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
