@@ -17,6 +17,12 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+/// Ten thousand connections that begin at once leave the C library's heap full of holes: a quarter of a head-end's
+/// memory (docs/figures.md, the link).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The chain of trust behind an electricity bill.
 ///

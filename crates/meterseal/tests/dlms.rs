@@ -189,6 +189,25 @@ fn what_goes_wrong_is_said_with_what_to_do() {
     assert!(error.contains("not trusted"), "{error}");
 }
 
+#[test]
+fn a_meter_that_was_revoked_is_not_accepted_nor_is_anybody_while_a_list_is_damaged() {
+    let meter = Listening::start();
+    let tls = format!("tls://{}", meter.tls);
+    let authority = meter.authority();
+    let at = ["--trust", authority.to_str().unwrap(), "get", "name"];
+    assert!(said(&dlms(&meter, &tls, &at)).contains("MSL0000000042"));
+    let pki = meterseal_link::Pki::open(authority.parent().unwrap()).unwrap();
+    let own = meterseal_link::Identity::load(&meter.folder().join("meter")).unwrap();
+    pki.revoke(&own.chain()[0], meterseal_link::pki::Reason::KeyCompromise).unwrap();
+    let error = complaint(&dlms(&meter, &tls, &at));
+    assert!(error.contains("revoked"), "{error}");
+
+    let list = authority.with_file_name("manufacturer.crl.pem");
+    std::fs::write(&list, "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n").unwrap();
+    let error = complaint(&dlms(&meter, &tls, &at));
+    assert!(error.contains("manufacturer.crl.pem") && error.contains("anew"), "{error}");
+}
+
 /// Another deployment's authority.
 fn stranger(folder: &Path) -> String {
     meterseal_link::Pki::create(&folder.join("other")).unwrap();

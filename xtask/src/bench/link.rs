@@ -16,7 +16,7 @@ use crate::test::build_program;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// How many meters of a fleet are connected, read, lost and back; 0 leaves the fleet out
+    /// How many meters of a fleet are connected, read, lost and back; 0 leaves the fleet out, else at least 30
     #[arg(long, default_value_t = 10_000)]
     meters: usize,
     /// How long one connection's costs are measured, seconds each
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    println!("load of the machine before: {}", load());
+    println!("machine: {}; load before: {}", machine(), load());
     println!("| what | reach | aim | measured |\n|---|---|---|---|");
     connection(arguments.seconds)?;
     if arguments.meters > 0 {
@@ -35,8 +35,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Tells on the other stream what is under way, so that the table stays a table.
+fn step(what: &str) {
+    eprintln!("bench link: {what}");
+}
+
 /// What one connection costs.
 fn connection(seconds: f64) -> Result<()> {
+    step("one connection: building, then measuring");
     let said = output(
         cargo()
             .args(["run", "--release", "-q", "-p", "meterseal-device", "--example", "link_speed", "--"])
@@ -71,11 +77,17 @@ fn connection(seconds: f64) -> Result<()> {
         figure("full_handshakes_per_second")?,
     );
     row("resumed", 1_600.0, 2_000.0, "/s", figure("resumed_handshakes_per_second")?);
+    println!(
+        "| – by secp384r1 in place of X25519MLKEM768, full and resumed | – | – | {:.0}/s and {:.0}/s |",
+        figure("full_handshakes_secp384r1_per_second")?,
+        figure("resumed_handshakes_secp384r1_per_second")?
+    );
     Ok(())
 }
 
 /// A fleet: connected, read, lost and back, and what each idle meter costs the head-end.
 fn fleet(meters: usize) -> Result<()> {
+    step("building the program");
     let binary = build_program("release")?;
     let folder = std::env::temp_dir().join(format!("meterseal-bench-link-{}", std::process::id()));
     let outcome = fleet_in(&binary, &folder, meters);
@@ -86,6 +98,7 @@ fn fleet(meters: usize) -> Result<()> {
 }
 
 fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
+    step(&format!("enrolling {meters} meters: about a minute"));
     let begin = Instant::now();
     execute(
         program(&binary.to_string_lossy())
@@ -110,6 +123,7 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
     let gateway = gateway.split_whitespace().nth(1).context("no gateway address")?.to_owned();
     let empty = head.memory_kib()?;
 
+    step("a third of them: opened, connected, read");
     // A third of them first: the slope from there is what a meter costs, whatever the program itself takes.
     let few = meters / 3;
     let first = Part::start(binary, folder, few, &["--headend", &gateway])?;
@@ -118,6 +132,7 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
     let with_few = head.memory_kib()?;
     first.stop()?;
 
+    step("all of them: opened, connected, read");
     let all = Part::start(binary, folder, meters, &["--headend", &gateway])?;
     let (mut begun, mut connected) = (None, None);
     let mut rows_before = few * ROWS;
@@ -152,11 +167,14 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
         (with_all - with_few) / (meters - few) as f64,
     );
     println!(
-        "| – the same, without any meter and with all | – | – | {:.0} and {:.0} MiB |",
+        "| – without any meter, with {few}, with all | – | – | {:.0}, {:.0} and {:.0} MiB: {:.1} KiB each from none to all |",
         empty / 1024.0,
-        with_all / 1024.0
+        with_few / 1024.0,
+        with_all / 1024.0,
+        (with_all - empty) / meters as f64
     );
 
+    step("all lost at once");
     all.signal("-USR1")?;
     let begin = Instant::now();
     head.wait(WAIT, |line| online(line).is_some_and(|(count, _)| count < meters))?;
@@ -171,6 +189,7 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
         begin.elapsed().as_secs_f64(),
     );
 
+    step("the head-end stopped and started");
     // The harder way: the head-end itself goes, and with it every session that could be resumed.
     head.stop()?;
     let begin = Instant::now();
@@ -184,7 +203,66 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
         begin.elapsed().as_secs_f64()
     );
     all.stop()?;
+    head.stop()?;
+    revocation(binary, folder, meters.min(UNDER_LOAD))
+}
+
+/// One of many meters that are read once a second each is revoked: how long until it is gone, and whether only it is.
+fn revocation(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
+    step(&format!("one of {meters} revoked while all are read every second"));
+    let every_second = &["--live", "1", "--gaps", "10"];
+    let head = Part::start_with(
+        binary,
+        folder,
+        meters,
+        every_second,
+        &["--serve", "--gateway", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
+    )?;
+    let gateway = head.wait(Duration::from_secs(60), |line| line.starts_with("gateway"))?;
+    let gateway = gateway.split_whitespace().nth(1).context("no gateway address")?.to_owned();
+    let fleet = Part::start_with(binary, folder, meters, every_second, &["--headend", &gateway])?;
+    head.wait(WAIT, |line| online(line).is_some_and(|(count, _)| count >= meters))?;
+    std::thread::sleep(SETTLE);
+
+    let certificate = folder.join("revoked.pem");
+    std::fs::write(&certificate, certificate_of_first(folder)?)?;
+    let begin = Instant::now();
+    execute(
+        program(&binary.to_string_lossy())
+            .args(["pki", "revoke"])
+            .arg(&certificate)
+            .arg("--pki")
+            .arg(folder.join("pki"))
+            .stdout(Stdio::null()),
+    )?;
+    head.wait(Duration::from_secs(60), |line| online(line).is_some_and(|(count, _)| count < meters))?;
+    row(
+        &format!("one of {meters} standing connections under load revoked: cut"),
+        60.0,
+        5.0,
+        " s",
+        begin.elapsed().as_secs_f64(),
+    );
+    // It stays out, and nobody else has gone, for as long as it calls again and again.
+    let until = Instant::now() + AFTERWARDS;
+    while Instant::now() < until {
+        head.wait(Duration::from_secs(30), |line| online(line).is_some()).and_then(|line| {
+            match online(&line) {
+                Some((count, _)) if count + 1 == meters => Ok(()),
+                _ => bail!("after one revocation it says: {line}"),
+            }
+        })?;
+    }
+    println!("| – the others, {} s long | all stay | – | all stay |", AFTERWARDS.as_secs());
+    fleet.stop()?;
     head.stop()
+}
+
+/// The certificates of the fleet's first meter, in PEM.
+fn certificate_of_first(folder: &Path) -> Result<String> {
+    let members = std::fs::read_to_string(folder.join("fleet/members.jsonl"))?;
+    let first: serde_json::Value = serde_json::from_str(members.lines().next().context("no member")?)?;
+    Ok(first["certificates"].as_str().context("no certificates")?.to_owned())
 }
 
 /// A part of the program that runs a fleet.
@@ -194,10 +272,22 @@ struct Part {
 }
 
 impl Part {
+    /// Idle but for a reading every ten minutes.
     fn start(binary: &Path, folder: &Path, meters: usize, options: &[&str]) -> Result<Self> {
+        Self::start_with(binary, folder, meters, &["--live", "600", "--gaps", "300"], options)
+    }
+
+    fn start_with(
+        binary: &Path,
+        folder: &Path,
+        meters: usize,
+        pace: &[&str],
+        options: &[&str],
+    ) -> Result<Self> {
         let mut child = program(&binary.to_string_lossy())
-            .args(["fleet", "--live", "600", "--gaps", "300", "--step", "60", "--meters"])
+            .args(["fleet", "--step", "60", "--meters"])
             .arg(meters.to_string())
+            .args(pace)
             .arg("--data")
             .arg(folder)
             .args(options)
@@ -275,6 +365,13 @@ fn row(what: &str, reach: f64, aim: f64, unit: &str, measured: f64) {
     println!("| {what} | {reach}{unit} | {aim}{unit} | {measured:.digits$}{unit}{verdict} |");
 }
 
+fn machine() -> String {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    format!("{}, {cores} cores", model.map_or("unknown", |(_, name)| name))
+}
+
 fn load() -> String {
     let averages = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     averages.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
@@ -284,5 +381,9 @@ fn load() -> String {
 const ROWS: usize = 96;
 /// Longer than any step of this should take.
 const WAIT: Duration = Duration::from_secs(600);
+/// Meters of which one is revoked under load.
+const UNDER_LOAD: usize = 1000;
+/// How long it is watched what becomes of the others.
+const AFTERWARDS: Duration = Duration::from_secs(10);
 /// For what was allocated on the way to be given back.
 const SETTLE: Duration = Duration::from_secs(5);

@@ -40,6 +40,8 @@ pub struct Variant {
     pub profile_period_seconds: u32,
     /// How far the meter's clock is ahead of the wall's.
     pub clock_ahead_milliseconds: i64,
+    /// Where it dials, if not at the head-end itself.
+    pub by_way_of: Option<std::net::SocketAddr>,
 }
 
 impl Default for Variant {
@@ -50,6 +52,7 @@ impl Default for Variant {
             keys: KEYS,
             profile_period_seconds: 900,
             clock_ahead_milliseconds: 0,
+            by_way_of: None,
         }
     }
 }
@@ -62,7 +65,8 @@ impl TestMeter {
     pub fn variant(utility: &Utility, headend: &Headend, serial: u64, variant: Variant) -> Self {
         let identity = utility.pki.issue_meter(id(serial)).unwrap().identity().unwrap();
         let tls = tls::meter_config(&identity, &utility.pki.trust()).unwrap();
-        let target = Target { address: headend.gateway_addr().to_string(), headend: NAME.into() };
+        let address = variant.by_way_of.unwrap_or_else(|| headend.gateway_addr());
+        let target = Target { address: address.to_string(), headend: NAME.into() };
         let (orders, inbox) = mpsc::channel();
         utility.sites.0.lock().unwrap().push((id(serial), orders.clone()));
         let mut body = Body {

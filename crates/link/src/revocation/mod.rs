@@ -24,7 +24,7 @@ use tokio::sync::watch as channel;
 pub(crate) use list::MAX_LIST_PEM;
 pub use list::{ListError, ParsedList, Revoked, list_from_pem};
 pub use standing::{End, Standing};
-pub use watch::watch;
+pub use watch::{FolderError, load_folder, watch};
 
 use crate::pki::{Certificate, Serial};
 

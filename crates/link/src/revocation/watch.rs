@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Loaded, Revocations, list_from_pem};
+use super::{ListError, Loaded, Revocations, list_from_pem};
 use crate::pki::{moment, read_list_file};
 
 /// Looks every two seconds for new lists (`*.crl.pem`) in `dir` and puts them into effect, for ever. Cancel by
@@ -39,17 +39,50 @@ pub async fn watch(dir: PathBuf, revocations: Revocations) -> Infallible {
     }
 }
 
+/// Puts the lists that lie in `dir` at this moment into effect, for one who looks once. Lists of other authorities, and
+/// older ones, change nothing.
+///
+/// # Errors
+/// [`FolderError`] when a list cannot be read or was damaged: whoever goes on then does so without it.
+pub fn load_folder(dir: &Path, revocations: &Revocations) -> Result<(), FolderError> {
+    let failed = |path: &Path, why: String| FolderError { path: path.to_owned(), why };
+    let entries = fs::read_dir(dir).map_err(|error| failed(dir, error.to_string()))?;
+    for path in lists(entries) {
+        let text = read_list_file(&path).map_err(|error| failed(&path, error.to_string()))?;
+        let der = list_from_pem(&text).map_err(|error| failed(&path, error.to_string()))?;
+        match revocations.load(&der) {
+            Ok(_) | Err(ListError::UnknownIssuer { .. } | ListError::Older { .. }) => {}
+            Err(error) => return Err(failed(&path, error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// A list in a folder that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the list of revoked certificates {} cannot be used: {why}; get it anew from its authority", path.display())]
+pub struct FolderError {
+    /// The file, or the folder.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// The files of lists in a folder.
+fn lists(entries: fs::ReadDir) -> impl Iterator<Item = PathBuf> {
+    entries.flatten().map(|entry| entry.path()).filter(|path| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.ends_with(".crl.pem") && !name.starts_with('.'))
+    })
+}
+
 /// What tells a file from its successor without reading it.
 type Mark = (SystemTime, u64, u64);
 
 fn look(dir: &Path, revocations: &Revocations, seen: &mut HashMap<PathBuf, Mark>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
-    let lists = entries.flatten().map(|entry| entry.path()).filter(|path| {
-        path.file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|name| name.ends_with(".crl.pem") && !name.starts_with('.'))
-    });
-    for path in lists {
+    for path in lists(entries) {
         let Ok(metadata) = fs::metadata(&path) else { continue };
         let mark = (metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), metadata.ino());
         if seen.get(&path) == Some(&mark) {

@@ -7,7 +7,7 @@ use meterseal_model::MeterId;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
@@ -33,11 +33,18 @@ impl ListeningMeterVerifier {
         anchors: Arc<RootCertStore>,
         provider: Arc<CryptoProvider>,
         expected: Option<MeterId>,
+        revocations: &Revocations,
     ) -> Result<Self, Error> {
-        let others = WebPkiServerVerifier::builder_with_provider(Arc::clone(&anchors), Arc::clone(&provider))
-            .build()
-            .map_err(|error| Error::General(format!("trusted authorities: {error}")))?;
-        let judge = Judge { revocations: Revocations::default(), clock: MeterClock::system() };
+        let lists = revocations.newer_than(&[], usize::MAX);
+        let mut others =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&anchors), Arc::clone(&provider))
+                .with_crls(lists.iter().map(|list| CertificateRevocationListDer::from(list.to_vec())));
+        // An authority without a list here has revoked nothing that is known; one with a list is believed beyond the
+        // list's time, as everywhere.
+        others = others.allow_unknown_revocation_status();
+        let others =
+            others.build().map_err(|error| Error::General(format!("trusted authorities: {error}")))?;
+        let judge = Judge { revocations: revocations.clone(), clock: MeterClock::system() };
         let ours = CallerVerifier::new(anchors, provider, Callers::Meters, judge)?;
         Ok(Self { ours, others, expected })
     }

@@ -246,7 +246,7 @@ fn client(
 
 /// The side of a client that dials a meter which listens: shows `identity` if it has one, accepts a meter that
 /// `authorities` issued, and only `expected` where that is given. A certificate without a `urn:meterseal:` name, another
-/// maker's, must be a server's for the address that is dialled.
+/// maker's, must be a server's for the address that is dialled. What `revocations` name is not accepted.
 ///
 /// # Errors
 /// [`rustls::Error`] when `authorities` is empty or holds one that cannot be read.
@@ -254,8 +254,10 @@ pub fn listening_meter_config(
     identity: Option<&Identity>,
     authorities: &[CertificateDer<'static>],
     expected: Option<MeterId>,
+    revocations: &Revocations,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let verifier = listening::ListeningMeterVerifier::new(anchors(authorities)?, provider(), expected)?;
+    let anchors = anchors(authorities)?;
+    let verifier = listening::ListeningMeterVerifier::new(anchors, provider(), expected, revocations)?;
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous() // as above

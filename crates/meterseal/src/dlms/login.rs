@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use meterseal_link::client::{GlobalKeys, Password, Suite};
 use meterseal_link::pki::{read_certificates, read_secret};
 use meterseal_link::reach::MeterAddress;
+use meterseal_link::revocation::{self, Revocations};
 use meterseal_link::{Identity, tls};
 use meterseal_model::{MeterId, Role, SystemTitle};
 
@@ -131,7 +132,13 @@ pub(crate) fn tls_config(
         Some(Expected::Meter(meter)) => Some(meter),
         _ => None,
     };
-    let config = tls::listening_meter_config(identity.as_ref(), &authorities, expected)
+    let revocations = Revocations::new(&authorities);
+    for file in &trust {
+        // Their lists of revoked certificates lie beside the authorities, as `meterseal pki` writes them.
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        revocation::load_folder(folder.unwrap_or(Path::new(".")), &revocations)?;
+    }
+    let config = tls::listening_meter_config(identity.as_ref(), &authorities, expected, &revocations)
         .context("the authorities or the identity cannot be used")?;
     Ok(Some(config))
 }

@@ -67,7 +67,8 @@ pub(crate) struct LoginArgs {
     /// Folder with `certificate.pem` and `key.pem` to show to the meter, over TLS
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) identity: Option<PathBuf>,
-    /// File with certificates of authorities that meters are trusted by, over TLS (may be given several times)
+    /// File with certificates of authorities that meters are trusted by, over TLS (may be given several times); their
+    /// lists of revoked certificates (*.crl.pem) in the same folder are heeded
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) trust: Vec<PathBuf>,
     /// Folder where invocation counters outlive this run [default: meterseal/dlms in the user's state folder]
