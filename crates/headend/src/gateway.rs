@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::acquisition::{Acquisition, AcquisitionError};
+use crate::acquisition::{Acquisition, AcquisitionError, Caller};
 use crate::config::MeterEntry;
 use crate::store::ConnectionState;
 use crate::{clock, stopped};
@@ -106,15 +106,16 @@ impl Gateway {
     }
 
     async fn connected(self: Arc<Self>, accepted: Accepted, mut stopping: watch::Receiver<bool>) {
-        let Accepted { meter, address: from, mut stream, mut standing } = accepted;
+        let Accepted { meter, is_operational, address: from, mut stream, mut standing } = accepted;
         match self.meters.get(&meter) {
             None => {
                 tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
             }
             Some(entry) => {
                 let (number, mut replaced) = self.replace(meter, from);
+                let caller = Caller { certificate: standing.certificate().clone(), is_operational };
                 tokio::select! {
-                    outcome = self.acquisition.run(entry, &mut stream) => match outcome {
+                    outcome = self.acquisition.run(entry, &caller, &mut stream) => match outcome {
                         Err(error) => self.ended(meter, number, from, Some(error)).await,
                         Ok(never) => match never {},
                     },

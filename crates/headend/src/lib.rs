@@ -15,6 +15,7 @@ pub mod api;
 mod auth;
 mod clock;
 pub mod config;
+pub mod enrolment;
 mod fleet;
 mod gateway;
 mod guard;
@@ -48,6 +49,7 @@ pub use virtual_sites::{StimulusError, VirtualSites};
 use acquisition::{Acquisition, Policy};
 use api::Api;
 use auth::{Gatekeeper, Secret};
+use enrolment::Enroller;
 use fleet::Fleet;
 use gateway::Gateway;
 use guard::Guard;
@@ -101,10 +103,18 @@ impl Headend {
         let (stop, stopping) = watch::channel(false);
 
         let requests = Arc::new(Requests::default());
+        let enroller = match config.enrolment {
+            Some(how) => {
+                let allowances = enrolment::allowance::folder(&config.data_dir);
+                Some(Arc::new(Enroller::new(how, store.clone(), allowances).await?))
+            }
+            None => None,
+        };
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
             requests: Arc::clone(&requests),
+            enroller,
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
             system_title: config.system_title,
             pace: config.pace,

@@ -3,6 +3,7 @@
 //! broken one delays nobody else.
 
 mod admission;
+mod enrolment;
 mod on_demand;
 mod registers;
 mod rings;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meterseal_link::client::{AccessError, Limits, PushError};
+use meterseal_link::pki::Certificate;
 use meterseal_link::wrapper::FrameError;
 use meterseal_link::{Association, ClientError, DlmsClient, EventPush, Notification, Value};
 use meterseal_model::objects::Class;
@@ -23,9 +25,11 @@ pub(crate) use on_demand::serve;
 
 use crate::clock;
 use crate::config::{MeterEntry, Pace};
+use crate::enrolment::{Enroller, EnrolmentError};
 use crate::fleet::Fleet;
 use crate::requests::Requests;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
+use enrolment::Renewal;
 use registers::Scalers;
 use rings::{Layout, Ring};
 
@@ -61,6 +65,7 @@ pub(crate) struct Acquisition {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) policy: Policy,
+    pub(crate) enroller: Option<Arc<Enroller>>,
     /// The head-end's own system title.
     pub(crate) system_title: SystemTitle,
     pub(crate) pace: Pace,
@@ -136,6 +141,9 @@ pub(crate) enum AcquisitionError {
     /// The meter's certificate no longer carries the connection.
     #[error("The meter is refused: {0}. Find out why; a sound meter gets a new identity")]
     Certificate(meterseal_link::revocation::End),
+    /// Enrolment, or the renewal of its identity.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
     /// Another connection of the same meter sets invocation counters aside.
     #[error("another connection of this meter has taken over")]
     TakenOver,
@@ -144,6 +152,9 @@ pub(crate) enum AcquisitionError {
 impl AcquisitionError {
     /// Whether the meter itself is at fault and must not be read: it stays refused until somebody has looked.
     pub(crate) fn is_refusal(&self) -> bool {
+        if let Self::Enrolment(error) = self {
+            return error.is_refusal();
+        }
         matches!(
             self,
             Self::NotAdmitted(_)
@@ -172,6 +183,9 @@ impl AcquisitionError {
         match self {
             Self::Client(error) => error.is_fatal(),
             Self::Register { .. } | Self::Malformed { .. } => false,
+            Self::Enrolment(
+                EnrolmentError::Refused { .. } | EnrolmentError::Signer(_) | EnrolmentError::Custody(_),
+            ) => false,
             _ => true,
         }
     }
@@ -189,6 +203,14 @@ impl From<ClientError> for AcquisitionError {
     }
 }
 
+/// Who called, as its certificate says.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) certificate: Certificate,
+    /// Whether the utility issued it; else the manufacturer did.
+    pub(crate) is_operational: bool,
+}
+
 /// The association and what belongs to it.
 struct Session<'a, S> {
     meter: MeterId,
@@ -196,6 +218,7 @@ struct Session<'a, S> {
     fleet: &'a Fleet,
     requests: &'a Requests,
     pace: Pace,
+    renewal: Renewal,
     client: DlmsClient<S>,
     /// The first invocation counter that is not set aside for this session.
     ceiling: u32,
@@ -215,15 +238,23 @@ impl Acquisition {
     pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         entry: &MeterEntry,
+        caller: &Caller,
         stream: S,
     ) -> Result<std::convert::Infallible, AcquisitionError> {
+        if !caller.is_operational {
+            return self.enrol(entry, stream).await;
+        }
         let (mut client, ceiling) = self.associate(entry, stream).await?;
+        if let Some(enroller) = &self.enroller {
+            enroller.in_use(entry.id, &caller.certificate).await??;
+        }
         if let Err(error) = self.admit(entry, &mut client).await {
             // Said politely; whether the meter hears it changes nothing.
             let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
             return Err(error);
         }
-        let mut session = self.open(entry.id, client, ceiling).await?;
+        let renewal = Renewal::new(self.enroller.clone(), caller.certificate.clone());
+        let mut session = self.open(entry.id, client, ceiling, renewal).await?;
         session.check_tail(Ring::SecurityLog).await?;
         session.check_tail(Ring::LoadProfile).await?;
         let online_since = clock::now();
@@ -240,12 +271,16 @@ impl Acquisition {
     ) -> Result<(DlmsClient<S>, u32), AcquisitionError> {
         let meter = entry.id;
         let first = self.store.reserve_invocations(meter, FIRST_BLOCK).await?;
-        let counters = self.store.peer_counters(meter).await?;
+        let chosen = self.keys(meter).await?;
+        let is_next = chosen.as_ref().is_some_and(|chosen| chosen.is_next);
+        // Under new keys a meter's counters begin anew.
+        let counters =
+            if is_next { PeerCounters::default() } else { self.store.peer_counters(meter).await? };
         let association = Association {
             role: Role::Utility,
             meter: meter.system_title(),
             client_title: self.system_title,
-            keys: entry.keys.clone(),
+            keys: chosen.map_or_else(|| entry.keys.clone(), |chosen| chosen.keys),
             invocation_counter: first.saturating_sub(1),
             last_response_counter: counters.response,
             last_push_counter: counters.push,
@@ -255,6 +290,9 @@ impl Acquisition {
             Ok(mut client) => {
                 let ceiling = first.saturating_add(FIRST_BLOCK);
                 client.allow_counters_to(ceiling - 1);
+                if let Some(enroller) = self.enroller.as_ref().filter(|_| is_next) {
+                    enroller.keys_in_force(meter).await??;
+                }
                 Ok((client, ceiling))
             }
             Err(ClientError::InvocationCounter { expected }) => {
@@ -270,7 +308,12 @@ impl Acquisition {
                 }
                 Err(ClientError::InvocationCounter { expected }.into())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                if let Some(enroller) = &self.enroller {
+                    enroller.keys_failed(meter);
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -279,6 +322,7 @@ impl Acquisition {
         meter: MeterId,
         mut client: DlmsClient<S>,
         ceiling: u32,
+        renewal: Renewal,
     ) -> Result<Session<'_, S>, AcquisitionError> {
         let scalers = registers::scalers(&values(client.get_list(&registers::scaler_items()).await?))?;
         let security_log = Layout::read(&mut client, Ring::SecurityLog).await?;
@@ -291,6 +335,7 @@ impl Acquisition {
             fleet: &self.fleet,
             requests: &self.requests,
             pace: self.pace,
+            renewal,
             client,
             ceiling,
             scalers,
@@ -334,6 +379,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     self.reserve().await?;
                     let outcome = self.read_live().await;
                     self.tolerate(outcome)?;
+                    None
+                }
+                () = tokio::time::sleep_until(self.renewal.look_at) => {
+                    self.renew_if_due().await?;
                     None
                 }
                 _ = tokio::time::sleep_until(gaps_due) => {

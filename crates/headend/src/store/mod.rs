@@ -5,6 +5,7 @@
 //! it may be replaced by another database. Every insert may be repeated: a row is known by its meter and its
 //! sequence number, and the second time changes nothing. When a call returns, what it wrote is on the disk.
 
+mod enrolment;
 mod error;
 mod live;
 mod log;
@@ -25,9 +26,9 @@ use meterseal_model::{MeterId, UnixMillis};
 
 pub use error::StoreError;
 pub use record::{
-    Committed, ConnectionState, DeviceFacts, Energies, LiveReading, MeterHistory, MeterRecord, OtherCell,
-    PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch, StoredEvent, StoredProfileRow,
-    StoredRows,
+    Committed, ConnectionState, DeviceFacts, Energies, EnrolmentRecord, EnrolmentState, LiveReading,
+    MeterHistory, MeterRecord, OtherCell, PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch,
+    StoredEvent, StoredProfileRow, StoredRows,
 };
 use worker::Worker;
 
@@ -203,6 +204,34 @@ impl Store {
         counters: PeerCounters,
     ) -> Result<(), StoreError> {
         self.write(move |sql| meters::raise_peer_counters(sql, meter, counters)).await
+    }
+
+    /// Forgets a meter's counters, because it has new keys, under which they begin anew.
+    pub async fn restart_peer_counters(&self, meter: MeterId) -> Result<(), StoreError> {
+        self.write(move |sql| enrolment::restart_peer_counters(sql, meter)).await
+    }
+
+    /// How every meter's enrolment stands.
+    pub async fn enrolments(&self) -> Result<Vec<EnrolmentRecord>, StoreError> {
+        self.read(enrolment::all).await
+    }
+
+    /// The same for a command beside a head-end that may be running. Empty where there is no database yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn enrolments_in(folder: &Path) -> Result<Vec<EnrolmentRecord>, StoreError> {
+        let path = folder.join("headend.sqlite");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let connection = schema::open_reader(&path)?;
+        enrolment::all(&connection).map_err(|failure| failure.at(&path))
+    }
+
+    /// Remembers how a meter's enrolment stands.
+    pub async fn put_enrolment(&self, record: EnrolmentRecord) -> Result<(), StoreError> {
+        self.write(move |sql| enrolment::put(sql, &record)).await
     }
 
     /// Up to where a meter's rings are stored without a hole.
