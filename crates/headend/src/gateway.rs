@@ -111,6 +111,12 @@ impl Gateway {
             None => {
                 tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
             }
+            // Whoever holds the key from manufacture alone does not throw out the one who is enrolled.
+            Some(_) if !is_operational && self.is_connected(meter) && !self.acquisition.may_enrol(meter) => {
+                if let Some(left_out) = self.replacements.say(meter) {
+                    tracing::warn!(%from, %meter, left_out, "refused: the meter is connected with its operational identity, and somebody calls with that of its manufacturer");
+                }
+            }
             Some(entry) => {
                 let (number, mut replaced) = self.replace(meter, from);
                 let caller = Caller { certificate: standing.certificate().clone(), is_operational };
@@ -132,6 +138,10 @@ impl Gateway {
         // TLS's own end (RFC 8446, 6.1), so that the meter can tell it from a cut line. Whether it hears it changes
         // nothing.
         let _ = tokio::time::timeout(CLOSE_WITHIN, stream.shutdown()).await;
+    }
+
+    fn is_connected(&self, meter: MeterId) -> bool {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).current.contains_key(&meter)
     }
 
     /// Makes this the meter's connection and ends the one before.

@@ -106,6 +106,11 @@ pub trait Profiles: Send + Sync {
     /// For the next attempt.
     fn next(&self) -> ClientProfile;
 
+    /// Whether [`next`](Self::next) will show something else than before: then there is nothing to wait for.
+    fn has_changed(&self) -> bool {
+        false
+    }
+
     /// The peer has said something inside the session: it accepts what was shown.
     fn heard(&self) {}
 
@@ -161,7 +166,7 @@ where
                 reason
             }
         };
-        if began.elapsed() >= limits.stable {
+        if began.elapsed() >= limits.stable || profiles.has_changed() {
             backoff.reset();
             told.clear();
         }

@@ -34,6 +34,7 @@ struct State {
     operational: Option<Operational>,
     /// Connections in a row on which nothing was said.
     unheard: u32,
+    has_changed: bool,
 }
 
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl MeterProfiles {
         if chain == known {
             return;
         }
-        state.unheard = 0;
+        (state.unheard, state.has_changed) = (0, true);
         state.operational = match self.open(chain) {
             Ok(found) => found,
             Err(problem) => {
@@ -137,6 +138,12 @@ impl Profiles for MeterProfiles {
         let ended = now > operational.certificate.validity.not_after;
         let in_turn = state.unheard >= PATIENCE && (state.unheard - PATIENCE).is_multiple_of(2);
         if ended || in_turn { self.manufacture.clone() } else { operational.profile.clone() }
+    }
+
+    fn has_changed(&self) -> bool {
+        let mut state = self.lock();
+        self.refresh(&mut state);
+        std::mem::take(&mut state.has_changed)
     }
 
     fn heard(&self) {

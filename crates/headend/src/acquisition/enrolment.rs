@@ -30,6 +30,11 @@ impl Renewal {
 }
 
 impl Acquisition {
+    /// Whether a meter with its manufacturer's identity would be enrolled now.
+    pub(crate) fn may_enrol(&self, meter: MeterId) -> bool {
+        self.enroller.as_ref().is_some_and(|enroller| enroller.admits(meter).is_ok())
+    }
+
     /// Enrols a meter that came with its manufacturer's identity. It is asked who it is and nothing else.
     pub(super) async fn enrol<S: AsyncRead + AsyncWrite + Unpin>(
         &self,

@@ -9,11 +9,11 @@ use zeroize::Zeroizing;
 
 /// Where keys lie. Calls may wait for a disk.
 pub trait KeyCustody: fmt::Debug + Send + Sync {
-    /// What is held of a meter.
+    /// What is held of a meter; nothing of one whose keys are the configuration's alone.
     ///
     /// # Errors
     /// [`CustodyError`].
-    fn keys(&self, meter: MeterId) -> Result<HeldKeys, CustodyError>;
+    fn keys(&self, meter: MeterId) -> Result<Option<HeldKeys>, CustodyError>;
 
     /// Keeps keys that may come into force; on the disk when it returns, beside those in force.
     ///

@@ -53,6 +53,7 @@ impl Enroller {
     ) -> Result<bool, AcquisitionError> {
         let Some(custody) = &self.how.custody else { return Ok(false) };
         let held = custody.keys(meter).map_err(EnrolmentError::Custody)?;
+        let Some(held) = held else { return Ok(false) };
         let Some(kek) = held.key_encryption_key.as_deref().filter(|_| held.are_initial) else {
             return Ok(false);
         };

@@ -260,7 +260,7 @@ impl Enroller {
     /// The keys to address a meter with.
     pub(crate) fn keys(&self, meter: MeterId) -> Result<Option<Chosen>, EnrolmentError> {
         let Some(custody) = &self.how.custody else { return Ok(None) };
-        let held = custody.keys(meter)?;
+        let Some(held) = custody.keys(meter)? else { return Ok(None) };
         let turn = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(&meter).copied();
         Ok(Some(held.choose(turn.unwrap_or(0))))
     }

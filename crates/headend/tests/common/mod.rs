@@ -81,6 +81,7 @@ impl Utility {
             certification_keys: vec![self.pki.certification_key().clone()],
             pace: Pace::default(),
             virtual_sites: Some(self.sites.clone()),
+            enrolment: None,
         }
     }
 

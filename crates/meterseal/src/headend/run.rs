@@ -55,10 +55,14 @@ async fn serve(data: &Path, arguments: &Args) -> Result<()> {
         marks: marks(&data_dir.join("marks"))?,
         certification_keys: vec![installation.pki().certification_key().clone()],
         virtual_sites: None,
+        enrolment: Some(installation.enrolment()),
         pace: Pace::default(),
         data_dir,
     })
     .await?;
+    // Dropped at the end, which ends what it does.
+    let mut background = tokio::task::JoinSet::new();
+    background.spawn(installation.upkeep());
     let outcome = up::until_told_to_stop(&headend, &installation).await;
     headend.shutdown().await;
     outcome?;

@@ -7,13 +7,13 @@ pub(crate) mod data_folder;
 pub(crate) mod installation;
 pub(crate) mod sealed_files;
 mod sites;
+mod upkeep;
 
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use meterseal_device::{Access, MAX_SPEED, Opened, Place, Settings};
@@ -21,9 +21,10 @@ use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Target, Tcp};
-use meterseal_link::{Pki, revocation, tls};
+use meterseal_link::enrolled::MeterProfiles;
+use meterseal_link::{revocation, tls};
 use meterseal_model::{Digest384, SystemTitle};
-use meterseal_seal::Scope;
+use meterseal_seal::{KeyStore, Scope};
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
 use tokio::signal::unix::{SignalKind, signal};
@@ -106,14 +107,15 @@ async fn serve(arguments: &Args) -> Result<()> {
         certification_keys: vec![installation.pki().certification_key().clone()],
         pace: Pace::default(),
         virtual_sites: Some(Arc::clone(&sites) as _),
+        enrolment: Some(installation.enrolment()),
     })
     .await?;
 
     // Stopped in order even when a meter refuses: a store that is dropped in the middle leaves its last writes aside.
     // Dropped at the end, which ends what it does.
     let mut background = JoinSet::new();
-    // Lists of revoked certificates are due within a week, however long this runs.
-    background.spawn(refresh_lists(installation.pki().dir().to_owned()));
+    // Lists of revoked certificates are due within a week, certificates some day, however long this runs.
+    background.spawn(installation.upkeep());
     let started =
         open_meters(meters, recording, firmware, &installation, &headend, arguments, &mut background)
             .and_then(|devices| start(devices, &sites));
@@ -180,21 +182,6 @@ pub(crate) async fn until_told_to_stop(headend: &Headend, installation: &Install
     Ok(())
 }
 
-async fn refresh_lists(pki: PathBuf) -> Infallible {
-    loop {
-        tokio::time::sleep(REFRESH_PERIOD).await;
-        let pki = pki.clone();
-        // Opening the folder renews what is due.
-        match tokio::task::spawn_blocking(move || Pki::open(&pki).map(drop)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the lists of revoked certificates could not be renewed")
-            }
-            Err(error) => tracing::error!(%error, "renewing the lists of revoked certificates failed"),
-        }
-    }
-}
-
 fn announce(headend: &Headend, installation: &Installation) -> Result<()> {
     say(&format!(
         "page      {}\ngateway   {} (TLS 1.3, DLMS/COSEM)\ndata      {}",
@@ -257,8 +244,17 @@ fn settings(
     let (encryption, authentication) = keys(&files);
     // A meter of its own: it knows the time and what was revoked from its head-end, and from its last life.
     let trust = DeviceTrust::open(&files.folder.join("trust.cbor"), &installation.pki().trust())?;
+    let unusable = || format!("the certificate in {} cannot be used", files.folder.display());
+    let key_store = files.key_store as Arc<dyn KeyStore>;
+    let profiles = MeterProfiles::new(Arc::clone(&key_store), &files.identity, trust.trust(), trust.clock())
+        .with_context(unusable)?;
     Ok(Settings {
-        access: Access { key_store: Some(files.key_store), ..Access::default() },
+        access: Access {
+            key_store: Some(key_store),
+            issuers: trust.trust().headends.iter().map(|der| der.to_vec()).collect(),
+            profiles: Some(Arc::new(profiles)),
+            ..Access::default()
+        },
         identity: meterseal_meter::Identity {
             id: plan.id(),
             device_type: DEVICE_TYPE.to_owned(),
@@ -266,8 +262,7 @@ fn settings(
             firmware_digest: firmware,
         },
         keys: meterseal_meter::DlmsKeys { encryption, authentication },
-        tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock())
-            .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?,
+        tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock()).with_context(unusable)?,
         trust: Some(Arc::new(trust)),
         network: Arc::new(Tcp),
         headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
@@ -287,7 +282,6 @@ fn keys(files: &MeterFiles) -> ([u8; 32], [u8; 32]) {
     (encryption, authentication)
 }
 
-const REFRESH_PERIOD: Duration = Duration::from_secs(3600);
 /// The device type that marks name.
 pub(crate) const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
 /// Letters of the meters' maker, then bytes that no serial number has.
