@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod acquisition;
+pub mod alarms;
 pub mod api;
 mod auth;
 mod clock;
@@ -47,6 +48,7 @@ pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
 use acquisition::{Acquisition, Policy};
+use alarms::Alarms;
 use api::Api;
 use auth::{Gatekeeper, Secret};
 use enrolment::Enroller;
@@ -110,9 +112,11 @@ impl Headend {
             }
             None => None,
         };
+        let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
+            alarms: alarms.clone(),
             requests: Arc::clone(&requests),
             enroller,
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
@@ -130,6 +134,7 @@ impl Headend {
         let api = Api {
             store: store.clone(),
             fleet: fleet.clone(),
+            alarms,
             requests,
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),

@@ -107,6 +107,15 @@ fn a_fleet_is_enrolled_read_cut_killed_and_goes_on_where_it_was() {
     drop(meters);
     let meters = Part::start(&data, &["--headend", &gateway]);
     head.wait_for("everybody's second start", all(METERS * HISTORY, 2 * METERS));
+
+    // A surge at each is one event more of each.
+    meters.signal("-USR2");
+    head.wait_for("everybody's surge", all(METERS * HISTORY, 3 * METERS));
+    meters.stop();
+
+    // What happens at a rate reaches the head-end too.
+    let meters = Part::start(&data, &["--headend", &gateway, "--events-per-second", "50"]);
+    head.wait_for("events at a rate", all(METERS * HISTORY, 10 * METERS));
     meters.stop();
     head.stop();
 }

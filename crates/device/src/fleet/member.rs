@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
+use meterseal_link::dial::{Progress, Tcp};
+use meterseal_meter::{LinkId, Meter, Peer, ProtocolError, StorageError};
 use meterseal_model::{MeterId, Roles, SensorReadings, UnixMillis};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use super::load::Load;
 use super::memory::Chip;
+use crate::link_state::LinkState;
 use crate::{SystemRandom, wall_clock};
 
 /// A meter of the fleet.
@@ -23,20 +25,29 @@ pub(super) struct Member {
     life: Mutex<Life>,
     /// There may be something to send: a push, or an answer that was withheld for a while.
     news: Notify,
+    /// How its connection fares, for the meter to show.
+    link: LinkState,
 }
 
 struct Life {
     meter: Meter<Chip, SystemRandom>,
     /// Up to when it has lived.
     now: UnixMillis,
+    /// What its sensors say until they say something else.
+    readings: SensorReadings,
     /// Trouble with the flash has been told.
     told: bool,
 }
 
 impl Member {
     pub(super) fn new(id: MeterId, seed: u64, meter: Meter<Chip, SystemRandom>, now: UnixMillis) -> Self {
-        let life = Mutex::new(Life { meter, now, told: false });
-        Self { id, load: Load::new(seed), life, news: Notify::new() }
+        let life = Mutex::new(Life { meter, now, readings: SensorReadings::QUIET, told: false });
+        Self { id, load: Load::new(seed), life, news: Notify::new(), link: LinkState::default() }
+    }
+
+    /// Hears how its connection fares.
+    pub(super) fn observe(&self, progress: Progress<'_>) {
+        self.link.observe(progress);
     }
 
     /// Lives until `now` in one step; a time that has passed changes nothing.
@@ -48,10 +59,28 @@ impl Member {
         let metered = self.load.metered(life.now, now);
         life.now = now;
         life.meter.account(&metered.window, &metered.energy, now);
-        let lived = life.meter.sense(&SensorReadings::QUIET, now).and_then(|()| life.meter.tick(now)).err();
-        let told = std::mem::replace(&mut life.told, lived.is_some());
+        let readings = life.readings;
+        let lived = life.meter.sense(&readings, now).and_then(|()| life.meter.tick(now)).err();
+        self.note(life, lived);
+    }
+
+    /// Changes what the sensors say, and lets the meter look at them at once: what `change` leaves there stays, but a
+    /// surge's peak is read once. Where the meter detects an event, it is in flash and on its way when this returns.
+    pub(super) fn feel(&self, change: impl FnOnce(&mut SensorReadings)) {
+        let mut life = self.life();
+        change(&mut life.readings);
+        let (readings, now) = (life.readings, life.now.max(wall_clock()));
+        life.readings.surge_peak_millivolts = [0; 3];
+        // Its energy is accounted for up to `life.now`, which stays.
+        let sensed = life.meter.sense(&readings, now).err();
+        self.note(life, sensed);
+    }
+
+    /// Tells of trouble with the flash when it begins, and lets the connection look what there is to send.
+    fn note(&self, mut life: MutexGuard<'_, Life>, trouble: Option<StorageError<crate::flash::FlashError>>) {
+        let told = std::mem::replace(&mut life.told, trouble.is_some());
         drop(life);
-        if let Some(error) = lived.filter(|_| !told) {
+        if let Some(error) = trouble.filter(|_| !told) {
             tracing::error!(meter = %self.id, "{error}");
         }
         self.news.notify_one();
@@ -94,6 +123,7 @@ impl Member {
                 // Cut as a line is: nothing is said about it.
                 _ = cut.changed() => return End::Cut,
             };
+            self.link.bytes.incoming.fetch_add(read as u64, Ordering::Relaxed);
             let (outbound, outcome) = self.exchange(link, &inbound[..read]);
             let written = timeout(SILENCE, async {
                 stream.write_all(&outbound).await?;
@@ -101,7 +131,9 @@ impl Member {
             });
             match written.await {
                 Err(_) => return End::Silence,
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => {
+                    self.link.bytes.outgoing.fetch_add(outbound.len() as u64, Ordering::Relaxed);
+                }
                 Ok(Err(error)) => return End::Broken(error),
             }
             if let Err(error) = outcome {
@@ -113,6 +145,7 @@ impl Member {
     /// What the meter answers to these bytes, and what it has to push.
     fn exchange(&self, link: LinkId, inbound: &[u8]) -> (Vec<u8>, Result<(), ProtocolError>) {
         let mut life = self.life();
+        life.meter.set_link_status(self.link.status(&Tcp));
         let outcome = life.meter.receive(link, inbound);
         let mut outbound = Vec::new();
         loop {

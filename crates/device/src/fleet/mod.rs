@@ -6,20 +6,21 @@
 //! where it stopped; other than a device's it is not forced on to the disk before bytes leave, so the end of the
 //! *machine* may take the last moments.
 
+mod events;
 mod load;
 mod member;
 mod memory;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use meterseal_link::dial::{self, DialLimits, Target, Tcp};
 use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
 use meterseal_metrology::{Nominal, Scale};
-use meterseal_model::{TimeBase, UnixMillis};
+use meterseal_model::{SensorReadings, TimeBase, UnixMillis};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -91,6 +92,7 @@ pub struct Fleet {
     members: Vec<Arc<Member>>,
     online: Arc<AtomicUsize>,
     cut: watch::Sender<u64>,
+    happened: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<()>>,
     lock: Option<std::fs::File>,
 }
@@ -131,7 +133,7 @@ impl Fleet {
         tasks.extend(open.into_iter().map(|(member, tls)| {
             runtime.spawn(call(member, tls, settings.clone(), Arc::clone(&online), cut.subscribe()))
         }));
-        Ok(Self { members, online, cut, tasks, lock: None })
+        Ok(Self { members, online, cut, happened: Arc::default(), tasks, lock: None })
     }
 
     /// Holds a lock for as long as meters may write their flash.
@@ -158,6 +160,35 @@ impl Fleet {
     /// jittered pause.
     pub fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Lets something happen to a meter, by its place: `change` alters what its sensors say, and the meter looks at them
+    /// at once. What it leaves there stays, but a surge's peak is read once. Switches and fields become events once they
+    /// have lasted for the debounce time: change nothing then, to let the meter look again. An event that the meter
+    /// detects is in flash and on its way when this returns. Its clock is the wall's.
+    ///
+    /// # Panics
+    /// Beyond [`Self::len`].
+    pub fn feel(&self, place: usize, change: impl FnOnce(&mut SensorReadings)) {
+        self.members[place].feel(change);
+    }
+
+    /// Surges, opened covers and magnets at random meters, so many events a second on average, from now on.
+    pub fn keep_happening(&mut self, events_per_second: f64, runtime: &Handle) {
+        let happened = Arc::clone(&self.happened);
+        let task = events::keep_happening(self.members.clone(), events_per_second, happened);
+        self.tasks.push(runtime.spawn(task));
+    }
+
+    /// A surge at every meter at once. Blocks until each has it in flash: about a second for ten thousand.
+    pub fn strike_all(&self) {
+        self.members.iter().for_each(|member| events::strike(member));
+        self.happened.fetch_add(self.members.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Events that [`Self::keep_happening`] and [`Self::strike_all`] have made.
+    pub fn happened(&self) -> u64 {
+        self.happened.load(Ordering::Relaxed)
     }
 
     /// Ends all connections and saves every meter.
@@ -256,7 +287,8 @@ async fn call(
     let (member, online, cut) = (&member, &online, &cut);
     let session = |stream, roles| member.serve(stream, roles, online, cut.clone());
     let (target, limits) = (&settings.headend, settings.limits);
-    dial::keep_connected(target, &Tcp, &tls, limits, dial::random_jitter, |_| {}, session).await;
+    let observe = |progress: dial::Progress<'_>| member.observe(progress);
+    dial::keep_connected(target, &Tcp, &tls, limits, dial::random_jitter, observe, session).await;
 }
 
 /// How often the driver looks who is due.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::{Acquisition, AcquisitionError, GOODBYE_WITHIN, Session, admission, data, values};
+use crate::alarms::HeadendCause;
 use crate::config::MeterEntry;
 use crate::enrolment::{Chosen, Enroller, EnrolmentError};
 
@@ -47,6 +48,7 @@ impl Acquisition {
         if let Err(error) = &outcome {
             tracing::warn!(meter = %entry.id, %error, "the meter was not enrolled; it is tried again when it calls");
             enroller.failed(entry.id, &error.to_string()).await?;
+            self.alarms.raise(Some(entry.id), HeadendCause::EnrolmentFailed, error.to_string()).await?;
         }
         outcome?;
         tracing::info!(meter = %entry.id, "enrolled: the meter calls again with its new identity");
@@ -109,6 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                         "the meter's certificate was not renewed; it is tried again"
                     );
                     enroller.failed(meter, &error.to_string()).await?;
+                    let text = format!(
+                        "{error}. The certificate in use ends {}",
+                        moment(self.renewal.certificate.validity.not_after)
+                    );
+                    self.alarms.raise(Some(meter), HeadendCause::EnrolmentFailed, text).await?;
                     // What the meter refused costs the connection nothing; a broken session ends.
                     self.tolerate::<()>(Err(error))?;
                 }

@@ -23,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 pub(crate) use admission::Policy;
 pub(crate) use on_demand::serve;
 
+use crate::alarms::{Alarms, HeadendCause};
 use crate::clock;
 use crate::config::{MeterEntry, Pace};
 use crate::enrolment::{Enroller, EnrolmentError};
@@ -55,6 +56,8 @@ const REQUESTS_IN_A_ROW: u32 = 16;
 /// authenticated beyond TLS, and 2³² counters must last the key's life.
 const SKIP: u32 = 1 << 20;
 
+const REGISTER_BACKWARDS: HeadendCause = HeadendCause::RegisterBackwards;
+
 /// Pushes taken together before they are stored.
 const PUSH_BATCH: usize = 64;
 
@@ -63,6 +66,7 @@ const PUSH_BATCH: usize = 64;
 pub(crate) struct Acquisition {
     pub(crate) store: Store,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
     pub(crate) policy: Policy,
     pub(crate) enroller: Option<Arc<Enroller>>,
@@ -216,6 +220,7 @@ struct Session<'a, S> {
     meter: MeterId,
     store: &'a Store,
     fleet: &'a Fleet,
+    alarms: &'a Alarms,
     requests: &'a Requests,
     pace: Pace,
     renewal: Renewal,
@@ -246,7 +251,10 @@ impl Acquisition {
         }
         let (mut client, ceiling) = self.associate(entry, stream).await?;
         if let Some(enroller) = &self.enroller {
-            enroller.in_use(entry.id, &caller.certificate).await??;
+            if enroller.in_use(entry.id, &caller.certificate).await?? {
+                let text = "The meter uses a new operational certificate.".to_owned();
+                self.alarms.end(Some(entry.id), HeadendCause::EnrolmentFailed, text).await?;
+            }
         }
         if let Err(error) = self.admit(entry, &mut client).await {
             // Said politely; whether the meter hears it changes nothing.
@@ -260,6 +268,8 @@ impl Acquisition {
         let online_since = clock::now();
         self.fleet.set_state(entry.id, ConnectionState::Online, online_since, None);
         self.store.set_state(entry.id, ConnectionState::Online, online_since, None).await?;
+        let text = "The meter was admitted.".to_owned();
+        self.alarms.end(Some(entry.id), HeadendCause::MeterRefused, text).await?;
         tracing::info!(meter = %entry.id, "meter online");
         session.work().await
     }
@@ -333,6 +343,7 @@ impl Acquisition {
             meter,
             store: &self.store,
             fleet: &self.fleet,
+            alarms: &self.alarms,
             requests: &self.requests,
             pace: self.pace,
             renewal,
@@ -423,7 +434,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             return Ok(false);
         }
         let reading = registers::live_reading(&values(answers), &self.scalers, clock::now())?;
-        self.watch_registers(&reading.energies);
+        self.watch_registers(&reading.energies).await?;
         let counters =
             PeerCounters { response: self.client.response_counter(), push: self.client.push_counter() };
         // Both go into one commit.
@@ -436,7 +447,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     /// Energy registers only grow; one that shrinks was tampered with, and is said loudly.
-    fn watch_registers(&mut self, now: &Energies) {
+    async fn watch_registers(&mut self, now: &Energies) -> Result<(), AcquisitionError> {
         if let Some(before) = self.last_energies {
             let shrunk = now.active_import_microwatt_hours < before.active_import_microwatt_hours
                 || now.active_export_microwatt_hours < before.active_export_microwatt_hours
@@ -444,9 +455,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 || now.reactive_export_microvar_hours < before.reactive_export_microvar_hours;
             if shrunk {
                 tracing::error!(meter = %self.meter, ?before, ?now, "an energy register of the meter went backwards");
+                let text = format!(
+                    "{} It stood at {before:?}, and stands at {now:?}.",
+                    REGISTER_BACKWARDS.sentence()
+                );
+                self.alarms.raise(Some(self.meter), REGISTER_BACKWARDS, text).await?;
             }
         }
         self.last_energies = Some(*now);
+        Ok(())
     }
 
     /// Stores pushed events and acknowledges them. `true`: the meter's log has more than was pushed.
@@ -490,9 +507,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             self.store.insert_events(self.meter, events, clock::now(), complete_to).await?;
         self.committed = committed;
         batch.new.iter().for_each(|event| self.fleet.event(event));
-        if batch.new.iter().any(|event| event.event.raises_alarm()) {
-            self.fleet.count_alarms(self.store, self.meter).await?;
-        }
+        batch.alarms.iter().for_each(|change| self.fleet.alarm(change));
         rings::contradiction(Ring::SecurityLog, &batch.contradicted)
     }
 

@@ -171,12 +171,12 @@ impl Enroller {
         }
     }
 
-    /// The meter uses this operational certificate: remembered, and an older one is refused.
+    /// The meter uses this operational certificate: remembered, and an older one is refused. `true`: it is a new one.
     pub(crate) async fn in_use(
         &self,
         meter: MeterId,
         certificate: &Certificate,
-    ) -> Result<Result<(), EnrolmentError>, StoreError> {
+    ) -> Result<Result<bool, EnrolmentError>, StoreError> {
         let serial = certificate.serial.to_string();
         let not_before = millis(certificate.validity.not_before);
         let before = self.known().get(&meter).cloned();
@@ -184,7 +184,7 @@ impl Enroller {
             && let Some(newest) = &known.serial
         {
             if *newest == serial {
-                return Ok(Ok(()));
+                return Ok(Ok(false));
             }
             if known.not_before.is_some_and(|newest| not_before < newest) {
                 let newest = newest.clone();
@@ -207,7 +207,7 @@ impl Enroller {
         if let Err(error) = allowance::withdraw(&self.allowances, meter) {
             tracing::error!(%meter, %error, "the allowance to enrol could not be withdrawn");
         }
-        Ok(Ok(()))
+        Ok(Ok(true))
     }
 
     /// A certificate was made for a meter; on the disk before the meter gets it.

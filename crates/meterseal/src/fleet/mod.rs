@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
-use meterseal_link::accept::AcceptLimits;
 use meterseal_link::dial::Target;
 use meterseal_link::{Identity, Pki, tls};
 use meterseal_model::TimeBase;
@@ -25,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::progress::Progress;
 use crate::up::data_folder::DataFolder;
 use crate::up::installation::{self, HEADEND_NAME, Installation};
-use crate::up::{DEVICE_TYPE, HEADEND_TITLE, say};
+use crate::up::{DEVICE_TYPE, say};
 use members::Member;
 
 /// Start a fleet of virtual meters, for load
@@ -33,8 +32,8 @@ use members::Member;
 /// Every meter has an identity, flash, TLS session and DLMS association of its own; an energy model stands in for
 /// sampling. Without --headend a head-end starts in the same process. For thousands of meters use two processes on the
 /// same folder: `meterseal fleet --meters N --serve`, then `meterseal fleet --meters N --headend ADDRESS`. A head-end
-/// that `meterseal up` starts on the folder knows the fleet's meters too. SIGUSR1 cuts all connections at once; Ctrl-C
-/// stops, and the next start goes on from there.
+/// that `meterseal up` starts on the folder knows the fleet's meters too. SIGUSR1 cuts all connections at once, SIGUSR2
+/// sends a surge to every meter at once; Ctrl-C stops, and the next start goes on from there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many meters
@@ -76,6 +75,15 @@ pub(crate) struct Args {
     /// Seconds between two looks for new rows and events of each meter
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     gaps: u64,
+    /// Surges, opened covers and magnets at random meters, so many a second in all
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
+    events_per_second: f64,
+}
+
+/// A rate of events.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if (0.0..=10_000.0).contains(&rate) { Ok(rate) } else { Err("must be between 0 and 10000".to_owned()) }
 }
 
 pub(crate) fn run(arguments: &Args) -> Result<()> {
@@ -203,6 +211,9 @@ impl Place {
         progress.end();
         let mut fleet = fleet?;
         fleet.keep(lock);
+        if arguments.events_per_second > 0.0 {
+            fleet.keep_happening(arguments.events_per_second, &tokio::runtime::Handle::current());
+        }
         Ok(fleet)
     }
 
@@ -233,26 +244,11 @@ impl Place {
 }
 
 async fn serve(arguments: &Args, installation: &Installation, place: &Place) -> Result<Headend> {
-    let (identity, data_dir) = installation.headend()?;
-    let firmware = installation::own_digest()?;
-    let headend = Headend::start(Config {
-        data_dir,
-        gateway_listen: arguments.gateway,
-        page_listen: arguments.listen,
-        identity,
-        trust: installation.pki().trust(),
-        accept: AcceptLimits::default(),
-        time: Some(installation.time_source()?),
-        revocations: Some(installation.pki().dir().to_owned()),
-        system_title: HEADEND_TITLE,
-        meters: entries(&place.members, place.count)?,
-        marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
-        certification_keys: vec![installation.pki().certification_key().clone()],
-        pace: Pace { live: Duration::from_secs(arguments.live), gaps: Duration::from_secs(arguments.gaps) },
-        virtual_sites: None,
-        enrolment: Some(installation.enrolment()),
-    })
-    .await?;
+    let marks = vec![installation.development_mark(DEVICE_TYPE, installation::own_digest()?)?];
+    let meters = entries(&place.members, place.count)?;
+    let config = installation.headend_config(arguments.gateway, arguments.listen, meters, marks)?;
+    let pace = Pace { live: Duration::from_secs(arguments.live), gaps: Duration::from_secs(arguments.gaps) };
+    let headend = Headend::start(Config { pace, ..config }).await?;
     say(&format!(
         "page      {}\ngateway   {} (TLS 1.3, DLMS/COSEM)\ndata      {}",
         headend.page_url(),
@@ -289,6 +285,7 @@ async fn watch(headend: Option<&Headend>, fleet: Option<&Fleet>, count: usize) -
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for a signal")?;
     let mut cut = signal(SignalKind::user_defined1()).context("cannot wait for a signal")?;
+    let mut strike = signal(SignalKind::user_defined2()).context("cannot wait for a signal")?;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut said, mut said_at) = (String::new(), Instant::now());
@@ -300,6 +297,14 @@ async fn watch(headend: Option<&Headend>, fleet: Option<&Fleet>, count: usize) -
                 if let Some(fleet) = fleet {
                     fleet.cut();
                     say("cut       all connections")?;
+                    said.clear();
+                }
+                continue;
+            }
+            Some(()) = strike.recv() => {
+                if let Some(fleet) = fleet {
+                    tokio::task::block_in_place(|| fleet.strike_all());
+                    say("struck    all meters")?;
                     said.clear();
                 }
                 continue;
