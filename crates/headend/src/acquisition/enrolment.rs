@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use meterseal_link::pki::{Certificate, moment};
 use meterseal_model::{MeterId, Obis};
@@ -17,16 +17,24 @@ use crate::enrolment::{Chosen, Enroller, EnrolmentError};
 /// When a session looks after its certificate next.
 pub(super) struct Renewal {
     enroller: Option<Arc<Enroller>>,
-    certificate: Certificate,
+    /// When the certificate in use should be replaced, and when it ends.
+    due: SystemTime,
+    not_after: SystemTime,
     failures: u32,
     pub(super) look_at: Instant,
 }
 
 impl Renewal {
-    pub(super) fn new(enroller: Option<Arc<Enroller>>, certificate: Certificate) -> Self {
+    pub(super) fn new(meter: MeterId, enroller: Option<Arc<Enroller>>, certificate: &Certificate) -> Self {
         // Soon after the first readings; without an enroller, never.
         let look_at = Instant::now() + if enroller.is_some() { FIRST_LOOK } else { NEVER };
-        Self { enroller, certificate, failures: 0, look_at }
+        Self {
+            due: Enroller::due(meter, certificate),
+            not_after: certificate.validity.not_after,
+            enroller,
+            failures: 0,
+            look_at,
+        }
     }
 }
 
@@ -92,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             return Ok(());
         };
         let meter = self.meter;
-        if enroller.is_time(meter, &self.renewal.certificate) {
+        if enroller.is_time(meter, self.renewal.due) {
             // A chain may take some blocks.
             self.reserve_more_than(2 * super::MARGIN).await?;
             match enroller.certify(meter, &mut self.client).await {
@@ -107,21 +115,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     self.renewal.failures = self.renewal.failures.saturating_add(1);
                     tracing::error!(
                         %meter, %error, attempt = self.renewal.failures,
-                        until = moment(self.renewal.certificate.validity.not_after),
+                        until = moment(self.renewal.not_after),
                         "the meter's certificate was not renewed; it is tried again"
                     );
                     enroller.failed(meter, &error.to_string()).await?;
-                    let text = format!(
-                        "{error}. The certificate in use ends {}",
-                        moment(self.renewal.certificate.validity.not_after)
-                    );
+                    let text =
+                        format!("{error}. The certificate in use ends {}", moment(self.renewal.not_after));
                     self.alarms.raise(Some(meter), HeadendCause::EnrolmentFailed, text).await?;
                     // What the meter refused costs the connection nothing; a broken session ends.
                     self.tolerate::<()>(Err(error))?;
                 }
             }
         }
-        let wait = enroller.wait(meter, &self.renewal.certificate, self.renewal.failures);
+        let wait = enroller.wait(meter, self.renewal.due, self.renewal.not_after, self.renewal.failures);
         self.renewal.look_at = Instant::now() + wait.max(LEAST);
         Ok(())
     }

@@ -29,6 +29,7 @@ use crate::config::{MeterEntry, Pace};
 use crate::enrolment::{Enroller, EnrolmentError};
 use crate::fleet::Fleet;
 use crate::requests::Requests;
+use crate::shared::Shared;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
 use enrolment::Renewal;
 use registers::Scalers;
@@ -70,9 +71,18 @@ pub(crate) struct Acquisition {
     pub(crate) requests: Arc<Requests>,
     pub(crate) policy: Policy,
     pub(crate) enroller: Option<Arc<Enroller>>,
+    /// What meters of one type have in common.
+    pub(crate) forms: Forms,
     /// The head-end's own system title.
     pub(crate) system_title: SystemTitle,
     pub(crate) pace: Pace,
+}
+
+/// How meters count and where their profiles' columns stand: the same for all of a type, and kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Forms {
+    scalers: Shared<Scalers>,
+    layouts: Shared<Layout>,
 }
 
 /// Why a connection ended.
@@ -210,7 +220,7 @@ impl From<ClientError> for AcquisitionError {
 /// Who called, as its certificate says.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    pub(crate) certificate: Certificate,
+    pub(crate) certificate: Box<Certificate>,
     /// Whether the utility issued it; else the manufacturer did.
     pub(crate) is_operational: bool,
 }
@@ -227,9 +237,9 @@ struct Session<'a, S> {
     client: DlmsClient<S>,
     /// The first invocation counter that is not set aside for this session.
     ceiling: u32,
-    scalers: Scalers,
-    security_log: Layout,
-    load_profile: Layout,
+    scalers: Arc<Scalers>,
+    security_log: Arc<Layout>,
+    load_profile: Arc<Layout>,
     committed: Committed,
     /// What the meter was told in this session.
     told: Committed,
@@ -243,26 +253,39 @@ impl Acquisition {
     pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         entry: &MeterEntry,
-        caller: &Caller,
+        caller: Caller,
         stream: S,
     ) -> Result<std::convert::Infallible, AcquisitionError> {
+        // What is over when the work begins lies in a box, so that it takes no room in the task that stays.
+        let mut session = Box::pin(self.begin(entry, caller, stream)).await?;
+        session.work().await
+    }
+
+    /// Everything up to the first reading: is it what it claims, is it admitted, is its memory what it was.
+    async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        entry: &MeterEntry,
+        caller: Caller,
+        stream: S,
+    ) -> Result<Box<Session<'_, S>>, AcquisitionError> {
         if !caller.is_operational {
-            return self.enrol(entry, stream).await;
+            let Err(end) = self.enrol(entry, stream).await;
+            return Err(end);
         }
         let (mut client, ceiling) = self.associate(entry, stream).await?;
-        if let Some(enroller) = &self.enroller {
-            if enroller.in_use(entry.id, &caller.certificate).await?? {
-                let text = "The meter uses a new operational certificate.".to_owned();
-                self.alarms.end(Some(entry.id), HeadendCause::EnrolmentFailed, text).await?;
-            }
+        if let Some(enroller) = &self.enroller
+            && enroller.in_use(entry.id, &caller.certificate).await??
+        {
+            let text = "The meter uses a new operational certificate.".to_owned();
+            self.alarms.end(Some(entry.id), HeadendCause::EnrolmentFailed, text).await?;
         }
         if let Err(error) = self.admit(entry, &mut client).await {
             // Said politely; whether the meter hears it changes nothing.
             let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
             return Err(error);
         }
-        let renewal = Renewal::new(self.enroller.clone(), caller.certificate.clone());
-        let mut session = self.open(entry.id, client, ceiling, renewal).await?;
+        let renewal = Renewal::new(entry.id, self.enroller.clone(), &caller.certificate);
+        let mut session = Box::new(self.open(entry.id, client, ceiling, renewal).await?);
         session.check_tail(Ring::SecurityLog).await?;
         session.check_tail(Ring::LoadProfile).await?;
         let online_since = clock::now();
@@ -271,7 +294,7 @@ impl Acquisition {
         let text = "The meter was admitted.".to_owned();
         self.alarms.end(Some(entry.id), HeadendCause::MeterRefused, text).await?;
         tracing::info!(meter = %entry.id, "meter online");
-        session.work().await
+        Ok(session)
     }
 
     async fn associate<S: AsyncRead + AsyncWrite + Unpin>(
@@ -335,8 +358,9 @@ impl Acquisition {
         renewal: Renewal,
     ) -> Result<Session<'_, S>, AcquisitionError> {
         let scalers = registers::scalers(&values(client.get_list(&registers::scaler_items()).await?))?;
-        let security_log = Layout::read(&mut client, Ring::SecurityLog).await?;
-        let load_profile = Layout::read(&mut client, Ring::LoadProfile).await?;
+        let scalers = self.forms.scalers.share(scalers);
+        let security_log = self.forms.layouts.share(Layout::read(&mut client, Ring::SecurityLog).await?);
+        let load_profile = self.forms.layouts.share(Layout::read(&mut client, Ring::LoadProfile).await?);
         let committed = self.store.committed(meter).await?;
         let last_energies = self.store.newest_live(meter).await?.map(|reading| reading.energies);
         Ok(Session {
@@ -362,16 +386,10 @@ impl Acquisition {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
-    /// Readings, alarms and gaps, until something ends it.
+    /// Readings, alarms and gaps, until something ends it. Each operation lies in a box while it lasts: a task that
+    /// waits, as nearly all do, is small.
     async fn work(&mut self) -> Result<std::convert::Infallible, AcquisitionError> {
-        self.reserve().await?;
-        let outcome = self.read_live().await;
-        let first_tick = if self.tolerate(outcome)?.unwrap_or(true) { self.pace.live } else { SOON };
-        for ring in [Ring::SecurityLog, Ring::LoadProfile] {
-            // The meter sends what it believes unacknowledged again: say first what is here already.
-            let outcome = self.acknowledge(ring).await;
-            self.tolerate(outcome)?;
-        }
+        let first_tick = Box::pin(self.first_reading()).await?;
         let mut ticks = tokio::time::interval_at(Instant::now() + first_tick, self.pace.live);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gaps_due = Instant::now();
@@ -383,29 +401,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 // In front of cyclic reads, but not for ever.
                 request = self.requests.next(self.meter), if in_a_row < REQUESTS_IN_A_ROW => {
                     in_a_row += 1;
-                    self.serve(request).await?;
+                    Box::pin(self.serve(request)).await?;
                     continue;
                 }
                 _ = ticks.tick() => {
-                    self.reserve().await?;
-                    let outcome = self.read_live().await;
-                    self.tolerate(outcome)?;
+                    Box::pin(self.reserve_and_read_live()).await?;
                     None
                 }
                 () = tokio::time::sleep_until(self.renewal.look_at) => {
-                    self.renew_if_due().await?;
+                    Box::pin(self.renew_if_due()).await?;
                     None
                 }
                 _ = tokio::time::sleep_until(gaps_due) => {
                     // More to read: at once, but alarms and readings go first.
-                    let pause = if self.close_gaps().await? { Duration::ZERO } else { self.pace.gaps };
+                    let pause = if Box::pin(self.close_gaps()).await? { Duration::ZERO } else { self.pace.gaps };
                     gaps_due = Instant::now() + pause;
                     None
                 }
             };
             in_a_row = 0;
             if let Some(first) = pushed
-                && self.take_pushes(first).await?
+                && Box::pin(self.take_pushes(first)).await?
             {
                 gaps_due = Instant::now();
             }
@@ -415,6 +431,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 gaps_due = Instant::now();
             }
         }
+    }
+
+    /// The first reading, and what is stored already. Gives the pause before the next reading.
+    async fn first_reading(&mut self) -> Result<Duration, AcquisitionError> {
+        let pause = if self.reserve_and_read_live().await?.unwrap_or(true) { self.pace.live } else { SOON };
+        for ring in [Ring::SecurityLog, Ring::LoadProfile] {
+            // The meter sends what it believes unacknowledged again: say first what is here already.
+            let outcome = self.acknowledge(ring).await;
+            self.tolerate(outcome)?;
+        }
+        Ok(pause)
+    }
+
+    async fn reserve_and_read_live(&mut self) -> Result<Option<bool>, AcquisitionError> {
+        self.reserve().await?;
+        let outcome = self.read_live().await;
+        self.tolerate(outcome)
     }
 
     /// Reads what both rings hold beyond what is stored. `true`: there is more.

@@ -233,28 +233,34 @@ impl Enroller {
 
     /// When a meter's certificate should be renewed: after two thirds of its life and up to a tenth more. The same at
     /// every question, so that reconnecting does not put it off.
-    pub(crate) fn due(&self, meter: MeterId, certificate: &Certificate) -> SystemTime {
+    pub(crate) fn due(meter: MeterId, certificate: &Certificate) -> SystemTime {
         let spread = certificate.validity.length() / 10;
         certificate.renewal_due() + spread.mul_f64(share(meter, &certificate.serial.to_string()))
     }
 
     /// How long to wait until a renewal should be tried, or tried again after `failures`; nothing when it is time.
-    pub(crate) fn wait(&self, meter: MeterId, certificate: &Certificate, failures: u32) -> Duration {
+    pub(crate) fn wait(
+        &self,
+        meter: MeterId,
+        due: SystemTime,
+        not_after: SystemTime,
+        failures: u32,
+    ) -> Duration {
         if failures == 0 && allowance::stands(&self.allowances, meter) {
             return Duration::ZERO;
         }
         if failures > 0 {
             // Often enough for a short life, and not more often than helps: a tenth of what is left, doubled away.
-            let left = certificate.validity.not_after.duration_since((self.how.clock)()).unwrap_or_default();
+            let left = not_after.duration_since((self.how.clock)()).unwrap_or_default();
             return (left / 10).clamp(SOONEST, LATEST).min(SOONEST * 2u32.saturating_pow(failures.min(16)));
         }
-        let left = self.due(meter, certificate).duration_since((self.how.clock)()).unwrap_or_default();
+        let left = due.duration_since((self.how.clock)()).unwrap_or_default();
         left.min(LOOK)
     }
 
     /// Whether it is time, for whoever woke up.
-    pub(crate) fn is_time(&self, meter: MeterId, certificate: &Certificate) -> bool {
-        allowance::stands(&self.allowances, meter) || self.due(meter, certificate) <= (self.how.clock)()
+    pub(crate) fn is_time(&self, meter: MeterId, due: SystemTime) -> bool {
+        allowance::stands(&self.allowances, meter) || due <= (self.how.clock)()
     }
 
     /// The keys to address a meter with.
