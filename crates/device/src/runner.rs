@@ -88,6 +88,7 @@ impl Runner {
         let mut connections = Vec::new();
         loop {
             self.meter.set_link_status(self.link.status(&*self.network));
+            self.link.silence.set(self.meter.inactivity_seconds());
             match self.inputs.recv_timeout(SLICE) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => self.accept(input, &mut connections),

@@ -19,7 +19,8 @@ use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
 use crate::tamper::Detector;
 use crate::{
-    Config, DlmsKeys, Identity, LinkStatus, OpenError, Peer, ProtocolError, Random, StorageError, WifiNetwork,
+    Config, Connectivity, DlmsKeys, Identity, LinkStatus, OpenError, Peer, ProtocolError, Random,
+    StorageError, WifiNetwork,
 };
 
 /// One of a meter's connections, until [`Meter::disconnected`]. Never used again: bytes that come late find nobody.
@@ -138,6 +139,17 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         inner.link.take(status, now);
     }
 
+    /// Tells the meter how its device speaks TCP, for DLMS to show.
+    pub fn set_connectivity(&mut self, connectivity: Connectivity) {
+        self.inner.as_deref_mut().expect(INNER).connectivity = connectivity;
+    }
+
+    /// After so long without a byte the device is to give a connection up, seconds. It may change with every
+    /// [`Self::receive`].
+    pub fn inactivity_seconds(&self) -> u16 {
+        self.inner().inactivity_seconds()
+    }
+
     /// The wireless network that the installer has set, for the device's radio to join; `None` until then. It may change
     /// with every [`Self::receive`].
     pub fn wifi_network(&self) -> Option<&WifiNetwork> {
@@ -249,6 +261,11 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     pub fn tick(&mut self, now: UnixMillis) -> Result<(), StorageError<F::Error>> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
+        if inner.push_random.is_none() && inner.settings.push.randomisation_seconds > 0 {
+            let mut random = [0; 4];
+            self.random.fill(&mut random);
+            inner.push_random = Some(u32::from_be_bytes(random));
+        }
         for slot in 0..LINKS_MAX {
             // A link on which this fails says so when it is next asked.
             let _ = self.serve(slot, None);
@@ -458,7 +475,7 @@ impl<F: NorFlash, R: Random> core::fmt::Debug for Meter<F, R> {
 }
 
 /// Connections that are served at once: the head-end's, and a few at the local port.
-const LINKS_MAX: usize = 4;
+pub(crate) const LINKS_MAX: usize = 4;
 /// Frames a second, in microhertz.
 #[derive(Clone, Copy, Debug)]
 struct Rate(u64);

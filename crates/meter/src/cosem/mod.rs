@@ -4,6 +4,7 @@ mod act;
 mod association;
 mod parse;
 mod profile;
+mod push;
 mod security;
 mod supply;
 mod tariff;
@@ -65,6 +66,7 @@ impl<F: NorFlash> ObjectStore for Store<F> {
             Class::DisconnectControl | Class::Limiter | Class::TcpUdpSetup => {
                 supply::get(inner, object, attribute_id, w)
             }
+            Class::PushSetup => push::get(inner, attribute_id, w),
             _ => values::get(inner, object, attribute_id, w),
         }
     }
