@@ -25,7 +25,7 @@ use crate::storage::Storage;
 use crate::supply::Limiter;
 use crate::tariff::{Rates, TariffState};
 use crate::wifi::WifiNetwork;
-use crate::{Connectivity, Identity, OpenError, RoleKeys, SecretKey, StorageError};
+use crate::{Connectivity, Identity, ImageStore, OpenError, RoleKeys, SecretKey, StorageError};
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
 pub(crate) const COUNTER_STEP: u32 = 4096;
@@ -91,6 +91,8 @@ pub(crate) struct Inner<F: NorFlash> {
     /// The second of the clock for which the communication windows were looked at, and whether one is open.
     push_window: Option<(i64, bool)>,
     pub(crate) connectivity: Connectivity,
+    /// Where new firmware goes.
+    pub(crate) images: Option<Box<dyn ImageStore>>,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -174,6 +176,7 @@ impl<F: NorFlash> Inner<F> {
             push_random: None,
             push_window: None,
             connectivity: Connectivity::default(),
+            images: None,
             now,
             uptime_ms: 0,
         });

@@ -301,6 +301,15 @@ always. *randomisation_start_interval*: what becomes due waits a random part of 
 *number_of_retries*: so often in one association is what was not acknowledged within *repetition_delay* (at least 1 s) pushed
 again; a new association begins anew. The *push* method heeds all of these.
 
+## Image transfer (0-0:44.0.0)
+
+Class 18 for the firmware role; the layout is from memory of IEC 62056-6-2, not verified against the standard's text. A meter
+that has nowhere to put an image shows none: block size 0, no blocks, not enabled, status 0, nothing to activate; every method
+answers object-unavailable. With an image store: a transfer of the same image goes on where it was interrupted; a block that is
+there already stays; a block's number, length or size beyond the image is scope-of-access-violated; what takes long answers
+temporary-failure until it is done, and the status says how far it is; a step out of order, missing blocks and an image that is
+none for this meter are other-reason. A block is at most 3072 bytes, an image at most 65 536 blocks.
+
 ## Commit acknowledgements (0-128:96.1.0 and 0-128:96.1.1)
 
 The head-end sets the highest sequence number up to which it has *stored everything*. A number below the present one or
@@ -345,7 +354,7 @@ association.
 
 ## Not yet
 
-Image transfer, settable capture objects, `remove_certificate`, ACTION with a list in blocks,
+Settable capture objects, `remove_certificate`, ACTION with a list in blocks,
 ECDSA (mechanism 7) and `general-signing`. In the general form a block can be up to 9 bytes longer than in the
 service-specific form, for the system title: a client that announces less than 8 KiB and insists on the general form should
 announce 9 bytes less than it can take.

@@ -6,7 +6,7 @@ mod support;
 
 use dlms_cosem_rs::axdr::Data;
 use dlms_cosem_rs::xdlms::DataAccessResult;
-use meterseal_meter::Connectivity;
+use meterseal_meter::{Connectivity, ProtocolError};
 use meterseal_model::{EventCode, Obis, Role};
 use support::axdr::{array, octets, structure, u8, u16, u32};
 use support::client::Client;
@@ -141,6 +141,22 @@ fn what_is_not_acknowledged_is_repeated_so_often_and_no_oftener() {
     acknowledge(&mut client, &mut meter);
     meter.pass(30_000);
     assert_eq!(pushed(&mut client, &mut meter), [0; 0], "acknowledged");
+}
+
+#[test]
+fn the_last_word_of_a_meter_that_goes_down_is_that_it_does() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    let mut client = utility(&mut meter, 0);
+    client.listen(&mut meter);
+    acknowledge(&mut client, &mut meter);
+    client.pushes.clear();
+    meter.power_down(at(1_000)).unwrap();
+    let newest = *meter.security_log_range().end();
+    assert_eq!(meter.security_log_entry(newest).unwrap().unwrap().code, EventCode::PowerDown);
+    // Nothing changes any more of what was saved.
+    assert_eq!(meter.receive(&[0]), Err(ProtocolError::NotConnected));
+    assert_eq!(pushed(&mut client, &mut meter), [newest as i64]);
 }
 
 #[test]
