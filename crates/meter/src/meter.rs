@@ -279,7 +279,8 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             self.random.fill(&mut random);
             inner.push_random = Some(u32::from_be_bytes(random));
         }
-        for slot in (0..LINKS_MAX).filter(|_| !self.is_down) {
+        let served = if self.is_down { 0 } else { LINKS_MAX };
+        for slot in 0..served {
             // A link on which this fails says so when it is next asked.
             let _ = self.serve(slot, None);
         }

@@ -39,7 +39,7 @@ impl PushSettings {
     /// The wait before what is due goes out, by a random number.
     pub(crate) fn randomised_ms(&self, random: u32) -> u64 {
         let most_ms = u64::from(self.randomisation_seconds) * 1000;
-        most_ms * u64::from(random) >> 32
+        (most_ms * u64::from(random)) >> 32
     }
 
     /// How long an acknowledgement may take, milliseconds. A second at the least: no head-end stores faster on purpose.
