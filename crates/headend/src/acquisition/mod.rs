@@ -454,6 +454,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let (batch, committed) =
             self.store.insert_events(self.meter, events, clock::now(), complete_to).await?;
         self.committed = committed;
+        self.fleet.hears(self.meter, clock::now());
         batch.new.iter().for_each(|event| self.fleet.event(event));
         batch.alarms.iter().for_each(|change| self.fleet.alarm(change));
         rings::contradiction(Ring::SecurityLog, &batch.contradicted)
