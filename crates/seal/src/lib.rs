@@ -4,7 +4,8 @@
 //! and verify; on a device they live in a [`key_store`], which also makes [`request`]s for certificates. [`log`] is
 //! the Merkle tree over all that a meter recorded, with its signed checkpoints and proofs. [`mark`] is the certificate
 //! of a device type and firmware, [`admission`] decides with marks whether a meter is trusted, [`requirements`] names
-//! what a mark can cover. Nothing here does I/O or reads a clock.
+//! what a mark can cover. [`evidence`] are the files that anybody can check: statements and exports of the log, with
+//! [`chain`] for the certificates in them. Nothing here does I/O or reads a clock.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -13,8 +14,10 @@ extern crate alloc;
 
 pub mod admission;
 pub mod certificate;
+pub mod chain;
 mod der;
 pub mod envelope;
+pub mod evidence;
 pub mod firmware;
 pub mod key;
 pub mod key_store;

@@ -67,12 +67,16 @@ pub fn write(manifest: &Manifest, payload: &[u8], signers: &[&FirmwareKey]) -> R
         return Err(PackageError::Payload);
     }
     let envelope = signatures::sign(manifest::CONTENT_TYPE, &manifest.encode()?, signers)?;
+    Ok(assemble(&envelope, payload))
+}
+
+fn assemble(envelope: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_LENGTH + envelope.len() + payload.len());
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&(envelope.len() as u32).to_be_bytes());
-    out.extend_from_slice(&envelope);
+    out.extend_from_slice(envelope);
     out.extend_from_slice(payload);
-    Ok(out)
+    out
 }
 
 /// Where the envelope ends and the payload begins, from a package's first [`HEADER_LENGTH`] bytes.
@@ -114,6 +118,17 @@ impl<'a> Package<'a> {
     pub fn claim(&self) -> Result<(Manifest, Signatures<'a>), PackageError> {
         let signed = Signatures::read(self.envelope, manifest::CONTENT_TYPE)?;
         Ok((Manifest::decode(signed.unverified_payload())?, signed))
+    }
+
+    /// The same package, signed by one more.
+    ///
+    /// # Errors
+    /// [`PackageError::Payload`] when its payload is not the one that its manifest describes, so that nobody signs
+    /// something else than they see; [`PackageError::Sign`] or [`PackageError::Manifest`].
+    pub fn with_signer(&self, signer: &FirmwareKey) -> Result<Vec<u8>, PackageError> {
+        let (manifest, signed) = self.claim()?;
+        check_payload(&manifest, self.payload.len() as u64, Sha384::digest(self.payload).into())?;
+        Ok(assemble(&signed.with(signer)?, self.payload))
     }
 
     /// Everything but the target: signatures, and that the payload is what was signed.

@@ -51,12 +51,14 @@ pub enum Judgement {
 /// # Errors
 /// [`SignError`]: too long, no signer, one twice, or a key that cannot sign.
 pub fn sign(content_type: &str, payload: &[u8], signers: &[&FirmwareKey]) -> Result<Vec<u8>, SignError> {
-    let mut signers = signers.to_vec();
-    signers.sort_by_key(|signer| signer.public().id());
-    if signers.is_empty() || signers.len() > MAX_SIGNERS {
+    if signers.is_empty() {
         return Err(SignError::Signers);
     }
-    if signers.windows(2).any(|two| two[0].public().id() == two[1].public().id()) {
+    let twice = |place: usize| {
+        let id = signers[place].public().id();
+        signers[..place].iter().any(|before| before.public().id() == id)
+    };
+    if (0..signers.len()).any(twice) {
         return Err(SignError::Twice);
     }
     if content_type.len() > MAX_CONTENT_TYPE {
@@ -65,15 +67,34 @@ pub fn sign(content_type: &str, payload: &[u8], signers: &[&FirmwareKey]) -> Res
     let protected = body_header(content_type);
     let mut signatures = Vec::new();
     for signer in signers {
-        let id = signer.public().id();
-        let header = signer_header(ES384, id);
-        let signature = signer.sign_elliptic(&to_be_signed(&protected, &header, payload));
-        signatures.push((header, signature.map_err(SignError::Key)?.to_vec()));
-        let header = signer_header(ML_DSA_87, id);
-        let signature = signer.sign_lattice(&to_be_signed(&protected, &header, payload));
-        signatures.push((header, signature.map_err(SignError::Key)?));
+        signatures.extend(both(&protected, payload, signer)?);
     }
-    let bytes = encode(&protected, payload, signatures.iter().map(|(h, s)| (h.as_slice(), s.as_slice())));
+    assemble(&protected, payload, signatures)
+}
+
+/// A signer, an algorithm's number, and a signature.
+type Signed = (KeyId, i64, Vec<u8>);
+
+/// A signer's two signatures.
+fn both(protected: &[u8], payload: &[u8], signer: &FirmwareKey) -> Result<[Signed; 2], SignError> {
+    let id = signer.public().id();
+    let signed = |algorithm| to_be_signed(protected, &signer_header(algorithm, id), payload);
+    let elliptic = signer.sign_elliptic(&signed(ES384)).map_err(SignError::Key)?;
+    let lattice = signer.sign_lattice(&signed(ML_DSA_87)).map_err(SignError::Key)?;
+    Ok([(id, ES384, elliptic.to_vec()), (id, ML_DSA_87, lattice)])
+}
+
+/// The envelope, with signers in the order of their names.
+fn assemble(protected: &[u8], payload: &[u8], mut signatures: Vec<Signed>) -> Result<Vec<u8>, SignError> {
+    signatures.sort_by_key(|(id, ..)| *id);
+    if signatures.len() > 2 * MAX_SIGNERS {
+        return Err(SignError::Signers);
+    }
+    let headers: Vec<_> =
+        signatures.iter().map(|(id, algorithm, _)| signer_header(*algorithm, *id)).collect();
+    let signed = headers.iter().zip(&signatures);
+    let bytes =
+        encode(protected, payload, signed.map(|(header, (.., one))| (header.as_slice(), one.as_slice())));
     if bytes.len() > MAX_LENGTH { Err(SignError::TooLong) } else { Ok(bytes) }
 }
 
@@ -118,6 +139,28 @@ impl<'a> Signatures<'a> {
             return Err(SignError::Malformed);
         }
         Ok(Self { protected, payload, signers })
+    }
+
+    /// The same content with one signer more, or with a signer's signatures made anew: where signers sit in different
+    /// places, each adds to what it was handed.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn with(&self, signer: &FirmwareKey) -> Result<Vec<u8>, SignError> {
+        let id = signer.public().id();
+        let mut signatures = Vec::new();
+        for pair in self.signers.iter().filter(|pair| pair.id != id) {
+            let elliptic = pair.elliptic.map(|signature| (ES384, signature.to_vec()));
+            let lattice = pair.lattice.map(|signature| (ML_DSA_87, signature.to_vec()));
+            signatures.extend(
+                [elliptic, lattice]
+                    .into_iter()
+                    .flatten()
+                    .map(|(algorithm, signature)| (pair.id, algorithm, signature)),
+            );
+        }
+        signatures.extend(both(self.protected, self.payload, signer)?);
+        assemble(self.protected, self.payload, signatures)
     }
 
     /// What is said to be signed. Not to be acted upon before enough good signers have been counted.

@@ -1,11 +1,14 @@
 //! A firmware signer's two keys: P-384 for ES384 and ML-DSA-87 (FIPS 204), always used together.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ml_dsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding};
+use ml_dsa::pkcs8::{
+    DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding,
+};
 use ml_dsa::{Keypair as _, MlDsa87, Signature, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha384};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -44,7 +47,7 @@ impl FirmwareKey {
     /// # Errors
     /// [`KeyError::NotPrivate`] when it is anything else.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        let (first, second) = two_blocks(pem).ok_or(KeyError::NotPrivate)?;
+        let (first, second) = two_blocks(pem, "PRIVATE KEY").ok_or(KeyError::NotPrivate)?;
         let lattice = SigningKey::from_pkcs8_pem(second).map_err(|_| KeyError::NotPrivate)?;
         Ok(Self::new(SealKey::from_pkcs8_pem(first)?, Box::new(lattice)))
     }
@@ -111,6 +114,28 @@ impl FirmwarePublicKey {
         Ok(Self::new(SealPublicKey::from_der(elliptic_der)?, lattice.to_vec()))
     }
 
+    /// Reads what [`to_pem`](Self::to_pem) wrote: two SubjectPublicKeyInfo blocks, P-384 and ML-DSA-87, in this order.
+    ///
+    /// # Errors
+    /// [`KeyError::NotPublic`] when it is anything else.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let (first, second) = two_blocks(pem, "PUBLIC KEY").ok_or(KeyError::NotPublic)?;
+        let lattice =
+            VerifyingKey::<MlDsa87>::from_public_key_pem(second).map_err(|_| KeyError::NotPublic)?;
+        Ok(Self::new(SealPublicKey::from_pem(first)?, lattice.encode().to_vec()))
+    }
+
+    /// Both keys as SubjectPublicKeyInfo PEM (ML-DSA: RFC 9881).
+    ///
+    /// # Errors
+    /// [`KeyError::Unwritable`] when they cannot be encoded.
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        let encoded = self.lattice.as_slice().try_into().map_err(|_| KeyError::Unwritable)?;
+        let lattice = VerifyingKey::<MlDsa87>::decode(encoded);
+        let lattice = lattice.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Unwritable)?;
+        Ok(self.elliptic.to_pem()? + &lattice)
+    }
+
     /// The P-384 half.
     pub const fn elliptic(&self) -> &SealPublicKey {
         &self.elliptic
@@ -150,16 +175,15 @@ impl fmt::Debug for FirmwarePublicKey {
     }
 }
 
-/// The two PEM blocks of a file, without what stands around them.
-fn two_blocks(pem: &str) -> Option<(&str, &str)> {
-    const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
-    const END: &str = "-----END PRIVATE KEY-----";
+/// The two PEM blocks of this kind in a file, without what stands around them.
+fn two_blocks<'a>(pem: &'a str, kind: &str) -> Option<(&'a str, &'a str)> {
+    let [begin, end] = ["BEGIN", "END"].map(|edge| format!("-----{edge} {kind}-----"));
     let block = |from: usize| {
-        let begin = from + pem[from..].find(BEGIN)?;
-        let end = begin + pem[begin..].find(END)? + END.len();
-        Some((&pem[begin..end], end))
+        let start = from + pem[from..].find(&begin)?;
+        let stop = start + pem[start..].find(&end)? + end.len();
+        Some((&pem[start..stop], stop))
     };
     let (first, after) = block(0)?;
     let (second, after) = block(after)?;
-    (!pem[after..].contains(BEGIN)).then_some((first, second))
+    (!pem[after..].contains(&begin)).then_some((first, second))
 }

@@ -287,6 +287,25 @@ fn too_few_signers_are_refused_and_roles_are_not_exchanged() {
 }
 
 #[test]
+fn signers_in_different_places_add_to_each_others_package() {
+    let (a, b, c) = (key(1), key(2), key(3));
+    let image = image(100);
+    let together = package::write(&manifest(&image), &image, &[&a, &b, &c]).unwrap();
+    let mut one_by_one = package::write(&manifest(&image), &image, &[&c]).unwrap();
+    for signer in [&a, &b, &b] {
+        one_by_one = Package::read(&one_by_one).unwrap().with_signer(signer).unwrap();
+    }
+    assert_eq!(one_by_one, together, "once each, whatever the order");
+    *one_by_one.last_mut().unwrap() ^= 1;
+    let error = Package::read(&one_by_one).unwrap().with_signer(&a).unwrap_err();
+    assert_eq!(error, PackageError::Payload, "nobody signs what they were not shown");
+    let root = simple_root(&a);
+    let signed = TrustRoot::with_signer(&root.sign(&[&a]).unwrap(), &b).unwrap();
+    assert_eq!(signed, root.sign(&[&b, &a]).unwrap());
+    assert_eq!(signatures::sign("x", b"", &[&a, &a]).unwrap_err(), SignError::Twice);
+}
+
+#[test]
 fn a_signature_moved_from_another_package_is_refused() {
     use coset::TaggedCborSerializable as _;
     let signer = key(1);
@@ -373,6 +392,9 @@ fn keys_survive_their_file_and_only_as_a_pair() {
     let pem = key.to_pem().unwrap();
     assert_eq!(FirmwareKey::from_pem(&pem).unwrap().public(), key.public());
     let second = pem.find("-----END").unwrap() + 26;
+    let public = key.public().to_pem().unwrap();
+    assert_eq!(&FirmwarePublicKey::from_pem(&public).unwrap(), key.public());
+    assert!(FirmwarePublicKey::from_pem(&pem).is_err() && FirmwareKey::from_pem(&public).is_err());
     for pem in [&pem[..second], &pem[second..], "hello"] {
         assert!(FirmwareKey::from_pem(pem).is_err());
     }

@@ -113,6 +113,16 @@ impl TrustRoot {
         Ok(root)
     }
 
+    /// The same signed root with one more signer.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn with_signer(bytes: &[u8], signer: &FirmwareKey) -> Result<Vec<u8>, TrustError> {
+        let signed = Signatures::read(bytes, CONTENT_TYPE)?;
+        Self::decode(signed.unverified_payload())?;
+        Ok(signed.with(signer)?)
+    }
+
     /// Checks that enough signers of a role have signed. A device without a clock gives no time, and no key has
     /// expired for it.
     ///
