@@ -15,9 +15,9 @@ use crate::store::{
     AlarmChange, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent,
 };
 
-/// Messages that a slow reader may be behind before it is told to fetch everything again. At three meters and
-/// one reading a second these are five minutes.
-const BACKLOG: usize = 1024;
+/// Messages that a slow reader may be behind before it is told to fetch everything again: a storm of a thousand alarms is
+/// three thousand messages. A few megabytes at most, whoever does not read.
+const BACKLOG: usize = 8192;
 
 /// A change, already written as JSON: once, however many pages are open.
 #[derive(Clone, Debug)]

@@ -523,7 +523,7 @@ async fn a_webhook_off_the_loopback_speaks_tls_1_3_and_only_to_whom_its_authorit
         let browser = Browser::signed_in(&headend).await;
         let meter = TestMeter::start(&utility, &headend, 1, &flash);
         online(&browser).await;
-        feel(&browser, "voltage_spike").await;
+        meter.order(common::Order::Feel(meterseal_model::Stimulus::VoltageSpike));
         let within = tokio::time::timeout(std::time::Duration::from_secs(20), got.recv());
         let first = within.await.expect("a connection").unwrap();
         assert!(first.starts_with(expected), "{first}");

@@ -15,13 +15,14 @@ use anyhow::{Context, Result, bail};
 use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
-use meterseal_link::dial::Target;
+use meterseal_link::dial::{DialLimits, Target};
 use meterseal_link::{Identity, Pki, tls};
 use meterseal_model::TimeBase;
 use meterseal_seal::Scope;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::alarm_options::AlarmOptions;
 use crate::progress::Progress;
 use crate::up::data_folder::DataFolder;
 use crate::up::installation::{self, HEADEND_NAME, Installation};
@@ -76,6 +77,11 @@ pub(crate) struct Args {
     /// Seconds between two looks for new rows and events of each meter
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     gaps: u64,
+    /// Longest pause of a meter between two attempts to call its head-end, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    longest_pause: u64,
+    #[command(flatten)]
+    alarms: AlarmOptions,
     /// Surges, opened covers and magnets at random meters, so many a second in all
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     events_per_second: f64,
@@ -196,6 +202,10 @@ impl Place {
             step: Duration::from_secs(arguments.step),
             profile_period_seconds: arguments.profile_period,
             history: arguments.history,
+            limits: DialLimits {
+                longest_pause: Duration::from_secs(arguments.longest_pause),
+                ..DialLimits::default()
+            },
             ..Settings::new(target, self.count)
         };
         let progress = Progress::new("meters opened", self.count as f64);
@@ -243,6 +253,7 @@ impl Place {
 
 async fn serve(arguments: &Args, installation: &Installation, place: &Place) -> Result<Headend> {
     let (identity, data_dir) = installation.headend()?;
+    let receivers = arguments.alarms.receivers(&data_dir)?;
     let firmware = installation::own_digest()?;
     let headend = Headend::start(Config {
         data_dir,
@@ -258,6 +269,8 @@ async fn serve(arguments: &Args, installation: &Installation, place: &Place) -> 
         marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
         certification_keys: vec![installation.pki().certification_key().clone()],
         pace: Pace { live: Duration::from_secs(arguments.live), gaps: Duration::from_secs(arguments.gaps) },
+        receivers,
+        silent_after: arguments.alarms.silent_after(),
         virtual_sites: None,
     })
     .await?;

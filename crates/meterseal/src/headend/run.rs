@@ -11,6 +11,7 @@ use meterseal_link::client::Suite;
 use meterseal_model::{MeterId, TimeBase};
 use meterseal_seal::Scope;
 
+use crate::alarm_options::AlarmOptions;
 use crate::dlms::login;
 use crate::up::installation::Installation;
 use crate::up::sealed_files::has_dlms_keys;
@@ -31,6 +32,8 @@ pub(super) struct Args {
     /// Scope of marks on which meters are admitted (may be given several times)
     #[arg(long, value_name = "SCOPE", default_value = "laboratory", value_parser = scope)]
     admit: Vec<Scope>,
+    #[command(flatten)]
+    alarms: AlarmOptions,
 }
 
 pub(super) fn run(data: &Path, arguments: &Args) -> Result<()> {
@@ -42,6 +45,7 @@ pub(super) fn run(data: &Path, arguments: &Args) -> Result<()> {
 async fn serve(data: &Path, arguments: &Args) -> Result<()> {
     let installation = Installation::open(data)?;
     let (identity, data_dir) = installation.headend()?;
+    let receivers = arguments.alarms.receivers(&data_dir)?;
     let headend = Headend::start(Config {
         gateway_listen: arguments.gateway,
         page_listen: arguments.listen,
@@ -54,6 +58,8 @@ async fn serve(data: &Path, arguments: &Args) -> Result<()> {
         meters: meters(&installation.path().join("meters"), &arguments.admit)?,
         marks: marks(&data_dir.join("marks"))?,
         certification_keys: vec![installation.pki().certification_key().clone()],
+        receivers,
+        silent_after: arguments.alarms.silent_after(),
         virtual_sites: None,
         pace: Pace::default(),
         data_dir,

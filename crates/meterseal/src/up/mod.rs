@@ -29,6 +29,7 @@ use meterseal_world::site::SiteKind;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::alarm_options::AlarmOptions;
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use sites::{PLANS, Plan, Sites};
 
@@ -53,6 +54,8 @@ pub(crate) struct Args {
     /// How many times faster than the wall's the home's clock runs
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_speed)]
     speed: f64,
+    #[command(flatten)]
+    alarms: AlarmOptions,
 }
 
 pub(crate) fn run(arguments: &Args) -> Result<()> {
@@ -91,6 +94,7 @@ async fn serve(arguments: &Args) -> Result<()> {
 
     let sites = Arc::new(Sites::default());
     let (identity, data_dir) = installation.headend()?;
+    let receivers = arguments.alarms.receivers(&data_dir)?;
     let headend = Headend::start(Config {
         data_dir,
         gateway_listen: arguments.gateway,
@@ -105,6 +109,8 @@ async fn serve(arguments: &Args) -> Result<()> {
         marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
         certification_keys: vec![installation.pki().certification_key().clone()],
         pace: Pace::default(),
+        receivers,
+        silent_after: arguments.alarms.silent_after(),
         virtual_sites: Some(Arc::clone(&sites) as _),
     })
     .await?;
