@@ -1,6 +1,6 @@
 //! Issue 5, part 4: alarms as people and programs see them, live.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
 mod common;
 
