@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::api::types;
 use crate::clock::rfc3339;
+use crate::shared::Shared;
 use crate::store::{
     AlarmChange, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent,
 };
@@ -45,6 +46,9 @@ pub(crate) struct Fleet {
     updates: broadcast::Sender<Update>,
     /// Number of the newest change to an alarm: wakes what tells others of it.
     changes: watch::Sender<u64>,
+    /// Meters of one type and firmware say the same of themselves and have the same mark.
+    facts: Shared<DeviceFacts>,
+    marks: Shared<types::Mark>,
 }
 
 /// In the order in which they were added.
@@ -67,8 +71,8 @@ struct Status {
     since: Option<UnixMillis>,
     reason: Option<String>,
     last_seen: Option<UnixMillis>,
-    facts: Option<DeviceFacts>,
-    mark: Option<types::Mark>,
+    facts: Option<Arc<DeviceFacts>>,
+    mark: Option<Arc<types::Mark>>,
     live: Option<LiveReading>,
     open_alarms: u64,
     /// The change after which they were counted so.
@@ -83,10 +87,21 @@ impl Fleet {
     /// offline until it calls again.
     pub(crate) fn new(meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>)>) -> Self {
         let (updates, _) = broadcast::channel(BACKLOG);
-        let fleet = Self { meters: RwLock::default(), updates, changes: watch::Sender::new(0) };
+        let mut fleet = Self {
+            meters: RwLock::default(),
+            updates,
+            changes: watch::Sender::new(0),
+            facts: Shared::default(),
+            marks: Shared::default(),
+        };
+        let (mut all, mut by_id) = (Vec::with_capacity(meters.len()), HashMap::with_capacity(meters.len()));
         for (record, history, live) in meters {
-            fleet.insert(record, Status::remembered(history, live));
+            let status = fleet.remembered(history, live);
+            let entry = Arc::new(Entry { record, status: Mutex::new(status) });
+            by_id.insert(entry.record.id, Arc::clone(&entry));
+            all.push(entry);
         }
+        fleet.meters = RwLock::new(Meters { all, by_id });
         fleet
     }
 
@@ -99,7 +114,7 @@ impl Fleet {
         pace: Duration,
     ) {
         let id = record.id;
-        let remembered = Status::remembered(history, None);
+        let remembered = self.remembered(history, None);
         self.insert(record, Status { other: Some(other), own_pace: Some(pace), ..remembered });
         self.change(id, |_| ());
     }
@@ -242,6 +257,7 @@ impl Fleet {
         at: UnixMillis,
     ) {
         if let Some(entry) = self.entry(id) {
+            let (facts, mark) = (self.facts.share(facts), mark.map(|mark| self.marks.share(mark)));
             let mut status = entry.status();
             status.facts = Some(facts);
             status.mark = mark;
@@ -314,20 +330,8 @@ impl Fleet {
         }
     }
 
-    fn entry(&self, id: MeterId) -> Option<Arc<Entry>> {
-        self.meters.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
-    }
-}
-
-impl Entry {
-    /// No code that holds the lock can leave a half-made status behind, so a poisoned lock is as good as new.
-    fn status(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Status {
-    fn remembered(history: MeterHistory, live: Option<LiveReading>) -> Self {
+    /// What the store remembers of a meter.
+    fn remembered(&self, history: MeterHistory, live: Option<LiveReading>) -> Status {
         let (state, reason) = match history.state {
             ConnectionState::Online => {
                 (ConnectionState::Offline, Some("The head-end was restarted.".to_owned()))
@@ -342,12 +346,12 @@ impl Status {
             }
             _ => history.since,
         };
-        Self {
+        Status {
             state,
             since,
             reason,
             last_seen: history.last_seen,
-            facts: history.facts,
+            facts: history.facts.map(|facts| self.facts.share(facts)),
             mark: None,
             live,
             open_alarms: history.open_alarms,
@@ -355,6 +359,17 @@ impl Status {
             other: None,
             own_pace: None,
         }
+    }
+
+    fn entry(&self, id: MeterId) -> Option<Arc<Entry>> {
+        self.meters.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+}
+
+impl Entry {
+    /// No code that holds the lock can leave a half-made status behind, so a poisoned lock is as good as new.
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -379,7 +394,7 @@ impl MeterRecord {
             device_type: facts.map(|facts| facts.device_type.clone()),
             firmware_version: facts.map(|facts| facts.firmware_version.clone()),
             firmware_digest: facts.map(|facts| facts.firmware_digest.to_string()),
-            mark: status.mark.clone(),
+            mark: status.mark.as_deref().cloned(),
             live: status.live.as_ref().map(types::Live::from),
             open_alarms: status.open_alarms,
             other: status.other.clone(),
