@@ -2,6 +2,7 @@
 
 mod alarms;
 mod link;
+mod log;
 mod throughput;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -35,6 +36,8 @@ enum What {
     Link(link::Arguments),
     /// Alarms: from a stimulus to the commit and to the page, at a rate and in a storm
     Alarms(alarms::Arguments),
+    /// The sealed log: instructions of leaves, appends, proofs and checkpoints
+    Log,
     /// `up`: time to the first reading, button to alarm, memory and processor time
     Chain {
         /// How many times a button is pressed
@@ -53,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Measure { recording } => measure(recording.clone()),
         What::Alarms(arguments) => alarms::run(arguments),
         What::Link(arguments) => link::run(arguments),
+        What::Log => log::run(),
         What::Chain { presses, seconds } => chain(*presses, *seconds),
     }
 }
