@@ -17,12 +17,32 @@ pub enum Stimulus {
     RemoveMagnet,
     /// A 1.2/50 µs surge on the supply.
     VoltageSpike,
+    /// The radio has a signal with room to spare again.
+    RadioGood,
+    /// The radio is at the edge of its cell: segments are late, some are lost.
+    RadioWeak,
+    /// The radio is off, or hears nothing.
+    RadioOff,
+    /// The radio moves to another access point, where its connections are dead.
+    RadioRoam,
+    /// The access point takes connections and bytes, and delivers nothing.
+    RadioSwallows,
 }
 
 impl Stimulus {
     /// Every stimulus.
-    pub const ALL: [Self; 5] =
-        [Self::OpenCover, Self::CloseCover, Self::BringMagnet, Self::RemoveMagnet, Self::VoltageSpike];
+    pub const ALL: [Self; 10] = [
+        Self::OpenCover,
+        Self::CloseCover,
+        Self::BringMagnet,
+        Self::RemoveMagnet,
+        Self::VoltageSpike,
+        Self::RadioGood,
+        Self::RadioWeak,
+        Self::RadioOff,
+        Self::RadioRoam,
+        Self::RadioSwallows,
+    ];
 
     /// The name in the API.
     pub const fn name(self) -> &'static str {
@@ -32,6 +52,11 @@ impl Stimulus {
             Self::BringMagnet => "bring_magnet",
             Self::RemoveMagnet => "remove_magnet",
             Self::VoltageSpike => "voltage_spike",
+            Self::RadioGood => "radio_good",
+            Self::RadioWeak => "radio_weak",
+            Self::RadioOff => "radio_off",
+            Self::RadioRoam => "radio_roam",
+            Self::RadioSwallows => "radio_swallows",
         }
     }
 }

@@ -55,6 +55,12 @@ impl Surroundings {
                 }
                 self.surge = Some(Surge { peak_volts, age_frames: 0 });
             }
+            // Between the meter and its network, not around its terminals: `wifi` has it.
+            Stimulus::RadioGood
+            | Stimulus::RadioWeak
+            | Stimulus::RadioOff
+            | Stimulus::RadioRoam
+            | Stimulus::RadioSwallows => {}
         }
     }
 
