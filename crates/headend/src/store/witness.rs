@@ -1,13 +1,13 @@
 //! Meters' sealed logs in SQL: leaves, checkpoints, and the comparison of rows with them.
 
 use meterseal_model::{MeterId, UnixMillis};
-use meterseal_seal::log::{Body, Checkpoint, Event, Interval, Leaf, LogHash, LogId, Peaks};
-use meterseal_seal::{SealPublicKey, log::LeafKind};
+use meterseal_seal::SealPublicKey;
+use meterseal_seal::log::{Body, Checkpoint, Event, Interval, Leaf, LeafKind, LogHash, LogId, Peaks};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::witness_record::{Appended, Audit, LeafContent, Proof, StoredLeaf, Witnessed};
 use super::worker::Failure;
-use super::{Energies, ProfileRow, SecurityEvent, log, meters, signed, unsigned};
+use super::{Energies, ProfileRow, SecurityEvent, log, meters, signed};
 
 /// `proven` and `tail` are peaks in CBOR; a leaf without bytes is one whose record had left the meter.
 pub(super) const TABLES: &str = "
@@ -263,7 +263,11 @@ pub(super) fn leaves_of_kind(
 }
 
 /// The signed checkpoints of a log as they came, oldest first.
-pub(super) fn checkpoint_bytes(sql: &Connection, meter: MeterId, log: LogId) -> Result<Vec<Vec<u8>>, Failure> {
+pub(super) fn checkpoint_bytes(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+) -> Result<Vec<Vec<u8>>, Failure> {
     let found = sql
         .prepare_cached("SELECT bytes FROM checkpoint WHERE meter = ?1 AND log = ?2 ORDER BY number")?
         .query_map(params![meter.to_string(), log.0], |row| row.get(0))?
@@ -285,9 +289,11 @@ fn read_leaves(log: LogId, first: u64, leaves: &[LeafContent]) -> Result<Vec<Rea
     (first..)
         .zip(leaves)
         .map(|(sequence, content)| match content {
-            LeafContent::Hash(hash) => {
-                Ok(ReadLeaf { stored: StoredLeaf { sequence, hash: *hash, bytes: None }, kind: None, at: None })
-            }
+            LeafContent::Hash(hash) => Ok(ReadLeaf {
+                stored: StoredLeaf { sequence, hash: *hash, bytes: None },
+                kind: None,
+                at: None,
+            }),
             LeafContent::Bytes(bytes) => {
                 let leaf = Leaf::decode(bytes).map_err(|_| "a leaf cannot be read")?;
                 if leaf.log != log {
@@ -328,7 +334,13 @@ fn set_tail(sql: &Connection, meter: MeterId, tail: &Peaks) -> Result<(), Failur
     Ok(())
 }
 
-fn hashes(sql: &Connection, meter: MeterId, log: LogId, from: u64, end: u64) -> Result<Vec<LogHash>, Failure> {
+fn hashes(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    from: u64,
+    end: u64,
+) -> Result<Vec<LogHash>, Failure> {
     let found = sql
         .prepare_cached(
             "SELECT hash FROM leaf WHERE meter = ?1 AND log = ?2 AND sequence >= ?3 AND sequence < ?4 ORDER BY sequence",
@@ -355,12 +367,7 @@ fn stored_leaf(row: &Row<'_>) -> rusqlite::Result<StoredLeaf> {
 
 /// A log's checkpoints, oldest first. One that the pinned key did not sign was put there by somebody else, and does
 /// not count.
-fn checkpoints(
-    sql: &Connection,
-    meter: MeterId,
-    log: LogId,
-    key: &[u8],
-) -> Result<Vec<Checkpoint>, Failure> {
+fn checkpoints(sql: &Connection, meter: MeterId, log: LogId, key: &[u8]) -> Result<Vec<Checkpoint>, Failure> {
     let key = SealPublicKey::from_der(key).map_err(|_| Failure::Value("a log's key"))?;
     let all = checkpoint_bytes(sql, meter, log)?;
     Ok(all.iter().filter_map(|bytes| verified(bytes, &key, meter, log)).collect())
@@ -373,9 +380,8 @@ fn newest_checkpoint(
     key: &[u8],
 ) -> Result<Option<Checkpoint>, Failure> {
     let key = SealPublicKey::from_der(key).map_err(|_| Failure::Value("a log's key"))?;
-    let mut newest_first = sql.prepare_cached(
-        "SELECT bytes FROM checkpoint WHERE meter = ?1 AND log = ?2 ORDER BY number DESC",
-    )?;
+    let mut newest_first = sql
+        .prepare_cached("SELECT bytes FROM checkpoint WHERE meter = ?1 AND log = ?2 ORDER BY number DESC")?;
     let mut found = newest_first.query(params![meter.to_string(), log.0])?;
     while let Some(row) = found.next()? {
         let bytes: Vec<u8> = row.get(0)?;
@@ -483,12 +489,4 @@ fn split(mut blob: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
         blob = rest;
     }
     if blob.is_empty() { Ok(chain) } else { Err(Failure::Value("a chain of certificates")) }
-}
-
-/// How many leaves of a log are stored.
-pub(super) fn count(sql: &Connection, meter: MeterId, log: LogId) -> Result<u64, Failure> {
-    let count: i64 = sql
-        .prepare_cached("SELECT count(*) FROM leaf WHERE meter = ?1 AND log = ?2")?
-        .query_row(params![meter.to_string(), log.0], |row| row.get(0))?;
-    unsigned(count, "a count of leaves")
 }

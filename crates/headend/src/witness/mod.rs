@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use meterseal_seal::log::{Checkpoint, LogHash, LogId};
+use meterseal_seal::log::{Checkpoint, LogHash};
 
 use crate::alarms::HeadendCause;
 use crate::store::Witnessed;
@@ -58,10 +58,7 @@ impl Breach {
 
     /// A leaf that is not there, or stands at another's place.
     pub(crate) fn gap(expected: u64, problem: &str) -> Self {
-        Self::new(
-            HeadendCause::LogGap,
-            format!("The meter's log was read from leaf {expected}; {problem}."),
-        )
+        Self::new(HeadendCause::LogGap, format!("The meter's log was read from leaf {expected}; {problem}."))
     }
 }
 
@@ -109,9 +106,4 @@ fn twice(signed: &Checkpoint, newest: &Checkpoint) -> Breach {
             signed.number, signed.size, newest.number, newest.size
         ),
     )
-}
-
-/// The name of a log in words.
-pub(crate) fn log_name(log: LogId) -> String {
-    log.to_string()
 }
