@@ -193,6 +193,7 @@ fn router(api: Api, guard: Guard) -> Router {
     let page = Router::new().fallback(get(web::file)).layer(from_fn_with_state(guard.clone(), guard::page));
     Router::new()
         .route("/open", get(guard::open))
+        .route("/verify", get(web::verifier))
         .with_state(guard.clone())
         .merge(api)
         .fallback_service(page)
