@@ -112,6 +112,7 @@ impl Headend {
             alarms: alarms.clone(),
             requests: Arc::clone(&requests),
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            log_authorities: config.trust.meters.iter().map(|der| der.to_vec()).collect(),
             forms: Forms::default(),
             system_title: config.system_title,
             pace: config.pace,
