@@ -142,7 +142,7 @@ pub struct Config {
     pub pulses: [Option<PulseSettings>; 2],
     /// When the supply makes an event of the power-quality log; `None` watches nothing.
     pub power_events: Option<EventSettings>,
-    /// Whether harmonics to the 50th are analysed and shown: 78 kB of memory and about a third more of the core's time.
+    /// Whether harmonics to the 50th are analysed and shown: 78 kB of memory and 350 instructions a frame at 8 kHz.
     pub harmonics: bool,
     /// The load profile's interval: 60 to 86 400 s, aligned to the clock.
     pub profile_period_seconds: u32,
