@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use embedded_storage::nor_flash::NorFlash;
@@ -53,6 +54,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) interval: Interval,
     pub(crate) keys: Keyring,
     pub(crate) key_store: Option<Arc<dyn KeyStore>>,
+    /// Certificates of the authorities whose certificates the meter takes for itself.
+    pub(crate) issuers: Vec<Vec<u8>>,
     /// Each role's key: the last invocation counter used.
     pub(crate) used_counters: [u32; KEYED.len()],
     pub(crate) failed_logins: u32,
@@ -151,6 +154,7 @@ impl<F: NorFlash> Inner<F> {
             interval: Interval::new(timing.profile_period_seconds),
             keys,
             key_store: None,
+            issuers: Vec::new(),
             used_counters,
             failed_logins: 0,
             unauthorised_acts: 0,

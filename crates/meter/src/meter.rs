@@ -132,9 +132,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     }
 
     /// Gives the meter its private keys: what the certificate methods of Security setup work on. Without one they are
-    /// refused.
-    pub fn set_key_store(&mut self, keys: Arc<dyn KeyStore>) {
-        self.inner.as_deref_mut().expect(INNER).key_store = Some(keys);
+    /// refused. `issuers` are the certificates (DER) of its utility's authorities: it takes a certificate from none
+    /// other, and without any from nobody.
+    pub fn set_key_store(&mut self, keys: Arc<dyn KeyStore>, issuers: Vec<Vec<u8>>) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.key_store = Some(keys);
+        inner.issuers = issuers;
     }
 
     /// Gives the meter a place for new firmware. Without one, Image transfer says that there is none.
