@@ -342,11 +342,12 @@ fn join(id: MeterId, sampling: JoinHandle<()>) {
 fn settings_for(site: &Site) -> Config {
     let rate = u64::from(Site::SAMPLE_RATE) * 1_000_000;
     let metrology = meterseal_metrology::Config::new(rate, Nominal::Hz50, site.scale());
-    if site.scale() == FrontEnd::reference(0).scale() {
+    let config = if site.scale() == FrontEnd::reference(0).scale() {
         Config::reference(metrology)
     } else {
         Config::new(metrology)
-    }
+    };
+    Config { harmonics: true, ..config }
 }
 
 /// Random numbers of the operating system.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_metrology::{Registers, Window};
+use meterseal_metrology::{Harmonics, Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
 use meterseal_seal::KeyStore;
 
@@ -48,6 +48,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) state_changed: bool,
     pub(crate) saved: SavedRegisters,
     pub(crate) window: Option<Window>,
+    /// Those of the latest window that has some.
+    pub(crate) harmonics: Option<Box<Harmonics>>,
     pub(crate) newest_entry: Option<SecurityEntry>,
     pub(crate) newest_row: Option<ProfileRow>,
     pub(crate) interval: Interval,
@@ -149,6 +151,7 @@ impl<F: NorFlash> Inner<F> {
             state_changed: false,
             saved,
             window: None,
+            harmonics: None,
             newest_entry: None,
             newest_row: None,
             interval: Interval::new(timing.profile_period_seconds),
@@ -348,6 +351,15 @@ impl<F: NorFlash> Inner<F> {
             self.interval.disturb(ProfileRow::NOT_BOOKED);
         }
         self.window = Some(*window);
+    }
+
+    /// What a window holds order by order; `None` where frames of it are missing.
+    pub(crate) fn on_harmonics(&mut self, harmonics: Option<&Harmonics>) {
+        match (harmonics, &mut self.harmonics) {
+            (Some(new), Some(kept)) => (**kept).clone_from(new),
+            (Some(new), None) => self.harmonics = Some(Box::new(new.clone())),
+            (None, kept) => *kept = None,
+        }
     }
 
     /// Makes sure that this many counters more may be used under a role's key.
