@@ -160,6 +160,11 @@ seen. Live quantities are those of the latest window of 10/12 cycles; before the
 temporary-failure. A quantity beyond its type's range shows the largest value. Import and export are separate objects of
 which one is 0.
 
+Harmonics (0-128:96.13.0 to 6) are an array of orders from 1 to 50, or fewer where the sampling rate is low: of each the RMS
+value, double-long-unsigned in millionths of a volt or ampere, and the angle, double-long in millionths of a degree where the
+voltage's fundamental is at its maximum, or null-data where it would be noise. Empty where the device analyses none
+(`Config::harmonics`), before the first window, and for a window with frames missing.
+
 ## Security log (0-0:99.98.1)
 
 Append-only; sequence numbers start at 1 and rise by one, none is ever used again. It cannot be cleared. The clock's column
