@@ -26,6 +26,7 @@ mod shared;
 pub mod store;
 pub mod virtual_sites;
 mod web;
+mod witness;
 pub mod words;
 
 use std::collections::HashSet;
