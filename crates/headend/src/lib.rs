@@ -16,6 +16,7 @@ pub mod api;
 mod auth;
 mod clock;
 pub mod config;
+pub mod evidence;
 mod fleet;
 mod gateway;
 mod guard;
