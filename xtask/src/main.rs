@@ -2,6 +2,7 @@
 
 mod bench;
 mod fuzz;
+mod powercut;
 mod run;
 mod test;
 mod tools;
@@ -26,6 +27,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Fuzzes whatever comes from outside
     Fuzz(fuzz::Arguments),
+    /// Cuts the power at every flash operation of firmware updates and reverts
+    Powercut(powercut::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -34,6 +37,7 @@ fn main() -> std::process::ExitCode {
         Command::Web(arguments) => web::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Powercut(arguments) => powercut::run(&arguments),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

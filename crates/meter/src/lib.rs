@@ -21,6 +21,7 @@ mod cosem;
 mod demand;
 mod dlms;
 mod error;
+pub mod firmware;
 mod flash;
 mod gaps;
 mod inner;
