@@ -12,15 +12,15 @@ use support::powercut::Campaign;
 #[test]
 fn an_update_cut_anywhere_ends_with_the_new_image() {
     let row = Campaign::<4, 4096>::new("update", Behaviour::Good, false).single(7);
-    assert_eq!((row.old, row.new), (0, row.cuts));
+    assert_eq!((row.old, row.new), (0, row.runs));
     let row = Campaign::<8, 2048>::new("update by differences", Behaviour::Good, true).single(7);
-    assert_eq!((row.old, row.new), (0, row.cuts));
+    assert_eq!((row.old, row.new), (0, row.runs));
 }
 
 #[test]
 fn a_revert_cut_anywhere_ends_with_the_old_image() {
     let row = Campaign::<16, 8192>::new("revert", Behaviour::Crashes, true).single(7);
-    assert_eq!((row.old, row.new), (row.cuts, 0));
+    assert_eq!((row.old, row.new), (row.runs, 0));
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub struct Row {
     pub geometry: String,
     pub what: &'static str,
     pub operations: u64,
-    pub cuts: u64,
+    pub runs: u64,
     /// Runs that ended with the new image confirmed, and with the old one.
     pub new: u64,
     pub old: u64,
@@ -74,7 +74,7 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
             geometry: format!("write {W} B, erase {E} B"),
             what: self.what,
             operations: self.operations,
-            cuts: 0,
+            runs: 0,
             new: 0,
             old: 0,
             lives: 0,
@@ -108,7 +108,7 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
         // Whatever was cut, the end is the one that it would have been.
         let expected = if self.behaviour == Behaviour::Good { 2 } else { 1 };
         assert_eq!(sequence, expected, "{} with {cuts:?} (seed {seed})", self.what);
-        row.cuts += cuts.len() as u64;
+        row.runs += 1;
         if sequence == 2 {
             row.new += 1
         } else {
