@@ -27,7 +27,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Network, Target};
 use meterseal_link::tls::ClientProfile;
-use meterseal_meter::{CalibrationStatus, Config, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey};
+use meterseal_meter::{
+    CalibrationStatus, Config, Connectivity, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey,
+};
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
 use meterseal_seal::KeyStore;
@@ -204,6 +206,10 @@ impl Opened {
             }
             None => None,
         };
+        meter.set_connectivity(Connectivity {
+            local_port: local.as_ref().map(|bound| bound.address.port()),
+            ..Connectivity::default()
+        });
 
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);
         let link = Arc::new(LinkState::default());
@@ -238,9 +244,12 @@ impl Opened {
             .name(id.to_string())
             .spawn(move || runner.run())
             .map_err(StartError::Thread)?;
-        let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone(), link));
+        let connecting = {
+            let link = Arc::clone(&link);
+            runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone(), link))
+        };
         let local_address = local.as_ref().map(|bound| bound.address);
-        let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone())));
+        let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone(), link)));
         Ok(Device { id, inputs, sampling: Some(sampling), connecting, listening, local_address, pulses })
     }
 }

@@ -10,6 +10,7 @@ use crate::calendar::{
     SPECIAL_DAYS_MAX, Season, SpecialDay, TimeOfDay, WEEKS_MAX, Week, YearlyStart,
 };
 use crate::flash::Cursor;
+use crate::push_setup::{PushSettings, WINDOWS_MAX, Window};
 
 /// Most execution times of a schedule.
 pub(crate) const EXECUTIONS_MAX: usize = 12;
@@ -24,6 +25,9 @@ pub(crate) struct Settings {
     /// The end of the billing period.
     pub(crate) billing: Schedule,
     pub(crate) limiter: LimiterSettings,
+    pub(crate) push: PushSettings,
+    /// After so long without a byte a connection is given up, seconds; 0 leaves it to the device.
+    pub(crate) inactivity_seconds: u16,
 }
 
 /// A single action schedule (class 22): its times, the instants within the days that they mean.
@@ -84,6 +88,8 @@ impl Default for Settings {
                 emergency_groups: [0; EMERGENCY_GROUPS_MAX],
                 emergency_group_count: 0,
             },
+            push: PushSettings::default(),
+            inactivity_seconds: 0,
         }
     }
 }
@@ -107,8 +113,14 @@ impl Settings {
         + 9
         + 4
         + 2 * EMERGENCY_GROUPS_MAX
-        + 1;
-    const VERSION: u8 = 1;
+        + 1
+        + 1
+        + WINDOWS_MAX * 16
+        + 5
+        + 2;
+    const VERSION: u8 = 2;
+    /// Without what concerns the connection.
+    const FIRST_VERSION: u8 = 1;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Vec::with_capacity(Self::BYTES_MAX);
@@ -144,13 +156,24 @@ impl Settings {
         w.extend(limiter.emergency_seconds.to_le_bytes());
         limiter.emergency_groups.iter().for_each(|group| w.extend(group.to_le_bytes()));
         w.push(limiter.emergency_group_count);
+        let push = &self.push;
+        w.push(push.windows.len() as u8);
+        for (time, date) in push.windows.iter().flat_map(|window| [window.start, window.end]) {
+            put_time_of_day(&mut w, time);
+            put_date(&mut w, date);
+        }
+        w.extend(push.randomisation_seconds.to_le_bytes());
+        w.push(push.retries);
+        w.extend(push.repetition_delay_seconds.to_le_bytes());
+        w.extend(self.inactivity_seconds.to_le_bytes());
         w
     }
 
     /// `None` for another version or a record that is no settings.
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
         let mut fields = Cursor::new(record);
-        if fields.u8()? != Self::VERSION {
+        let version = fields.u8()?;
+        if !(Self::FIRST_VERSION..=Self::VERSION).contains(&version) {
             return None;
         }
         let (active, passive) = (calendar(&mut fields)?, calendar(&mut fields)?);
@@ -180,6 +203,11 @@ impl Settings {
             },
             emergency_group_count: fields.u8().filter(|&count| usize::from(count) <= EMERGENCY_GROUPS_MAX)?,
         };
+        let (push, inactivity_seconds) = if version == Self::FIRST_VERSION {
+            (PushSettings::default(), 0)
+        } else {
+            (push(&mut fields)?, fields.u16()?)
+        };
         Some(Self {
             active,
             passive,
@@ -187,6 +215,8 @@ impl Settings {
             special_days,
             billing: Schedule { kind, executions },
             limiter,
+            push,
+            inactivity_seconds,
         })
     }
 }
@@ -194,15 +224,24 @@ impl Settings {
 impl Schedule {
     /// The latest execution after `after` and up to `until`, if there is one. No further back than [`LOOK_BACK_DAYS`].
     pub(crate) fn latest_due(&self, after: UnixMillis, until: UnixMillis) -> Option<UnixMillis> {
-        const DAY_MS: i64 = crate::calendar::DAY_MS;
-        let last = until.0.div_euclid(DAY_MS);
-        let first = after.0.div_euclid(DAY_MS).max(last - LOOK_BACK_DAYS);
-        (first..=last).rev().find_map(|day| {
-            let instants = self.executions.iter().filter(|(_, date)| date.matches(day));
-            let instants = instants.map(|(time, _)| UnixMillis(day * DAY_MS + time.milliseconds()));
-            instants.filter(|&instant| instant > after && instant <= until).max()
-        })
+        latest_due(&self.executions, after, until)
     }
+}
+
+/// The latest instant after `after` and up to `until` that one of these means, no further back than [`LOOK_BACK_DAYS`].
+pub(crate) fn latest_due(
+    executions: &[(TimeOfDay, DatePattern)],
+    after: UnixMillis,
+    until: UnixMillis,
+) -> Option<UnixMillis> {
+    const DAY_MS: i64 = crate::calendar::DAY_MS;
+    let last = until.0.div_euclid(DAY_MS);
+    let first = after.0.div_euclid(DAY_MS).max(last - LOOK_BACK_DAYS);
+    (first..=last).rev().find_map(|day| {
+        let instants = executions.iter().filter(|(_, date)| date.matches(day));
+        let instants = instants.map(|(time, _)| UnixMillis(day * DAY_MS + time.milliseconds()));
+        instants.filter(|&instant| instant > after && instant <= until).max()
+    })
 }
 
 /// How long a meter may have been without power and still make up for what it missed.
@@ -256,6 +295,18 @@ fn calendar(fields: &mut Cursor<'_>) -> Option<Calendar> {
             })?;
             Some(DayProfile { id, actions })
         })?,
+    })
+}
+
+fn push(fields: &mut Cursor<'_>) -> Option<PushSettings> {
+    let instant = |fields: &mut Cursor<'_>| Some((time_of_day(fields)?, date(fields)?));
+    Some(PushSettings {
+        windows: list(fields, WINDOWS_MAX, |fields| {
+            Some(Window { start: instant(fields)?, end: instant(fields)? })
+        })?,
+        randomisation_seconds: fields.u16()?,
+        retries: fields.u8()?,
+        repetition_delay_seconds: fields.u16()?,
     })
 }
 
@@ -342,6 +393,13 @@ mod tests {
             activate_at: Some(UnixMillis(-1)),
             special_days: alloc::vec![SpecialDay { index: 1, date, day_id: 2 }; SPECIAL_DAYS_MAX],
             billing: Schedule { kind: 5, executions: alloc::vec![(noon, date); EXECUTIONS_MAX] },
+            push: PushSettings {
+                windows: alloc::vec![Window { start: (noon, date), end: (noon, date) }; WINDOWS_MAX],
+                randomisation_seconds: 1,
+                retries: 2,
+                repetition_delay_seconds: 3,
+            },
+            inactivity_seconds: 4,
             ..Settings::default()
         }
     }
@@ -352,6 +410,14 @@ mod tests {
             assert_eq!(Settings::decode(&settings.encode()), Some(settings));
         }
         assert_eq!(full().encode().len(), Settings::BYTES_MAX);
+    }
+
+    #[test]
+    fn a_record_of_version_1_has_the_defaults_for_what_came_later() {
+        let mut record = Settings::default().encode();
+        record[0] = 1;
+        record.truncate(record.len() - 1 - 5 - 2);
+        assert_eq!(Settings::decode(&record), Some(Settings::default()));
     }
 
     #[test]

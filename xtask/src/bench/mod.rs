@@ -1,6 +1,7 @@
 //! `cargo xtask bench …`: the measurements behind docs/figures.md. Release builds, medians, and the machine's name.
 
 mod link;
+mod log;
 mod throughput;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,6 +33,8 @@ enum What {
     },
     /// The link: requests, profiles, handshakes, and a fleet of thousands of meters
     Link(link::Arguments),
+    /// The sealed log: instructions of leaves, appends, proofs and checkpoints
+    Log,
     /// `up`: time to the first reading, button to alarm, memory and processor time
     Chain {
         /// How many times a button is pressed
@@ -49,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Metrology => throughput::run(),
         What::Measure { recording } => measure(recording.clone()),
         What::Link(arguments) => link::run(arguments),
+        What::Log => log::run(),
         What::Chain { presses, seconds } => chain(*presses, *seconds),
     }
 }
