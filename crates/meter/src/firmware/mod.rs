@@ -11,6 +11,7 @@
 
 mod boot;
 mod error;
+mod image_store;
 mod install;
 mod journal;
 mod layout;

@@ -114,7 +114,7 @@ pub fn image(length: usize, seed: u32) -> Vec<u8> {
 }
 
 pub const LAYOUT: FirmwareLayout =
-    FirmwareLayout { slot_bytes: 64 << 10, envelope_bytes: 8 << 10, root_bytes: 12 << 10, journal_units: 2 };
+    FirmwareLayout { slot_bytes: 64 << 10, envelope_bytes: 8 << 10, root_bytes: 16 << 10, journal_units: 2 };
 
 /// What an image does once it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

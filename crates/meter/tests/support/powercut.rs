@@ -2,10 +2,10 @@
 
 #![allow(unreachable_pub, dead_code, reason = "shared by a test and an example, each of which uses a part")]
 
-use meterseal_meter::firmware::FirmwareError;
+use meterseal_meter::firmware::{FirmwareError, FirmwareStore};
 use meterseal_world::flash::{Cut, SimulatedFlash};
 
-use super::firmware::{Behaviour, End, LAYOUT, Maker, image, life, provisioned};
+use super::firmware::{Behaviour, End, LAYOUT, Maker, image, life, provisioned, transfer};
 
 /// What a row of the table is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,10 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
         let offered = if delta { maker.delta(&old, &new, 2) } else { maker.plain(&new, 2) };
         let mut start = SimulatedFlash::new(LAYOUT.size(E), 1);
         provisioned(&mut start, &maker, &old);
+        // Staging is full of a former transfer: what comes must be erased for, beside blocks that must stay.
+        let mut store = FirmwareStore::open(&mut start, 0, LAYOUT, maker.target.clone()).expect("opens");
+        transfer(&mut store, &image(64 << 10, 9)).expect("takes anything");
+        store.logged().expect("writes");
         let mut campaign = Self { maker, offered, images: [old, new], behaviour, start, what, operations: 0 };
         let mut flash = campaign.start.clone();
         let before = flash.operations();
