@@ -2,6 +2,8 @@
 
 mod bench;
 mod fuzz;
+mod kill;
+mod part;
 mod powercut;
 mod run;
 mod test;
@@ -27,6 +29,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Fuzzes whatever comes from outside
     Fuzz(fuzz::Arguments),
+    /// Kills a head-end (`kill -9`) at random moments while events and intervals come in, and counts what it has
+    Kill(kill::Arguments),
     /// Cuts the power at every flash operation of firmware updates and reverts
     Powercut(powercut::Arguments),
 }
@@ -37,6 +41,7 @@ fn main() -> std::process::ExitCode {
         Command::Web(arguments) => web::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Kill(arguments) => kill::run(&arguments),
         Command::Powercut(arguments) => powercut::run(&arguments),
     };
     match result {

@@ -94,7 +94,8 @@ events! {
     CalendarRefused = 207, "calendar_refused", Warning, "The passive activity calendar could not be activated: it is not whole.";
     DemandReset = 208, "demand_reset", Notice, "The utility reset the maximum demand.";
     EventLogCleared = 255, "event_log_cleared", Warning, "The event log was cleared.";
-    CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, or made a key pair for one.";
+    CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, lost one, or made a key pair for one.";
+    CertificateRefused = 220, "certificate_refused", Warning, "The meter refused a certificate, or another act on its certificates.";
     FirmwareTransferBegun = 240, "firmware_transfer_begun", Notice, "A transfer of new firmware began.";
     FirmwareActivationOrdered = 241, "firmware_activation_ordered", Notice, "New firmware was activated and will be tried.";
     FirmwareGivenUp = 242, "firmware_given_up", Critical, "New firmware was given up; the former runs again.";
@@ -123,6 +124,7 @@ impl EventCode {
             Self::FailedLogins => "count: logins failed since power-up",
             Self::KeysChanged => "count: client address of the role, 0 for the key encryption key",
             Self::UnauthorisedAct => "count: acts refused since power-up",
+            Self::CertificateRefused => "count: the refused method of the security setup",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
             Self::FirmwareReady | Self::FirmwareActivated | Self::FirmwareActivationOrdered => {

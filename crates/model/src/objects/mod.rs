@@ -9,6 +9,7 @@ mod class;
 mod columns;
 mod energy;
 mod firmware;
+mod harmonics;
 mod identity;
 mod link;
 mod live;
@@ -37,6 +38,7 @@ const SUBJECTS: &[&[Object]] = &[
     time::OBJECTS,
     energy::OBJECTS,
     live::OBJECTS,
+    harmonics::OBJECTS,
     load_profile::OBJECTS,
     security_log::OBJECTS,
     quality::OBJECTS,
