@@ -21,6 +21,7 @@ use crate::interval::Interval;
 use crate::keyring::Keyring;
 use crate::quality::{Quality, QualityRow};
 use crate::records::{KEYED, LastClient, ProfileRow, SavedRegisters, SecurityEntry, State};
+use crate::sealed_log::Sealed;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::supply::Limiter;
@@ -89,6 +90,7 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) calibration: CalibrationStatus,
     pub(crate) link: crate::link_status::Known,
     pub(crate) wifi: Option<WifiNetwork>,
+    pub(crate) sealed: Sealed,
     /// The utility wants what is pushed now, whether it has been pushed before or not.
     pub(crate) push_asked: bool,
     /// A random number for a push that waits, until it is used.
@@ -122,6 +124,7 @@ impl<F: NorFlash> Inner<F> {
         now: UnixMillis,
     ) -> Result<Box<Self>, OpenError<F::Error>> {
         let first_start = newest.state.is_none();
+        let (log, salt_key) = newest.log;
         let mut state = newest.state.unwrap_or_default();
         let saved = newest.registers.unwrap_or_default();
         for (key, later) in saved.clients.into_iter().enumerate() {
@@ -181,6 +184,7 @@ impl<F: NorFlash> Inner<F> {
             calibration: CalibrationStatus::Missing,
             link: Default::default(),
             wifi,
+            sealed: Sealed::new(log, salt_key),
             push_asked: false,
             push_random: None,
             push_window: None,
@@ -197,6 +201,7 @@ impl<F: NorFlash> Inner<F> {
         }
         inner.catch_up()?;
         inner.power_up(first_start)?;
+        inner.open_log()?;
         Ok(inner)
     }
 
@@ -456,7 +461,7 @@ impl<F: NorFlash> Inner<F> {
         };
         row.sequence = self.storage.get_mut().append_profile(&row)?.into();
         self.newest_row = Some(row);
-        Ok(())
+        self.seal_rows()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::firmware::{Health, Probation};
 use crate::inner::{Inner, Timing};
 use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
+use crate::sealed_log::{SealedLeaf, SigningRequest};
 use crate::storage::Storage;
 use crate::tamper::Detector;
 use crate::{
@@ -89,7 +90,10 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let mut salt = [0; 4];
         random.fill(&mut salt);
         let secret = config.device_secret.as_ref();
-        let (storage, newest) = Storage::open(flash, identity.id, config.layout, secret, salt)?;
+        let mut fresh = ([0; 16], [0; 32]);
+        random.fill(&mut fresh.0);
+        random.fill(&mut fresh.1);
+        let (storage, newest) = Storage::open(flash, identity.id, config.layout, secret, salt, &fresh)?;
         let calibration = newest.calibration;
         let extras = Extras {
             calibration,
@@ -350,6 +354,8 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         inner.activate_when_due()?;
         inner.bill_when_due(registers)?;
         inner.close_interval(registers)?;
+        inner.read_when_due(registers)?;
+        inner.seal_rows()?;
         inner.watch_limit()?;
         inner.write_quality()?;
         if inner.uptime_ms() - self.last_save_ms >= self.save_interval_ms {
@@ -360,6 +366,45 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             }
         }
         Ok(())
+    }
+
+    /// The checkpoint that is due, to be signed with the key in slot [`KeySlot::Log`](meterseal_seal::KeySlot::Log) of the
+    /// key store; `None` when none is due, one is being signed already, or the meter has no such key. Signing takes long:
+    /// do it beside the measuring, and hand the signature to [`Self::signed`].
+    pub fn signing_request(&mut self) -> Option<SigningRequest> {
+        self.inner.as_deref_mut().expect(INNER).signing_request()
+    }
+
+    /// Takes the signature of a checkpoint; when this returns `Ok`, the checkpoint is in flash. `None`: it could not be
+    /// signed; it is asked for again.
+    ///
+    /// # Errors
+    /// The flash failed; the checkpoint is asked for again.
+    pub fn signed(
+        &mut self,
+        number: u64,
+        signature: Option<&[u8; 96]>,
+    ) -> Result<(), StorageError<F::Error>> {
+        self.inner.as_deref_mut().expect(INNER).signed(number, signature)
+    }
+
+    /// The newest signed checkpoint of the sealed log; empty before the first.
+    pub fn checkpoint(&self) -> &[u8] {
+        &self.inner().sealed.newest_bytes
+    }
+
+    /// The sealed log's leaves that are held: from the oldest to one past the newest.
+    pub fn sealed_leaves(&self) -> core::ops::Range<u64> {
+        let storage = self.inner().storage.borrow();
+        storage.tree().oldest()..storage.tree().peaks().size()
+    }
+
+    /// A leaf of the sealed log; `None` when it is not held.
+    ///
+    /// # Errors
+    /// The flash failed.
+    pub fn sealed_leaf(&self, index: u64) -> Result<Option<SealedLeaf>, StorageError<F::Error>> {
+        self.inner().leaf(index)
     }
 
     /// A connection has come up: no association yet, nothing sent yet. Who is at its other end, as TLS has found out,

@@ -64,6 +64,14 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         Obis::SECURITY_EVENT_CODE => {
             put(w, Data::Unsigned(inner.newest_entry.map_or(0, |entry| entry.code as u8)))
         }
+        Obis::LOG_CHECKPOINT => put(w, Data::OctetString(&inner.sealed.newest_bytes)),
+        Obis::LOG_ID => put(w, Data::OctetString(&inner.sealed.log.0)),
+        Obis::LOG_KEY => put(w, Data::OctetString(&inner.log_key_chain())),
+        Obis::SEALED_LEAF => {
+            let size = inner.storage.borrow().tree().peaks().size();
+            let leaf = inner.leaf(size.saturating_sub(1)).map_err(|_| DataAccessResult::HardwareFault)?;
+            put(w, Data::OctetString(leaf.as_ref().map_or(&[], |leaf| leaf.octets())))
+        }
         Obis::EVENT_EXTREME => put(w, Data::Long64(inner.newest_entry.map_or(0, |entry| entry.extreme))),
         Obis::ACTIVE_RATE => put(w, Data::Unsigned(inner.rate)),
         Obis::EVENT_LOG_CODE => {

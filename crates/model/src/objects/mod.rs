@@ -16,6 +16,7 @@ mod live;
 mod load_profile;
 mod quality;
 pub mod rights;
+mod sealed_log;
 mod security;
 mod security_log;
 mod supply;
@@ -25,7 +26,7 @@ mod time;
 pub use class::{Class, Kind};
 pub use columns::{
     BILLING_COLUMNS, Column, EVENT_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, POWER_QUALITY_COLUMNS, PUSH_COLUMNS,
-    SECURITY_LOG_COLUMNS,
+    SEALED_LEAVES_COLUMNS, SECURITY_LOG_COLUMNS,
 };
 pub use rights::{Access, Rights};
 
@@ -41,6 +42,7 @@ const SUBJECTS: &[&[Object]] = &[
     harmonics::OBJECTS,
     load_profile::OBJECTS,
     security_log::OBJECTS,
+    sealed_log::OBJECTS,
     quality::OBJECTS,
     tariff::OBJECTS,
     supply::OBJECTS,
