@@ -1,5 +1,7 @@
 //! CPA-FW: what the firmware partition must refuse, and what it must survive, each under its name.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support {
     pub(crate) mod firmware;
 }

@@ -31,6 +31,7 @@ pub(super) enum Work {
 }
 
 /// What a step came to.
+#[allow(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 pub(super) enum Next {
     /// More to do.
     Work(Work),
@@ -83,7 +84,7 @@ impl Work {
                 Ok(Next::Clear(manifest))
             }
             Self::Clear { manifest } => {
-                let class_key = target.class_key.as_ref().map(|key| &**key);
+                let class_key = target.class_key.as_deref();
                 let unpacker = Unpacker::new(&manifest, class_key).map_err(FirmwareError::unpacking)?;
                 let at = HEADER_LENGTH as u32 + read_envelope(memory, staging, record)?.len() as u32;
                 let writer = Writer::new(memory.map.image(slot));

@@ -519,7 +519,7 @@ pub fn provision<F: NorFlash>(
         now,
     );
     package::accept(package.envelope(), &trust, &running).map_err(Refusal::from)?;
-    let class_key = target.class_key.as_ref().map(|key| &**key);
+    let class_key = target.class_key.as_deref();
     let mut unpacker = Unpacker::new(&manifest, class_key).map_err(FirmwareError::unpacking)?;
     let writer = Writer::new(memory.map.image(Slot::A));
     let base = memory.map.image(Slot::B);

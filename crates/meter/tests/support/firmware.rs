@@ -5,6 +5,7 @@
     dead_code,
     reason = "shared by a test, a campaign and an example, each of which uses a part"
 )]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::convert::Infallible;
 use std::fmt::Debug;
