@@ -1,4 +1,5 @@
-//! `cargo xtask powercut`: cuts the power in updates and reverts of firmware, and prints the table of docs/figures.md.
+//! `cargo xtask powercut`: cuts the power in updates and reverts of firmware and in a meter's daily life, and prints
+//! the tables of docs/figures.md.
 
 use anyhow::Result;
 

@@ -1,9 +1,11 @@
-//! The power-cut table of docs/figures.md: `cargo xtask powercut`.
+//! The power-cut tables of docs/figures.md: `cargo xtask powercut`.
 
 use std::process::ExitCode;
 
 #[path = "../tests/support/firmware.rs"]
 mod firmware;
+#[path = "../tests/support/log_life.rs"]
+mod log_life;
 #[path = "../tests/support/powercut.rs"]
 mod powercut;
 
@@ -44,7 +46,34 @@ fn main() -> ExitCode {
             all::<1, 4096>(each);
         });
     });
+    println!();
+    println!(
+        "| flash | operations of a life | runs | records promised before a cut, all found | void leaves at most | energy lost at most |"
+    );
+    println!("|---|---|---|---|---|---|");
+    let each = pairs.div_ceil(4);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            log::<4, 4096>(each);
+            log::<8, 2048>(each);
+        });
+        scope.spawn(move || {
+            log::<16, 4096>(each);
+            log::<1, 4096>(each);
+        });
+    });
     ExitCode::SUCCESS
+}
+
+/// Log, registers, load profile and tree of a meter under load.
+fn log<const W: usize, const E: usize>(pairs: u64) {
+    let campaign = log_life::Campaign::<W, E>::new();
+    let rows = [(campaign.single(1), "one cut each"), (campaign.double(pairs, 0x9E37_79B9), "two cuts each")];
+    for (row, how) in rows {
+        let log_life::Row { geometry, operations, runs, promised, void, lost_milliwatt_hours } = row;
+        let lost = lost_milliwatt_hours as f64 / 1000.0;
+        println!("| {geometry} | {operations} | {runs}, {how} | {promised} | {void} | {lost:.2} Wh |");
+    }
 }
 
 fn all<const W: usize, const E: usize>(pairs: u64) {
