@@ -14,6 +14,7 @@ pub mod fleet;
 mod link_state;
 mod local;
 mod runner;
+mod signer;
 pub mod wifi;
 
 use std::net::SocketAddr;
@@ -162,8 +163,11 @@ impl Opened {
             return Err(StartError::Speed(speed));
         }
         let id = identity.id;
-        let mut chip =
-            FileFlash::open_or_enlarge(&flash, Layout::STANDARD.size(), &[Layout::STANDARD.former_size()])?;
+        let mut chip = FileFlash::open_or_enlarge(
+            &flash,
+            Layout::STANDARD.size(),
+            &[1, 2].map(|version| Layout::STANDARD.former_size(version)),
+        )?;
         let sync = chip.sync_handle();
         let broken = |source: meterseal_meter::OpenError<flash::FlashError>| StartError::Meter {
             path: flash.clone(),
@@ -191,7 +195,9 @@ impl Opened {
             ..settings_for(&site)
         };
         let mut meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
+        let mut signer = None;
         if let Some(keys) = access.key_store {
+            signer = Some(signer::Signer::start(id, Arc::clone(&keys)).map_err(StartError::Thread)?);
             meter.set_key_store(keys, access.issuers);
         }
         match meter.calibration() {
@@ -231,6 +237,7 @@ impl Opened {
             disk_troubles: Troubles::default(),
             // As the site is made; the first block moves it to where the meter left it.
             supplied: true,
+            signer,
             next_frame: 0,
             pulses: Arc::default(),
             link: Arc::clone(&link),
@@ -335,11 +342,12 @@ fn join(id: MeterId, sampling: JoinHandle<()>) {
 fn settings_for(site: &Site) -> Config {
     let rate = u64::from(Site::SAMPLE_RATE) * 1_000_000;
     let metrology = meterseal_metrology::Config::new(rate, Nominal::Hz50, site.scale());
-    if site.scale() == FrontEnd::reference(0).scale() {
+    let config = if site.scale() == FrontEnd::reference(0).scale() {
         Config::reference(metrology)
     } else {
         Config::new(metrology)
-    }
+    };
+    Config { harmonics: true, ..config }
 }
 
 /// Random numbers of the operating system.

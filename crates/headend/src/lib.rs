@@ -18,6 +18,7 @@ mod clock;
 pub mod config;
 pub mod deliveries;
 pub mod enrolment;
+pub mod evidence;
 mod fleet;
 mod gateway;
 mod guard;
@@ -28,6 +29,7 @@ mod shared;
 pub mod store;
 pub mod virtual_sites;
 mod web;
+mod witness;
 pub mod words;
 
 use std::collections::HashSet;
@@ -125,6 +127,7 @@ impl Headend {
             requests: Arc::clone(&requests),
             enroller,
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            log_authorities: config.trust.meters.iter().map(|der| der.to_vec()).collect(),
             forms: Forms::default(),
             system_title: config.system_title,
             pace: config.pace,

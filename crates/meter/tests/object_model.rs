@@ -160,6 +160,11 @@ seen. Live quantities are those of the latest window of 10/12 cycles; before the
 temporary-failure. A quantity beyond its type's range shows the largest value. Import and export are separate objects of
 which one is 0.
 
+Harmonics (0-128:96.13.0 to 6) are an array of orders from 1 to 50, or fewer where the sampling rate is low: of each the RMS
+value, double-long-unsigned in millionths of a volt or ampere, and the angle, double-long in millionths of a degree where the
+voltage's fundamental is at its maximum, or null-data where it would be noise. Empty where the device analyses none
+(`Config::harmonics`), before the first window, and for a window with frames missing.
+
 ## Security log (0-0:99.98.1)
 
 Append-only; sequence numbers start at 1 and rise by one, none is ever used again. It cannot be cleared. The clock's column
@@ -308,7 +313,10 @@ that has nowhere to put an image shows none: block size 0, no blocks, not enable
 answers object-unavailable. With an image store: a transfer of the same image goes on where it was interrupted; a block that is
 there already stays; a block's number, length or size beyond the image is scope-of-access-violated; what takes long answers
 temporary-failure until it is done, and the status says how far it is; a step out of order, missing blocks and an image that is
-none for this meter are other-reason. A block is at most 3072 bytes, an image at most 65 536 blocks.
+none for this meter are other-reason. A block is at most 3072 bytes, an image at most 65 536 blocks. *image_activate* takes
+integer(0), or, which the class does not know, the image's SHA-384 as an octet-string, or a structure of that and a date-time
+at which to activate. The firmware partition has blocks of 2032 bytes and insists on the digest; `image_to_activate_info` shows
+it as the signature.
 
 ## Commit acknowledgements (0-128:96.1.0 and 0-128:96.1.1)
 

@@ -7,6 +7,7 @@ mod enrolment;
 mod on_demand;
 mod registers;
 mod rings;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityE
 use enrolment::Renewal;
 use registers::Scalers;
 use rings::{Layout, Ring};
+use witness::LogWatch;
 
 /// When the first reading is tried again, if the meter has measured nothing yet: one measuring window.
 const SOON: Duration = Duration::from_millis(200);
@@ -70,6 +72,8 @@ pub(crate) struct Acquisition {
     pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
     pub(crate) policy: Policy,
+    /// Who may vouch for the keys that seal meters' logs: certificates, DER.
+    pub(crate) log_authorities: Vec<Vec<u8>>,
     pub(crate) enroller: Option<Arc<Enroller>>,
     /// What meters of one type have in common.
     pub(crate) forms: Forms,
@@ -246,6 +250,8 @@ struct Session<'a, S> {
     pushes_dropped: u64,
     last_energies: Option<Energies>,
     last_complaint: Option<String>,
+    log_authorities: &'a [Vec<u8>],
+    log_watch: LogWatch,
 }
 
 impl Acquisition {
@@ -385,6 +391,8 @@ impl Acquisition {
             pushes_dropped: 0,
             last_energies,
             last_complaint: None,
+            log_authorities: &self.log_authorities,
+            log_watch: LogWatch::default(),
         })
     }
 }
@@ -461,6 +469,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             let outcome = self.close_gap(ring).await;
             more |= self.tolerate(outcome)?.unwrap_or(false);
         }
+        // Rows first: what a leaf is compared with should be there.
+        let outcome = self.follow_log().await;
+        more |= self.tolerate(outcome)?.unwrap_or(false);
         Ok(more)
     }
 

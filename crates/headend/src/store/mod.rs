@@ -20,6 +20,10 @@ mod record;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod witness;
+mod witness_record;
+#[cfg(test)]
+mod witness_tests;
 mod worker;
 
 use std::fs::File;
@@ -28,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use meterseal_model::{MeterId, UnixMillis};
+use meterseal_seal::log::{Checkpoint, LeafKind, LogId};
 
 pub use alarm_record::{
     Alarm, AlarmAct, AlarmChange, AlarmChoice, AlarmGroup, AlarmMoment, AlarmNote, AlarmShow, DeadLetter,
@@ -39,6 +44,7 @@ pub use record::{
     MeterHistory, MeterRecord, OtherCell, PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch,
     StoredEvent, StoredProfileRow, StoredRows,
 };
+pub use witness_record::{Appended, Audit, LeafContent, Proof, StoredLeaf, Witnessed};
 use worker::Worker;
 
 /// How long live readings are kept, on the meter's clock.
@@ -76,8 +82,8 @@ struct Threads {
 struct Workers {
     writer: Worker,
     reader: Worker,
-    /// Held for the lock on it.
-    _lock: File,
+    /// Held for the lock on it; none where nothing is written.
+    _lock: Option<File>,
 }
 
 impl Store {
@@ -105,10 +111,31 @@ impl Store {
         let (reader, reading) = Worker::reader(&path)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: lock })),
+                workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: Some(lock) })),
                 threads: Mutex::new(Some(Threads { writing, reading })),
             }),
         })
+    }
+
+    /// Opens the `headend.sqlite` of a folder to read it only, whether a head-end runs on it or not. What would write fails.
+    ///
+    /// # Errors
+    /// There is none, another format, damaged: see [`StoreError`].
+    pub async fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join("headend.sqlite");
+        let open = move || {
+            schema::check(&path)?;
+            // The threads are alike: none of them may write.
+            let (writer, writing) = Worker::reader(&path)?;
+            let (reader, reading) = Worker::reader(&path)?;
+            Ok(Self {
+                inner: Arc::new(Inner {
+                    workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: None })),
+                    threads: Mutex::new(Some(Threads { writing, reading })),
+                }),
+            })
+        };
+        tokio::task::spawn_blocking(open).await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Finishes what is queued and closes the database. Calls after this fail with [`StoreError::Closed`].
@@ -299,6 +326,89 @@ impl Store {
         complete_to: Option<u64>,
     ) -> Result<(StoredRows, Committed), StoreError> {
         self.write(move |sql| log::insert_profile(sql, meter, &rows, received_at, complete_to)).await
+    }
+
+    /// What is known of a meter's sealed log; `None` before its key was pinned.
+    pub async fn witnessed(&self, meter: MeterId) -> Result<Option<Witnessed>, StoreError> {
+        self.read(move |sql| witness::witnessed(sql, meter)).await
+    }
+
+    /// Pins a meter's log and the key that signs it, with the key's certificates. The log that was pinned before is
+    /// replaced; its leaves and checkpoints stay.
+    pub async fn pin_log(
+        &self,
+        meter: MeterId,
+        log: LogId,
+        key: Vec<u8>,
+        chain: Vec<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| witness::pin(sql, meter, log, &key, &chain)).await
+    }
+
+    /// Appends leaves from place `first` on behind those that are stored of a meter's log.
+    pub async fn append_leaves(
+        &self,
+        meter: MeterId,
+        first: u64,
+        leaves: Vec<LeafContent>,
+    ) -> Result<Appended, StoreError> {
+        self.write(move |sql| witness::append(sql, meter, first, &leaves)).await
+    }
+
+    /// Compares the root of a checkpoint, whose signature has been verified, with the leaves that are stored.
+    pub async fn prove_leaves(
+        &self,
+        meter: MeterId,
+        checkpoint: Checkpoint,
+        signed: Vec<u8>,
+        received_at: UnixMillis,
+    ) -> Result<Proof, StoreError> {
+        self.write(move |sql| witness::prove(sql, meter, &checkpoint, &signed, received_at)).await
+    }
+
+    /// Compares a meter's events and intervals with its sealed leaves, and restores those that are missing or say
+    /// something else.
+    pub async fn audit(&self, meter: MeterId, at: UnixMillis) -> Result<Audit, StoreError> {
+        self.write(move |sql| witness::audit(sql, meter, at)).await
+    }
+
+    /// Puts leaves that a meter gave again in the place of those from `first` on. `false`: they are not those that it
+    /// signed, and nothing has changed.
+    pub async fn restore_leaves(
+        &self,
+        meter: MeterId,
+        first: u64,
+        leaves: Vec<LeafContent>,
+    ) -> Result<bool, StoreError> {
+        self.write(move |sql| witness::restore(sql, meter, first, &leaves)).await
+    }
+
+    /// Leaves of a log from one place up to another, in their order.
+    pub async fn leaves(
+        &self,
+        meter: MeterId,
+        log: LogId,
+        from: u64,
+        end: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredLeaf>, StoreError> {
+        self.read(move |sql| witness::stored_leaves(sql, meter, log, from, end, limit)).await
+    }
+
+    /// Leaves of one kind between two times (both included), in their order.
+    pub async fn leaves_of_kind(
+        &self,
+        meter: MeterId,
+        log: LogId,
+        kind: LeafKind,
+        between: (UnixMillis, UnixMillis),
+    ) -> Result<Vec<StoredLeaf>, StoreError> {
+        self.read(move |sql| witness::leaves_of_kind(sql, meter, log, kind, between)).await
+    }
+
+    /// The signed checkpoints of a log, oldest first.
+    pub async fn checkpoints(&self, meter: MeterId, log: LogId) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.read(move |sql| witness::checkpoint_bytes(sql, meter, log)).await
     }
 
     /// Events, newest first; with `before`, those stored before that one.

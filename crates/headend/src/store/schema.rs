@@ -66,6 +66,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     // Came after the format and change nothing in it: an older program leaves them alone.
     connection.execute_batch(LATER_TABLES).map_err(failed)?;
     connection.execute_batch(super::alarms::TABLES).map_err(failed)?;
+    connection.execute_batch(super::witness::TABLES).map_err(failed)?;
     let adopted = connection
         .unchecked_transaction()
         .map_err(super::worker::Failure::from)
@@ -82,6 +83,17 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
             .map_err(failed)?;
     connection.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
     Ok(connection)
+}
+
+/// Refuses a database that is not ours or of another format; writes nothing.
+pub(super) fn check(path: &Path) -> Result<(), StoreError> {
+    let connection = open_reader(path)?;
+    check_identity(path, &connection)?;
+    let found = version(path, &connection)?;
+    if found == FORMAT {
+        return Ok(());
+    }
+    Err(StoreError::Version { path: path.to_path_buf(), found, expected: FORMAT })
 }
 
 /// Refuses a file that is not ours, of another format, or damaged, before anything is written to it.

@@ -20,7 +20,7 @@ use meterseal_link::pki::OPERATIONAL_VALIDITY;
 use meterseal_link::tls::Peer;
 use meterseal_link::{Identity, Pki};
 use meterseal_model::{Digest384, MeterId, Role, SystemTitle, TimeBase, UnixMillis};
-use meterseal_seal::Mark;
+use meterseal_seal::{KeySlot, KeyStore, Mark};
 use sha2::{Digest, Sha384};
 use zeroize::Zeroizing;
 
@@ -163,6 +163,7 @@ impl Installation {
         let (key_encryption_key, vault_key) = (sealed.key_encryption_key()?, sealed.vault_key()?);
         let secret = DeviceSecret::open_or_create(&folder.join("device.secret"))?;
         let key_store = FileKeyStore::open(&folder.join("keys.sealed"), &id.to_string(), secret)?;
+        self.certify_log_key(id, &key_store)?;
         let simulated = folder.join("simulated-clock");
         if speed != 1.0 && !simulated.exists() {
             write_private(&simulated, b"")
@@ -180,6 +181,17 @@ impl Installation {
             folder,
             time_base,
         })
+    }
+
+    /// What a manufacturer does once: the key that signs the meter's sealed log, made in its store, and certified.
+    fn certify_log_key(&self, id: MeterId, store: &dyn KeyStore) -> Result<()> {
+        if !store.certificates(KeySlot::Log)?.is_empty() {
+            return Ok(());
+        }
+        let key = store.generate(KeySlot::Log)?;
+        let chain = self.pki.certify_log_key(id, &key)?;
+        store.import(KeySlot::Log, &chain.iter().map(|der| der.to_vec()).collect::<Vec<_>>())?;
+        Ok(())
     }
 
     /// A development mark for the running program: it claims nothing and lists every requirement as not tested
