@@ -48,6 +48,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     outcome
 }
 
+/// A few times, with a few meters: what CI has time for.
+pub(crate) fn briefly() -> Result<()> {
+    run(&Arguments {
+        times: 25,
+        meters: 10,
+        events_per_second: 20.0,
+        longest_life: 1500,
+        seed: 1,
+        profile: "dev".to_owned(),
+    })
+}
+
 fn killed(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     let meters = arguments.meters;
     execute(
