@@ -149,7 +149,7 @@ fn cpa_fw_an_image_comes_through_the_link_is_tried_and_confirms_itself() {
     let expected =
         [FirmwareTransferBegun, FirmwareReady, UnauthorisedAct, FirmwareRefused, FirmwareActivationOrdered];
     assert_eq!(logged(&mut meter), expected);
-    let before = meter.saved_registers().clone();
+    let before = *meter.saved_registers();
     drop(meter);
 
     // The new image: on probation until it has measured, saved, and seen its head-end.
