@@ -48,5 +48,5 @@ pub use meter::{LinkId, Meter};
 pub use quality::QualityRow;
 pub use records::{ProfileRow, SecurityEntry};
 pub use storage::saved_time;
-pub use tamper::Thresholds;
+pub use tamper::{Fault, ThresholdError, Thresholds};
 pub use wifi::WifiNetwork;

@@ -10,6 +10,7 @@ use crate::calendar::{
     SPECIAL_DAYS_MAX, Season, SpecialDay, TimeOfDay, WEEKS_MAX, Week, YearlyStart,
 };
 use crate::flash::Cursor;
+use crate::tamper::Thresholds;
 
 /// Most execution times of a schedule.
 pub(crate) const EXECUTIONS_MAX: usize = 12;
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     /// The end of the billing period.
     pub(crate) billing: Schedule,
     pub(crate) limiter: LimiterSettings,
+    /// When readings become tamper events; `None` leaves it to the maker.
+    pub(crate) thresholds: Option<Thresholds>,
 }
 
 /// A single action schedule (class 22): its times, the instants within the days that they mean.
@@ -84,6 +87,7 @@ impl Default for Settings {
                 emergency_groups: [0; EMERGENCY_GROUPS_MAX],
                 emergency_group_count: 0,
             },
+            thresholds: None,
         }
     }
 }
@@ -107,8 +111,12 @@ impl Settings {
         + 9
         + 4
         + 2 * EMERGENCY_GROUPS_MAX
-        + 1;
-    const VERSION: u8 = 1;
+        + 1
+        + 1
+        + 4 * Thresholds::COUNT;
+    const VERSION: u8 = 2;
+    /// Without thresholds.
+    const FIRST_VERSION: u8 = 1;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Vec::with_capacity(Self::BYTES_MAX);
@@ -144,13 +152,18 @@ impl Settings {
         w.extend(limiter.emergency_seconds.to_le_bytes());
         limiter.emergency_groups.iter().for_each(|group| w.extend(group.to_le_bytes()));
         w.push(limiter.emergency_group_count);
+        // How many there are: with a later version more.
+        w.push(if self.thresholds.is_some() { Thresholds::COUNT as u8 } else { 0 });
+        let fields = self.thresholds.map(|thresholds| thresholds.to_fields());
+        fields.iter().flatten().for_each(|field| w.extend(field.to_le_bytes()));
         w
     }
 
     /// `None` for another version or a record that is no settings.
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
         let mut fields = Cursor::new(record);
-        if fields.u8()? != Self::VERSION {
+        let version = fields.u8()?;
+        if !(Self::FIRST_VERSION..=Self::VERSION).contains(&version) {
             return None;
         }
         let (active, passive) = (calendar(&mut fields)?, calendar(&mut fields)?);
@@ -180,6 +193,7 @@ impl Settings {
             },
             emergency_group_count: fields.u8().filter(|&count| usize::from(count) <= EMERGENCY_GROUPS_MAX)?,
         };
+        let thresholds = if version == Self::FIRST_VERSION { None } else { thresholds(&mut fields)? };
         Some(Self {
             active,
             passive,
@@ -187,6 +201,7 @@ impl Settings {
             special_days,
             billing: Schedule { kind, executions },
             limiter,
+            thresholds,
         })
     }
 }
@@ -257,6 +272,20 @@ fn calendar(fields: &mut Cursor<'_>) -> Option<Calendar> {
             Some(DayProfile { id, actions })
         })?,
     })
+}
+
+/// Thresholds that came later than the record have their standard value.
+fn thresholds(fields: &mut Cursor<'_>) -> Option<Option<Thresholds>> {
+    let count = usize::from(fields.u8()?);
+    if count == 0 {
+        return Some(None);
+    }
+    let mut values = Thresholds::STANDARD.to_fields();
+    for value in values.get_mut(..count)? {
+        *value = fields.u32()?;
+    }
+    let thresholds = Thresholds::from_fields(values);
+    thresholds.check().is_ok().then_some(Some(thresholds))
 }
 
 /// A count and so many elements, no more than `most`.
@@ -342,6 +371,7 @@ mod tests {
             activate_at: Some(UnixMillis(-1)),
             special_days: alloc::vec![SpecialDay { index: 1, date, day_id: 2 }; SPECIAL_DAYS_MAX],
             billing: Schedule { kind: 5, executions: alloc::vec![(noon, date); EXECUTIONS_MAX] },
+            thresholds: Some(Thresholds::STANDARD),
             ..Settings::default()
         }
     }
@@ -352,6 +382,14 @@ mod tests {
             assert_eq!(Settings::decode(&settings.encode()), Some(settings));
         }
         assert_eq!(full().encode().len(), Settings::BYTES_MAX);
+    }
+
+    #[test]
+    fn a_record_of_version_1_has_no_thresholds() {
+        let mut record = Settings::default().encode();
+        record[0] = 1;
+        record.pop();
+        assert_eq!(Settings::decode(&record), Some(Settings::default()));
     }
 
     #[test]

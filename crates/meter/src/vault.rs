@@ -32,6 +32,8 @@ pub(crate) enum Item {
     KeyEncryptionKey,
     /// The wireless network's name and passphrase.
     Wifi,
+    /// How often the meter has been tampered with: no secret, and kept in the clear.
+    TamperCounts,
 }
 
 impl Item {
@@ -39,6 +41,7 @@ impl Item {
         match self {
             Self::KeyEncryptionKey => 1,
             Self::Wifi => 2,
+            Self::TamperCounts => 3,
             Self::RoleKeys(place) => 16 + place as u16,
         }
     }
@@ -135,6 +138,25 @@ impl Vault {
         sealed.extend_from_slice(&ciphertext);
         self.map.put(flash, item.key(), &sealed)?;
         Ok(())
+    }
+
+    /// What is kept in the clear; `None` where there is nothing.
+    pub(crate) fn plain<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        item: Item,
+    ) -> Result<Option<Vec<u8>>, StorageError<F::Error>> {
+        self.map.get(flash, item.key())
+    }
+
+    /// Keeps something in the clear. When this returns, it is in flash; when it fails, what was there is.
+    pub(crate) fn put_plain<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        item: Item,
+        bytes: &[u8],
+    ) -> Result<(), StorageError<F::Error>> {
+        self.map.put(flash, item.key(), bytes)
     }
 
     fn next_counter<F: NorFlash>(&mut self, flash: &mut F) -> Result<u64, StorageError<F::Error>> {

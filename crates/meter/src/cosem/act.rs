@@ -8,7 +8,7 @@ use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::{Class, Object};
 use meterseal_model::{EventCode, Obis};
 
-use super::{supply, tariff};
+use super::{supply, tariff, values};
 use crate::StorageError;
 use crate::inner::Inner;
 use crate::settings::Settings;
@@ -26,6 +26,9 @@ pub(super) fn set<F: NorFlash>(
             tariff::changed(&inner.settings, object, attribute, value)
         }
         Class::Limiter => supply::changed(&inner.settings, attribute, value),
+        Class::Data if object.obis == Obis::TAMPER_THRESHOLDS => {
+            values::with_thresholds(&inner.settings, value)
+        }
         _ => return None,
     };
     Some(
@@ -120,6 +123,7 @@ fn change<F: NorFlash>(
     }
     inner.log(EventCode::ParametersChanged, object.class.id().into())?;
     spent(inner)?;
+    inner.thresholds_changed |= settings.thresholds != inner.settings.thresholds;
     inner.write_settings(settings)
 }
 

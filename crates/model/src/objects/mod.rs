@@ -17,6 +17,7 @@ pub mod rights;
 mod security;
 mod security_log;
 mod supply;
+mod tamper;
 mod tariff;
 mod time;
 
@@ -38,6 +39,7 @@ const SUBJECTS: &[&[Object]] = &[
     live::OBJECTS,
     load_profile::OBJECTS,
     security_log::OBJECTS,
+    tamper::OBJECTS,
     quality::OBJECTS,
     tariff::OBJECTS,
     supply::OBJECTS,
