@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use crate::api::types;
 use crate::clock::rfc3339;
 use crate::store::{
-    ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, Store, StoreError, StoredEvent,
+    AlarmChange, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent,
 };
 
 /// Messages that a slow reader may be behind before it is told to fetch everything again. At three meters and
@@ -32,7 +32,6 @@ pub(crate) struct Update {
 pub(crate) struct Fleet {
     meters: RwLock<Meters>,
     updates: broadcast::Sender<Update>,
-    counting: tokio::sync::Mutex<()>,
 }
 
 /// In the order in which they were added.
@@ -59,6 +58,8 @@ struct Status {
     mark: Option<types::Mark>,
     live: Option<LiveReading>,
     open_alarms: u64,
+    /// The change after which they were counted so.
+    counted_at: u64,
     /// For another maker's meter: how it is read, and what it said last.
     other: Option<types::OtherMeter>,
 }
@@ -68,7 +69,7 @@ impl Fleet {
     /// offline until it calls again.
     pub(crate) fn new(meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>)>) -> Self {
         let (updates, _) = broadcast::channel(BACKLOG);
-        let fleet = Self { meters: RwLock::default(), updates, counting: tokio::sync::Mutex::default() };
+        let fleet = Self { meters: RwLock::default(), updates };
         for (record, history, live) in meters {
             fleet.insert(record, Status::remembered(history, live));
         }
@@ -94,6 +95,11 @@ impl Fleet {
             meters.by_id.remove(&id);
             meters.all.retain(|entry| entry.record.id != id);
         }
+        self.resync();
+    }
+
+    /// Makes pages fetch everything anew.
+    pub(crate) fn resync(&self) {
         self.announce("resync", || ());
     }
 
@@ -209,18 +215,33 @@ impl Fleet {
         });
     }
 
-    /// Shows an event that is new, or whose alarm changed. [`Fleet::count_alarms`] belongs after it.
+    /// Shows an event that is new, or whose alarm changed. What became of alarms belongs after it.
     pub(crate) fn event(&self, event: &StoredEvent) {
         self.announce("event", || types::Event::from(event));
     }
 
-    /// Counts a meter's open alarms anew and shows the number. Counting and showing happen for one caller at a time:
-    /// so the number that is shown last is never older than the last change.
-    pub(crate) async fn count_alarms(&self, store: &Store, id: MeterId) -> Result<(), StoreError> {
-        let _counting = self.counting.lock().await;
-        let open_alarms = store.open_alarms(id).await?;
-        self.change(id, |status| status.open_alarms = open_alarms);
-        Ok(())
+    /// Shows what became of an alarm, and how many of its meter nobody has acknowledged.
+    pub(crate) fn alarm(&self, change: &AlarmChange) {
+        self.announce("alarm", || types::AlarmUpdate::from(change));
+        self.count(change);
+    }
+
+    /// Shows how many alarms of a meter nobody has acknowledged, unless a later change was shown already.
+    pub(crate) fn count(&self, change: &AlarmChange) {
+        let Some(meter) = change.alarm.meter else { return };
+        let Some(entry) = self.entry(meter) else { return };
+        let shown = {
+            let mut status = entry.status();
+            if status.counted_at >= change.id {
+                return;
+            }
+            status.counted_at = change.id;
+            if std::mem::replace(&mut status.open_alarms, change.open) == change.open {
+                return;
+            }
+            entry.record.shown(&status)
+        };
+        self.announce("meter", || shown);
     }
 
     fn change(&self, id: MeterId, change: impl FnOnce(&mut Status)) {
@@ -281,6 +302,7 @@ impl Status {
             mark: None,
             live,
             open_alarms: history.open_alarms,
+            counted_at: 0,
             other: None,
         }
     }

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::acquisition::{Acquisition, AcquisitionError};
+use crate::alarms::HeadendCause;
 use crate::config::MeterEntry;
 use crate::store::ConnectionState;
 use crate::{clock, stopped};
@@ -180,7 +181,12 @@ impl Gateway {
         };
         match state {
             ConnectionState::Refused => {
-                tracing::warn!(%from, %meter, reason, "meter refused: nothing is read from it")
+                tracing::warn!(%from, %meter, reason, "meter refused: nothing is read from it");
+                let raised =
+                    self.acquisition.alarms.raise(Some(meter), HeadendCause::MeterRefused, reason.clone());
+                if let Err(error) = raised.await {
+                    tracing::error!(%meter, %error, "the alarm about the refused meter could not be stored");
+                }
             }
             _ => tracing::info!(%from, %meter, reason, "meter offline"),
         }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod acquisition;
+pub mod alarms;
 pub mod api;
 mod auth;
 mod clock;
@@ -46,6 +47,7 @@ pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
 use acquisition::{Acquisition, Policy};
+use alarms::Alarms;
 use api::Api;
 use auth::{Gatekeeper, Secret};
 use fleet::Fleet;
@@ -101,9 +103,11 @@ impl Headend {
         let (stop, stopping) = watch::channel(false);
 
         let requests = Arc::new(Requests::default());
+        let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
+            alarms: alarms.clone(),
             requests: Arc::clone(&requests),
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
             system_title: config.system_title,
@@ -120,6 +124,7 @@ impl Headend {
         let api = Api {
             store: store.clone(),
             fleet: fleet.clone(),
+            alarms,
             requests,
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),

@@ -5,10 +5,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use meterseal_link::pki::{Identity, Pki};
 use meterseal_model::MeterId;
-use meterseal_seal::Signer as _;
+use meterseal_seal::{SealKey, Signer as _};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 fn meter() -> MeterId {
@@ -97,6 +98,30 @@ fn certificates_say_what_they_are_for_and_nothing_more() {
     for name in ["", "North", "a.b", "-a", "a b"] {
         assert!(pki.issue_headend(name).is_err(), "{name:?}");
     }
+}
+
+#[test]
+fn a_log_keys_certificate_vouches_for_the_log_and_opens_no_connection() {
+    use meterseal_model::UnixMillis;
+    use meterseal_seal::chain::{ChainError, verify_log_key};
+
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::create(&dir.path().join("pki")).unwrap();
+    let key = SealKey::generate(getrandom::fill).unwrap();
+    let chain = pki.certify_log_key(meter(), key.public()).unwrap();
+    let (_, parsed) = X509Certificate::from_der(&chain[0]).unwrap();
+    assert!(parsed.extended_key_usage().unwrap().is_none());
+    let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
+    assert!(!names.iter().any(|name| matches!(name, GeneralName::DNSName(_))));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let now = UnixMillis(i64::try_from(now).unwrap());
+    let bytes: Vec<Vec<u8>> = chain.iter().map(|certificate| certificate.to_vec()).collect();
+    let certified = verify_log_key(&bytes, meter(), now, &[pki.root().to_vec()]).unwrap();
+    assert!(certified.trusted && certified.key == *key.public());
+    // A TLS identity of the same meter by the same maker seals nothing.
+    let identity = pki.issue_meter(meter()).unwrap().identity().unwrap();
+    let bytes: Vec<Vec<u8>> = identity.chain().iter().map(|certificate| certificate.to_vec()).collect();
+    assert_eq!(verify_log_key(&bytes, meter(), now, &[]), Err(ChainError::Subject(meter())));
 }
 
 #[test]

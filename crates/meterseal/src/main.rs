@@ -2,7 +2,9 @@
 
 mod accuracy;
 mod calibrate;
+mod certify;
 mod dlms;
+mod firmware;
 mod fleet;
 mod headend;
 mod measure;
@@ -30,7 +32,9 @@ struct Arguments {
 enum Command {
     Accuracy(accuracy::Args),
     Calibrate(calibrate::Args),
+    Certify(certify::Args),
     Dlms(Box<dlms::Args>),
+    Firmware(firmware::Args),
     Fleet(fleet::Args),
     Headend(Box<headend::Args>),
     Measure(measure::Args),
@@ -45,7 +49,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
+        Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
+        Command::Firmware(arguments) => firmware::run(&arguments, out),
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
         Command::Headend(arguments) => headend::run(&arguments, out),
         Command::Measure(arguments) => {

@@ -182,6 +182,26 @@ impl EventCode {
     }
 }
 
+impl EventCode {
+    /// The event whose condition this one ends: a closed cover ends an opened one.
+    pub const fn ends(self) -> Option<Self> {
+        match self {
+            Self::TerminalCoverClosed => Some(Self::TerminalCoverRemoved),
+            Self::MagnetOff => Some(Self::MagnetOn),
+            Self::CoverClosed => Some(Self::CoverRemoved),
+            Self::RemoteReconnection => Some(Self::RemoteDisconnection),
+            Self::LocalReconnection => Some(Self::LocalDisconnection),
+            Self::LimitKept => Some(Self::LimitExceeded),
+            _ => None,
+        }
+    }
+
+    /// The events that end this one's condition. None: it is over as soon as it has happened.
+    pub fn ended_by(self) -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(move |end| end.ends() == Some(self))
+    }
+}
+
 impl fmt::Display for EventCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -260,6 +280,17 @@ mod tests {
         for &event in PowerEvent::ALL {
             assert_eq!(PowerEvent::from_number(event as u8), Some(event));
         }
+    }
+
+    #[test]
+    fn what_ends_a_condition_is_for_the_record_and_ends_no_other_end() {
+        for &code in EventCode::ALL {
+            if let Some(begin) = code.ends() {
+                assert_eq!((code.severity(), begin.ends()), (Severity::Notice, None), "{code}");
+                assert!(begin.ended_by().any(|end| end == code));
+            }
+        }
+        assert_eq!(EventCode::VoltageSpike.ended_by().count(), 0);
     }
 
     #[test]

@@ -40,14 +40,47 @@ pub fn sign1(
     signer: &dyn Signer,
     out: &mut Vec<u8>,
 ) -> Result<(), EnvelopeError> {
-    // 256 bytes are more than the headers, the signature and all length prefixes need together.
-    if content_type.len() > MAX_CONTENT_TYPE || payload.len() > MAX_LENGTH - 512 {
-        return Err(EnvelopeError::TooLong);
-    }
-    let protected = protected_header(content_type, signer.key_id());
-    let signature = signer.sign(&to_be_signed(&protected, payload)).map_err(EnvelopeError::Key)?;
-    out.extend_from_slice(&encode(&protected, payload, &signature));
+    let draft = Draft::new(content_type, payload.to_vec(), signer.key_id())?;
+    let signature = signer.sign(&draft.to_be_signed()).map_err(EnvelopeError::Key)?;
+    out.extend_from_slice(&draft.finish(&signature));
     Ok(())
+}
+
+/// An envelope without its signature, for keys that sign elsewhere and later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    protected: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Draft {
+    /// What `key` shall sign as `content_type`.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::TooLong`] when the envelope would be longer than [`MAX_LENGTH`] or the content type longer than
+    /// [`MAX_CONTENT_TYPE`].
+    pub fn new(content_type: &str, payload: Vec<u8>, key: KeyId) -> Result<Self, EnvelopeError> {
+        // 512 bytes are more than the headers, the signature and all length prefixes need together.
+        if content_type.len() > MAX_CONTENT_TYPE || payload.len() > MAX_LENGTH - 512 {
+            return Err(EnvelopeError::TooLong);
+        }
+        Ok(Self::within_limits(content_type, payload, key))
+    }
+
+    /// As [`new`](Self::new), for what is short by construction.
+    pub(crate) fn within_limits(content_type: &str, payload: Vec<u8>, key: KeyId) -> Self {
+        Self { protected: protected_header(content_type, key), payload }
+    }
+
+    /// The bytes whose SHA-384 is signed.
+    pub fn to_be_signed(&self) -> Vec<u8> {
+        to_be_signed(&self.protected, &self.payload)
+    }
+
+    /// The envelope with its signature, *r* ‖ *s*. Whether it is the right one shows when it is verified.
+    pub fn finish(&self, signature: &[u8; SIGNATURE_LENGTH]) -> Vec<u8> {
+        encode(&self.protected, &self.payload, signature)
+    }
 }
 
 /// Verifies an envelope that must be of `content_type` and signed by one of `keys`.

@@ -4,6 +4,128 @@
  */
 
 export interface paths {
+    "/api/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alarms, the one that changed last first. */
+        get: operations["list_alarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes note of all open alarms of one cause that were raised between two times. */
+        post: operations["acknowledge_group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/clear": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Declares that what raised all alarms of one cause between two times is over. */
+        post: operations["clear_group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Open alarms by cause and time: a storm of one cause is one group. A pause of ten minutes begins a new one. */
+        get: operations["list_groups"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One alarm with everything that happened to it. */
+        get: operations["show_alarm"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes note of an alarm. Of one that is over as soon as it has happened (a voltage spike), this is the end. Doing so
+         *     twice changes nothing.
+         */
+        post: operations["acknowledge_alarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}/clear": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Declares that what raised an alarm is over. It is reopened when its cause comes again. */
+        post: operations["clear_alarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -30,7 +152,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Acknowledges the alarm that an event raised. Doing so twice changes nothing. */
+        /**
+         * Acknowledges the alarm that an event raised, with all that the same cause raised on its meter. Doing so twice changes
+         *     nothing.
+         */
         post: operations["acknowledge_event"];
         delete?: never;
         options?: never;
@@ -167,7 +292,7 @@ export interface paths {
         };
         /**
          * What happens, as it happens (server-sent events). Messages: `meter` carries a `Meter` whose state changed,
-         *     `live` a `LiveUpdate`, `event` an `Event` that is new or whose alarm changed, `resync` nothing: the client was
+         *     `live` a `LiveUpdate`, `event` an `Event` that is new or whose alarm changed, `alarm` an `AlarmUpdate`, `resync` nothing: the client was
          *     too slow and messages were dropped, so it should fetch everything again (as after every reconnect). Comments
          *     are heartbeats.
          */
@@ -184,11 +309,204 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description An alarm: one meter, or the head-end itself, and one cause. */
+        Alarm: {
+            /** @description When somebody took note of it since it was raised. */
+            acknowledged_at: string | null;
+            /** @description Who. */
+            acknowledged_by: string | null;
+            /** @description Why. */
+            acknowledged_comment: string | null;
+            /**
+             * @description Stable name of the cause: an event's `name`, or one of the head-end's own.
+             * @example meter_cover_removed
+             */
+            cause: string;
+            /**
+             * Format: int64
+             * @description Number of the last thing that happened to it; rises over all alarms, and `before` in the list takes it.
+             */
+            changed: number;
+            /** @description When it ended. */
+            cleared_at: string | null;
+            /** @description Who ended it; null when it ended by itself. */
+            cleared_by: string | null;
+            /** @description What ended it, or why. */
+            cleared_comment: string | null;
+            /** @description When it was raised for the first time. */
+            first_at: string;
+            /**
+             * Format: int64
+             * @description Its number; it keeps it when it is reopened.
+             */
+            id: number;
+            /** @description When its cause was last seen. */
+            last_at: string;
+            /** @description Which meter; null for the head-end itself. */
+            meter: string | null;
+            /**
+             * Format: int64
+             * @description How often its cause was seen.
+             */
+            occurrences: number;
+            /** @description Whether it lasts, or nobody has taken note of it. */
+            open: boolean;
+            /** @description When it was raised or reopened for the last time. */
+            raised_at: string;
+            /**
+             * @description What the cause means, for a person.
+             * @example The meter's cover was opened.
+             */
+            sentence: string;
+            /** @description How urgent it is. */
+            severity: components["schemas"]["Severity"];
+            /** @description Where it stands. */
+            state: components["schemas"]["AlarmLife"];
+            /** @description What was found, in the words of the last time. */
+            text: string;
+        };
+        /**
+         * @description What happens to an alarm.
+         * @enum {string}
+         */
+        AlarmAct: "raised" | "repeated" | "acknowledged" | "cleared" | "reopened";
+        /** @description Open alarms with one cause that were raised close together: one line for a person. */
+        AlarmGroup: {
+            /** @description Stable name of the cause. */
+            cause: string;
+            /**
+             * Format: int64
+             * @description Number of the last change to any of them.
+             */
+            changed: number;
+            /**
+             * Format: int64
+             * @description How many alarms.
+             */
+            count: number;
+            /** @description When the first was raised. */
+            from: string;
+            /** @description When the cause was last seen. */
+            last_at: string;
+            /**
+             * Format: int64
+             * @description How many of them last.
+             */
+            lasting: number;
+            /**
+             * Format: int64
+             * @description Of how many meters.
+             */
+            meters: number;
+            /**
+             * Format: int64
+             * @description How often it was seen.
+             */
+            occurrences: number;
+            only: components["schemas"]["Alarm"] | null;
+            /** @description What it means, for a person. */
+            sentence: string;
+            /** @description How urgent it is. */
+            severity: components["schemas"]["Severity"];
+            /** @description When the last was raised. */
+            to: string;
+            /**
+             * Format: int64
+             * @description How many of them nobody has acknowledged.
+             */
+            unacknowledged: number;
+        };
+        /** @description The same for all open alarms of one cause that were raised between two times. */
+        AlarmGroupNote: {
+            /** @description Who. */
+            by?: string | null;
+            /** @description Stable name of the cause. */
+            cause: string;
+            /** @description Why. */
+            comment?: string | null;
+            /** @description First time, RFC 3339: a group's `from`. */
+            from: string;
+            /** @description Last time, RFC 3339: a group's `to`. */
+            to: string;
+        };
+        /**
+         * @description Where an alarm stands.
+         * @enum {string}
+         */
+        AlarmLife: "raised" | "acknowledged" | "cleared";
+        /** @description One thing that happened to an alarm. */
+        AlarmMoment: {
+            /** @description What. */
+            act: components["schemas"]["AlarmAct"];
+            /** @description When, by the head-end's clock. */
+            at: string;
+            /** @description Who did it; null when it came about by itself. */
+            by: string | null;
+            /**
+             * Format: int32
+             * @description That event's number.
+             */
+            code: number | null;
+            /** @description Why. */
+            comment: string | null;
+            /** @description When that event happened, by the meter's clock. */
+            event_at: string | null;
+            /**
+             * Format: int64
+             * @description Its number; rises over all alarms.
+             */
+            id: number;
+            /**
+             * Format: int64
+             * @description Sequence number in the meter's log of the event that did it.
+             */
+            sequence: number | null;
+            /** @description What was found. */
+            text: string;
+        };
+        /** @description Who does something about an alarm, and why. */
+        AlarmNote: {
+            /**
+             * @description Who, as they call themselves: whoever holds the page's link is believed. At most 64 characters; `operator`
+             *     where it is left out.
+             * @example Ann
+             */
+            by?: string | null;
+            /** @description Why; at most 1 000 characters. */
+            comment?: string | null;
+        };
         /**
          * @description The life of the alarm that an event raised.
          * @enum {string}
          */
         AlarmState: "none" | "raised" | "acknowledged";
+        /** @description Data of an `alarm` message on the stream, and `alarm` and `change` of a webhook. */
+        AlarmUpdate: {
+            /** @description What happened. */
+            act: components["schemas"]["AlarmAct"];
+            /** @description The alarm afterwards. */
+            alarm: components["schemas"]["Alarm"];
+            /**
+             * Format: int64
+             * @description Number of the change.
+             */
+            change: number;
+        };
+        /** @description An alarm with everything that happened to it. */
+        AlarmWithHistory: {
+            /** @description The alarm as it is now. */
+            alarm: components["schemas"]["Alarm"];
+            /** @description The newest 1 000 things that happened to it, oldest first. */
+            history: components["schemas"]["AlarmMoment"][];
+        };
+        /** @description How many alarms were changed. */
+        AlarmsChanged: {
+            /**
+             * Format: int64
+             * @description Alarms.
+             */
+            changed: number;
+        };
         /** @description An entry of a meter's security log, and the alarm that it raised. */
         Event: {
             /** @description When. */
@@ -639,6 +957,368 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_alarms: {
+        parameters: {
+            query?: {
+                /** @description `open` (those that last or that nobody has acknowledged), `unacknowledged` or `all`. */
+                state?: string;
+                /** @description Only this meter's. */
+                meter?: string;
+                /** @description Only those with this cause. */
+                cause?: string;
+                /** @description Only those at least so urgent: `notice`, `warning` or `critical`. */
+                severity?: string;
+                /** @description Only those raised then or later, RFC 3339. */
+                from?: string;
+                /** @description Only those raised then or earlier, RFC 3339. */
+                to?: string;
+                /** @description Only those whose `changed` is lower. */
+                before?: number;
+                /** @description At most so many, 1 to 500. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Alarms in descending order of `changed` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"][];
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    acknowledge_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlarmGroupNote"];
+            };
+        };
+        responses: {
+            /** @description How many were acknowledged now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmsChanged"];
+                };
+            };
+            /** @description A time, name or comment that cannot be taken */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clear_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlarmGroupNote"];
+            };
+        };
+        responses: {
+            /** @description How many were cleared now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmsChanged"];
+                };
+            };
+            /** @description A time, name or comment that cannot be taken */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_groups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description At most 500 groups, the one that changed last first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmGroup"][];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alarm's number */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The alarm and its history */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmWithHistory"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such alarm */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    acknowledge_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alarm's number */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlarmNote"];
+            };
+        };
+        responses: {
+            /** @description The alarm as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            /** @description A name or comment that is too long */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such alarm */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clear_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alarm's number */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlarmNote"];
+            };
+        };
+        responses: {
+            /** @description The alarm as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            /** @description A name or comment that is too long */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such alarm */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_events: {
         parameters: {
             query?: {

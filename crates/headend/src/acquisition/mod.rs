@@ -21,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 pub(crate) use admission::Policy;
 pub(crate) use on_demand::serve;
 
+use crate::alarms::{Alarms, HeadendCause};
 use crate::clock;
 use crate::config::{MeterEntry, Pace};
 use crate::fleet::Fleet;
@@ -51,6 +52,8 @@ const REQUESTS_IN_A_ROW: u32 = 16;
 /// authenticated beyond TLS, and 2³² counters must last the key's life.
 const SKIP: u32 = 1 << 20;
 
+const REGISTER_BACKWARDS: HeadendCause = HeadendCause::RegisterBackwards;
+
 /// Pushes taken together before they are stored.
 const PUSH_BATCH: usize = 64;
 
@@ -59,6 +62,7 @@ const PUSH_BATCH: usize = 64;
 pub(crate) struct Acquisition {
     pub(crate) store: Store,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
     pub(crate) policy: Policy,
     /// The head-end's own system title.
@@ -194,6 +198,7 @@ struct Session<'a, S> {
     meter: MeterId,
     store: &'a Store,
     fleet: &'a Fleet,
+    alarms: &'a Alarms,
     requests: &'a Requests,
     pace: Pace,
     client: DlmsClient<S>,
@@ -229,6 +234,8 @@ impl Acquisition {
         let online_since = clock::now();
         self.fleet.set_state(entry.id, ConnectionState::Online, online_since, None);
         self.store.set_state(entry.id, ConnectionState::Online, online_since, None).await?;
+        let text = "The meter was admitted.".to_owned();
+        self.alarms.end(Some(entry.id), HeadendCause::MeterRefused, text).await?;
         tracing::info!(meter = %entry.id, "meter online");
         session.work().await
     }
@@ -289,6 +296,7 @@ impl Acquisition {
             meter,
             store: &self.store,
             fleet: &self.fleet,
+            alarms: &self.alarms,
             requests: &self.requests,
             pace: self.pace,
             client,
@@ -374,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             return Ok(false);
         }
         let reading = registers::live_reading(&values(answers), &self.scalers, clock::now())?;
-        self.watch_registers(&reading.energies);
+        self.watch_registers(&reading.energies).await?;
         let counters =
             PeerCounters { response: self.client.response_counter(), push: self.client.push_counter() };
         // Both go into one commit.
@@ -387,7 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     /// Energy registers only grow; one that shrinks was tampered with, and is said loudly.
-    fn watch_registers(&mut self, now: &Energies) {
+    async fn watch_registers(&mut self, now: &Energies) -> Result<(), AcquisitionError> {
         if let Some(before) = self.last_energies {
             let shrunk = now.active_import_microwatt_hours < before.active_import_microwatt_hours
                 || now.active_export_microwatt_hours < before.active_export_microwatt_hours
@@ -395,9 +403,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 || now.reactive_export_microvar_hours < before.reactive_export_microvar_hours;
             if shrunk {
                 tracing::error!(meter = %self.meter, ?before, ?now, "an energy register of the meter went backwards");
+                let text = format!(
+                    "{} It stood at {before:?}, and stands at {now:?}.",
+                    REGISTER_BACKWARDS.sentence()
+                );
+                self.alarms.raise(Some(self.meter), REGISTER_BACKWARDS, text).await?;
             }
         }
         self.last_energies = Some(*now);
+        Ok(())
     }
 
     /// Stores pushed events and acknowledges them. `true`: the meter's log has more than was pushed.
@@ -441,9 +455,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             self.store.insert_events(self.meter, events, clock::now(), complete_to).await?;
         self.committed = committed;
         batch.new.iter().for_each(|event| self.fleet.event(event));
-        if batch.new.iter().any(|event| event.event.raises_alarm()) {
-            self.fleet.count_alarms(self.store, self.meter).await?;
-        }
+        batch.alarms.iter().for_each(|change| self.fleet.alarm(change));
         rings::contradiction(Ring::SecurityLog, &batch.contradicted)
     }
 

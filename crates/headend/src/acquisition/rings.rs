@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::registers::{self, Scalers, VALUE};
 use super::{AcquisitionError, Session};
+use crate::alarms::HeadendCause;
 use crate::clock;
 use crate::store::{ProfileRow, SecurityEvent};
 
@@ -165,6 +166,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 meter = %self.meter, ring = ring.name(), from = stored + 1, to = oldest - 1,
                 "the meter no longer holds these rows and they were never stored"
             );
+            // A meter that was at work for long before its first contact has lost nothing that was promised.
+            if stored > 0 {
+                let text = format!(
+                    "The meter's {} no longer holds rows {} to {}, which were never stored.",
+                    ring.name(),
+                    stored + 1,
+                    oldest - 1
+                );
+                self.alarms.raise(Some(self.meter), HeadendCause::RowsLost, text).await?;
+            }
         }
         let mut from = oldest.max(stored + 1);
         for _ in 0..PIECES {
@@ -210,6 +221,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 meter = %self.meter, ring = ring.name(), from, to, missing,
                 "the meter cannot read some of its rows any more: its memory has failed there"
             );
+            let text = format!(
+                "{missing} of the rows {from} to {to} of the meter's {} cannot be read any more: its memory has failed there.",
+                ring.name()
+            );
+            self.alarms.raise(Some(self.meter), HeadendCause::RowsLost, text).await?;
         }
         Ok(())
     }

@@ -71,11 +71,7 @@ impl From<&StoredEvent> for types::Event {
                 || format!("The meter reported event {}, which this head-end does not know.", event.code),
                 |code| code.sentence().to_owned(),
             ),
-            severity: match kind.map_or(Severity::Warning, EventCode::severity) {
-                Severity::Notice => types::Severity::Notice,
-                Severity::Warning => types::Severity::Warning,
-                Severity::Critical => types::Severity::Critical,
-            },
+            severity: kind.map_or(Severity::Warning, EventCode::severity).into(),
             at: rfc3339(event.at),
             uptime_ms: event.uptime_milliseconds,
             extreme: unit.map(|_| event.extreme_micro_units as f64 / 1e6),

@@ -5,13 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Api;
+use super::alarms::OPERATOR;
 use super::error::{ApiError, Path, Query};
 use super::meters::within;
 use super::types::{Event, EventsQuery, Problem};
 use crate::clock;
-
-/// Who acknowledges. The page has one user, whoever holds its link; names come with user accounts.
-const OPERATOR: &str = "operator";
+use crate::store::Who;
 
 /// Events, newest first.
 #[utoipa::path(get, path = "/events", tag = "events",
@@ -31,7 +30,8 @@ pub(super) async fn list_events(
     Ok(Json(events.iter().map(Event::from).collect()))
 }
 
-/// Acknowledges the alarm that an event raised. Doing so twice changes nothing.
+/// Acknowledges the alarm that an event raised, with all that the same cause raised on its meter. Doing so twice changes
+/// nothing.
 #[utoipa::path(post, path = "/events/{meter}/{sequence}/acknowledge", tag = "events",
     params(
         ("meter" = String, Path, description = "Meter identifier"),
@@ -47,8 +47,9 @@ pub(super) async fn acknowledge_event(
     Path((meter, sequence)): Path<(String, u64)>,
 ) -> Result<Json<Event>, ApiError> {
     let meter = api.meter(&meter)?;
-    let acknowledged = api.store.acknowledge(meter, sequence, OPERATOR.to_owned(), clock::now()).await?;
-    let Some(event) = acknowledged else {
+    let who = Who { name: OPERATOR.to_owned(), comment: None };
+    let acknowledged = api.store.acknowledge(meter, sequence, who, clock::now()).await?;
+    let Some((event, changes)) = acknowledged else {
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
             format!("Meter {meter} has no event {sequence}."),
@@ -63,6 +64,6 @@ pub(super) async fn acknowledge_event(
         ));
     }
     api.fleet.event(&event);
-    api.fleet.count_alarms(&api.store, meter).await?;
+    api.alarms.show_all(&changes).await?;
     Ok(Json(Event::from(&event)))
 }

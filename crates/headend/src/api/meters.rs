@@ -138,7 +138,8 @@ pub(super) fn within(name: &str, value: u32, most: u32) -> Result<(), ApiError> 
     }
 }
 
-fn time(name: &str, text: &str) -> Result<UnixMillis, ApiError> {
+/// A time in a request.
+pub(super) fn time(name: &str, text: &str) -> Result<UnixMillis, ApiError> {
     clock::parse(text).map_err(|_| {
         ApiError::bad_query(
             format!("`{name}` is not a time."),

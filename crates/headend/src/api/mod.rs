@@ -1,6 +1,9 @@
 //! `/api/v1`: what the page and other programs may ask. [`types`] are its words, [`document`] its OpenAPI 3.1
 //! description, from which `web/openapi.json` and the page's types are generated.
 
+mod alarm_convert;
+pub mod alarm_types;
+mod alarms;
 mod convert;
 mod error;
 mod events;
@@ -23,6 +26,7 @@ use utoipa_axum::routes;
 
 pub(crate) use error::ApiError;
 
+use crate::alarms::Alarms;
 use crate::fleet::Fleet;
 use crate::requests::Requests;
 use crate::store::Store;
@@ -36,6 +40,7 @@ const BODY_BYTES: usize = 16 * 1024;
 pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
     pub(crate) virtual_sites: Option<Arc<dyn VirtualSites>>,
     /// Turns true when the head-end stops: streams end then.
@@ -83,6 +88,13 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(requests::show_request))
         .routes(routes!(events::list_events))
         .routes(routes!(events::acknowledge_event))
+        .routes(routes!(alarms::list_alarms))
+        .routes(routes!(alarms::list_groups))
+        .routes(routes!(alarms::show_alarm))
+        .routes(routes!(alarms::acknowledge_alarm))
+        .routes(routes!(alarms::clear_alarm))
+        .routes(routes!(alarms::acknowledge_group))
+        .routes(routes!(alarms::clear_group))
         .routes(routes!(stream::stream));
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", v1)
 }
@@ -95,7 +107,7 @@ fn routes() -> OpenApiRouter<Api> {
         version = "1",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
     ),
-    components(schemas(types::LiveUpdate))
+    components(schemas(types::LiveUpdate, types::AlarmUpdate))
 )]
 struct Document;
 

@@ -19,7 +19,7 @@ use crate::stopped;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// What happens, as it happens (server-sent events). Messages: `meter` carries a `Meter` whose state changed,
-/// `live` a `LiveUpdate`, `event` an `Event` that is new or whose alarm changed, `resync` nothing: the client was
+/// `live` a `LiveUpdate`, `event` an `Event` that is new or whose alarm changed, `alarm` an `AlarmUpdate`, `resync` nothing: the client was
 /// too slow and messages were dropped, so it should fetch everything again (as after every reconnect). Comments
 /// are heartbeats.
 #[utoipa::path(get, path = "/stream", tag = "stream",

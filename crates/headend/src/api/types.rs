@@ -29,6 +29,8 @@ pub enum TimeBase {
     Simulated,
 }
 
+pub use super::alarm_types::*;
+
 /// How urgent an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

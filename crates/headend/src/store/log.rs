@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::worker::Failure;
 use super::{
-    Committed, ProfileRow, SecurityEvent, StoredBatch, StoredEvent, StoredProfileRow, StoredRows, live,
-    meters, signed,
+    AlarmChange, AlarmChoice, Committed, ProfileRow, SecurityEvent, StoredBatch, StoredEvent,
+    StoredProfileRow, StoredRows, Who, alarms, live, meters, signed,
 };
 
 pub(super) fn insert_events(
@@ -24,7 +24,9 @@ pub(super) fn insert_events(
     )?;
     let mut raise =
         sql.prepare_cached("INSERT INTO alarm (meter, sequence, raised_ms) VALUES (?1, ?2, ?3)")?;
-    for event in events {
+    let mut in_order: Vec<&SecurityEvent> = events.iter().collect();
+    in_order.sort_by_key(|event| event.sequence);
+    for event in in_order {
         let sequence = signed(event.sequence, "a sequence number")?;
         let uptime = signed(event.uptime_milliseconds, "an uptime")?;
         let stored: Option<i64> = insert
@@ -45,6 +47,7 @@ pub(super) fn insert_events(
             if event.raises_alarm() {
                 raise.execute(params![id, sequence, received_at.0])?;
             }
+            batch.alarms.extend(alarms::take_event(sql, meter, event, received_at)?);
             batch.new.push(StoredEvent {
                 id: super::unsigned(stored, "an event's number")?,
                 meter,
@@ -138,35 +141,51 @@ pub(super) fn events(
     Ok(rows)
 }
 
-fn find(sql: &Connection, meter: MeterId, sequence: u64) -> Result<Option<StoredEvent>, Failure> {
+/// The newest events of a meter with one number.
+pub(super) fn events_with_code(
+    sql: &Connection,
+    meter: MeterId,
+    code: u8,
+    limit: u32,
+) -> Result<Vec<StoredEvent>, Failure> {
+    Ok(sql
+        .prepare_cached(&format!(
+            "{EVENT} WHERE event.meter = ?1 AND code = ?2 ORDER BY event.id DESC LIMIT ?3"
+        ))?
+        .query_map(params![meter.to_string(), code, limit], stored_event)?
+        .collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Every event that there is, in the order in which they were stored.
+pub(super) fn oldest_first(sql: &Connection) -> Result<Vec<StoredEvent>, Failure> {
+    Ok(sql
+        .prepare(&format!("{EVENT} ORDER BY event.id"))?
+        .query_map([], stored_event)?
+        .collect::<Result<Vec<_>, _>>()?)
+}
+
+pub(super) fn find(sql: &Connection, meter: MeterId, sequence: u64) -> Result<Option<StoredEvent>, Failure> {
     Ok(sql
         .prepare_cached(&format!("{EVENT} WHERE event.meter = ?1 AND event.sequence = ?2"))?
         .query_row(params![meter.to_string(), signed(sequence, "a sequence number")?], stored_event)
         .optional()?)
 }
 
+/// Acknowledges the alarm that an event raised, and all that the same cause raised on its meter.
 pub(super) fn acknowledge(
     sql: &Connection,
     meter: MeterId,
     sequence: u64,
-    by: &str,
+    who: &Who,
     at: UnixMillis,
-) -> Result<Option<StoredEvent>, Failure> {
+) -> Result<Option<(StoredEvent, Vec<AlarmChange>)>, Failure> {
     // A sequence number beyond 63 bits is in no log.
-    let Ok(number) = i64::try_from(sequence) else { return Ok(None) };
-    sql.prepare_cached(
-        "UPDATE alarm SET acknowledged_by = ?3, acknowledged_ms = ?4
-         WHERE meter = ?1 AND sequence = ?2 AND acknowledged_ms IS NULL",
-    )?
-    .execute(params![meter.to_string(), number, by, at.0])?;
-    find(sql, meter, sequence)
-}
-
-pub(super) fn open_alarms(sql: &Connection, meter: MeterId) -> Result<u64, Failure> {
-    let count: i64 = sql
-        .prepare_cached("SELECT count(*) FROM alarm WHERE meter = ?1 AND acknowledged_ms IS NULL")?
-        .query_row([meter.to_string()], |row| row.get(0))?;
-    super::unsigned(count, "a count of alarms")
+    let before = if i64::try_from(sequence).is_ok() { find(sql, meter, sequence)? } else { None };
+    let Some(before) = before else { return Ok(None) };
+    let choice = AlarmChoice::Event(meter, before.event.code);
+    let unnoticed = before.event.raises_alarm() && before.acknowledged.is_none();
+    let changes = if unnoticed { alarms::acknowledge(sql, &choice, who, at)? } else { Vec::new() };
+    Ok(find(sql, meter, sequence)?.map(|event| (event, changes)))
 }
 
 pub(super) fn profile(

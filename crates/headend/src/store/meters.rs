@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::worker::Failure;
 use super::{
-    Committed, ConnectionState, DeviceFacts, MeterHistory, MeterRecord, PeerCounters, StoreError, log,
+    Committed, ConnectionState, DeviceFacts, MeterHistory, MeterRecord, PeerCounters, StoreError, alarms,
     signed, unsigned,
 };
 
@@ -19,7 +19,7 @@ pub(super) fn register(sql: &Connection, meter: &MeterRecord) -> Result<MeterHis
          ON CONFLICT (id) DO UPDATE SET name = ?2, site = ?3, is_virtual = ?4, time_base = ?5",
     )?
     .execute(params![meter.id.to_string(), meter.name, meter.site, meter.is_virtual, time_base])?;
-    let open_alarms = log::open_alarms(sql, meter.id)?;
+    let open_alarms = alarms::open_of(sql, Some(meter.id))?;
     let mut statement = sql.prepare_cached(
         "SELECT state, since_ms, reason, last_seen_ms, device_type, firmware_version, firmware_digest
          FROM meter WHERE id = ?1",

@@ -5,6 +5,10 @@
 //! it may be replaced by another database. Every insert may be repeated: a row is known by its meter and its
 //! sequence number, and the second time changes nothing. When a call returns, what it wrote is on the disk.
 
+mod alarm_record;
+#[cfg(test)]
+mod alarm_tests;
+mod alarms;
 mod error;
 mod live;
 mod log;
@@ -23,6 +27,9 @@ use std::thread::JoinHandle;
 
 use meterseal_model::{MeterId, UnixMillis};
 
+pub use alarm_record::{
+    Alarm, AlarmAct, AlarmChange, AlarmChoice, AlarmGroup, AlarmMoment, AlarmNote, AlarmShow, NewAlarm, Who,
+};
 pub use error::StoreError;
 pub use record::{
     Committed, ConnectionState, DeviceFacts, Energies, LiveReading, MeterHistory, MeterRecord, OtherCell,
@@ -39,6 +46,9 @@ pub const LIVE_KEPT_ROWS: u32 = 2 * 3600 + 600;
 
 /// How long rows of other makers' load profiles are kept, by their own times: 400 days, a billing year and a month.
 pub const OTHER_PROFILE_KEPT_MILLISECONDS: i64 = 400 * 86_400_000;
+
+/// A pause of so long between two alarms with one cause parts one group from the next: ten minutes.
+pub const GROUP_PAUSE_MILLISECONDS: i64 = 600_000;
 
 /// A handle to the database; cheap to clone.
 #[derive(Clone, Debug)]
@@ -281,20 +291,81 @@ impl Store {
         self.read(move |sql| log::profile(sql, meter, from, to, limit)).await
     }
 
-    /// Acknowledges an alarm and returns the event as it is then. `None`: no such event. An alarm that somebody acknowledged before stays theirs.
+    /// Acknowledges the alarm that an event raised, and returns the event as it is then and what changed. `None`: no
+    /// such event. An alarm that somebody acknowledged before stays theirs.
     pub async fn acknowledge(
         &self,
         meter: MeterId,
         sequence: u64,
-        by: String,
+        who: Who,
         at: UnixMillis,
-    ) -> Result<Option<StoredEvent>, StoreError> {
-        self.write(move |sql| log::acknowledge(sql, meter, sequence, &by, at)).await
+    ) -> Result<Option<(StoredEvent, Vec<AlarmChange>)>, StoreError> {
+        self.write(move |sql| log::acknowledge(sql, meter, sequence, &who, at)).await
+    }
+
+    /// Raises an alarm of the head-end's own. `None`: it lasts already, for the same reason.
+    pub async fn raise_alarm(&self, alarm: NewAlarm) -> Result<Option<AlarmChange>, StoreError> {
+        self.write(move |sql| alarms::raise_own(sql, &alarm)).await
+    }
+
+    /// Ends an alarm of the head-end's own; its text says how. `None`: there is none that lasts.
+    pub async fn end_alarm(&self, end: NewAlarm) -> Result<Option<AlarmChange>, StoreError> {
+        self.write(move |sql| alarms::end_own(sql, &end)).await
+    }
+
+    /// Somebody takes note of those of the chosen alarms that nobody had taken note of.
+    pub async fn acknowledge_alarms(
+        &self,
+        choice: AlarmChoice,
+        who: Who,
+        at: UnixMillis,
+    ) -> Result<Vec<AlarmChange>, StoreError> {
+        self.write(move |sql| alarms::acknowledge(sql, &choice, &who, at)).await
+    }
+
+    /// Somebody ends those of the chosen alarms that last.
+    pub async fn clear_alarms(
+        &self,
+        choice: AlarmChoice,
+        who: Who,
+        at: UnixMillis,
+    ) -> Result<Vec<AlarmChange>, StoreError> {
+        self.write(move |sql| alarms::clear_chosen(sql, &choice, &who, at)).await
+    }
+
+    /// Alarms, the one that changed last first.
+    pub async fn alarms(&self, show: AlarmShow) -> Result<Vec<Alarm>, StoreError> {
+        self.read(move |sql| alarms::list(sql, &show)).await
+    }
+
+    /// One alarm.
+    pub async fn alarm(&self, id: u64) -> Result<Option<Alarm>, StoreError> {
+        self.read(move |sql| alarms::find(sql, id)).await
+    }
+
+    /// The newest `limit` things that happened to an alarm, oldest first.
+    pub async fn alarm_history(&self, id: u64, limit: u32) -> Result<Vec<AlarmMoment>, StoreError> {
+        self.read(move |sql| alarms::history(sql, id, limit)).await
+    }
+
+    /// Open alarms by cause and time, the group that changed last first.
+    pub async fn alarm_groups(&self) -> Result<Vec<AlarmGroup>, StoreError> {
+        self.read(|sql| alarms::groups(sql, GROUP_PAUSE_MILLISECONDS)).await
+    }
+
+    /// The newest events of a meter with one number.
+    pub async fn events_of(
+        &self,
+        meter: MeterId,
+        code: u8,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read(move |sql| alarms::events_of(sql, meter, code, limit)).await
     }
 
     /// A meter's alarms that nobody has acknowledged.
     pub async fn open_alarms(&self, meter: MeterId) -> Result<u64, StoreError> {
-        self.read(move |sql| log::open_alarms(sql, meter)).await
+        self.read(move |sql| alarms::open_of(sql, Some(meter))).await
     }
 }
 

@@ -115,6 +115,8 @@ pub struct StoredBatch {
     /// Sequence numbers under which the store holds something else: the meter's log was rewritten, or two
     /// devices use one identity.
     pub contradicted: Vec<u64>,
+    /// What became of alarms.
+    pub alarms: Vec<super::AlarmChange>,
 }
 
 /// What came of storing a batch of load-profile rows.

@@ -65,6 +65,12 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     }
     // Came after the format and change nothing in it: an older program leaves them alone.
     connection.execute_batch(LATER_TABLES).map_err(failed)?;
+    connection.execute_batch(super::alarms::TABLES).map_err(failed)?;
+    let adopted = connection
+        .unchecked_transaction()
+        .map_err(super::worker::Failure::from)
+        .and_then(|transaction| super::alarms::adopt(&transaction).and_then(|()| Ok(transaction.commit()?)));
+    adopted.map_err(|failure| failure.at(path))?;
     Ok(connection)
 }
 

@@ -123,7 +123,9 @@ async fn an_alarm_is_acknowledged_once() {
     let events = vec![event(1, EventCode::CoverRemoved), event(2, EventCode::MagnetOn)];
     store.insert_events(meter(), events, UnixMillis(0), None).await.unwrap();
     let acknowledge = async |sequence, by: &str, at| {
-        store.acknowledge(meter(), sequence, by.to_owned(), UnixMillis(at)).await.unwrap()
+        let who = Who { name: by.to_owned(), comment: None };
+        let answer = store.acknowledge(meter(), sequence, who, UnixMillis(at)).await.unwrap();
+        answer.map(|(event, _)| event)
     };
     assert_eq!(store.open_alarms(meter()).await.unwrap(), 2);
     let event = acknowledge(1, "ann", 5).await.unwrap();

@@ -93,7 +93,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    fn at(self, path: &Path) -> StoreError {
+    pub(super) fn at(self, path: &Path) -> StoreError {
         match self {
             Self::Sqlite(source) => StoreError::from_sqlite(path, source),
             Self::Value(what) => StoreError::Value { path: path.to_path_buf(), what },

@@ -7,6 +7,7 @@
 //! | manufacturer, utility, certification | root | path length 0 | |
 //! | meter, device identity | manufacturer | `urn:meterseal:meter:MSL0000000001` | enrolment |
 //! | meter, operational identity | utility | the same | TLS client to the head-end, server on the local port |
+//! | meter, log key | manufacturer | the same and `urn:meterseal:key:log` | seals the meter's log |
 //! | head-end | utility | `urn:meterseal:headend:NAME`, roles | TLS server |
 //! | client | utility | `urn:meterseal:client:NAME`, roles | TLS client on a meter's local port |
 //! | time | utility | `urn:meterseal:time:NAME` | signs time for meters without a clock |
@@ -165,6 +166,22 @@ impl Pki {
         validity: Validity,
     ) -> Result<Vec<CertificateDer<'static>>, PkiError> {
         self.sign(&self.utility, meter, request, validity)
+    }
+
+    /// Certifies, as its manufacturer, the key with which a meter seals its log, and gives the chain. It lasts as long
+    /// as the meter does.
+    ///
+    /// # Errors
+    /// [`PkiError`] when the manufacturer's key cannot be read or used.
+    pub fn certify_log_key(
+        &self,
+        meter: MeterId,
+        key: &SealPublicKey,
+    ) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+        let key = signing::ForeignKey::new(key);
+        let validity = Validity::from_now(DEVICE_VALIDITY);
+        let certificate = self.manufacturer.certify(&self.dir, &Subject::log_key(meter), validity, &key)?;
+        Ok(vec![certificate.der().clone(), self.manufacturer.certificate().clone()])
     }
 
     fn sign(

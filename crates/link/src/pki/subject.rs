@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use meterseal_model::{MeterId, Role, Roles};
+use meterseal_seal::chain::LOG_KEY_URI;
 use rcgen::string::Ia5String;
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
 
@@ -25,6 +26,18 @@ impl Subject {
             meter.to_string(),
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth],
         )
+    }
+
+    /// A meter's log key signs checkpoints and nothing else: no TLS, so no DNS name and no purpose.
+    pub(super) fn log_key(meter: MeterId) -> Self {
+        let uri = |text: String| {
+            SanType::URI(Ia5String::try_from(text).expect("identifiers and our own names are ASCII"))
+        };
+        Self {
+            common_name: format!("{meter} log"),
+            names: vec![uri(Peer::Meter(meter).uri()), uri(LOG_KEY_URI.to_owned())],
+            purposes: Vec::new(),
+        }
     }
 
     pub(super) fn headend(name: &str, roles: Roles) -> Result<Self, PkiError> {
