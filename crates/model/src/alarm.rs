@@ -1,5 +1,5 @@
-//! What an event means beyond its sentence: the bit of alarm register 1 that it raises, the tamper counter that counts it,
-//! and, where it is the end of something, what began it.
+//! What an event means beyond its sentence: the bit of alarm register 1 that it raises, and the tamper counter that counts
+//! it.
 //!
 //! Bits are those of the DSMR and IDIS families; the counters' logical names are those of the OBIS list's tamper events
 //! (0.b.96.20.e) [both not verified against the standard's text].
@@ -51,30 +51,6 @@ impl EventCode {
             _ if matches!(self.severity(), Severity::Critical) => bit::FRAUD,
             _ => 0,
         }
-    }
-
-    /// Whether this event is the end of what another began: that one. [`VoltageNormalL1`] and its like end an overvoltage
-    /// as well as a lost phase; the lost phase is named.
-    pub const fn ends(self) -> Option<Self> {
-        Some(match self {
-            TerminalCoverClosed => TerminalCoverRemoved,
-            MagnetOff => MagnetOn,
-            CoverClosed => CoverRemoved,
-            LimitKept => LimitExceeded,
-            VoltageNormalL1 => PhaseLostL1,
-            VoltageNormalL2 => PhaseLostL2,
-            VoltageNormalL3 => PhaseLostL3,
-            PhaseSequenceRight => PhaseSequenceWrong,
-            CurrentForward => CurrentReversed,
-            AlternatingFieldOff => AlternatingFieldOn,
-            Upright => Tilted,
-            VoltageSpikesOver => VoltageSpike,
-            NeutralMatch => NeutralMismatch,
-            CurrentWithVoltage => CurrentWithoutVoltage,
-            TemperatureNormal => OverTemperature,
-            SupplyRestored => SupplyInterrupted,
-            _ => return None,
-        })
     }
 
     /// Which tamper counter counts it.
@@ -148,7 +124,7 @@ mod tests {
                 (Severity::Notice, 0, None),
                 "{code}"
             );
-            assert!(begin.ends().is_none() && begin.severity() >= Severity::Warning, "{begin}");
+            assert!(begin.severity() >= Severity::Warning, "{begin}");
             let counted = begin.counter().is_some();
             assert_eq!(counted, begin.severity() == Severity::Critical, "{begin}");
             assert!(!counted || begin.alarm() & bit::FRAUD != 0, "{begin}");

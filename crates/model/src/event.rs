@@ -91,9 +91,9 @@ events! {
     PhaseLostL1 = 82, "phase_lost_l1", Warning, "Phase L1 has no voltage while others have.";
     PhaseLostL2 = 83, "phase_lost_l2", Warning, "Phase L2 has no voltage while others have.";
     PhaseLostL3 = 84, "phase_lost_l3", Warning, "Phase L3 has no voltage while others have.";
-    VoltageNormalL1 = 85, "voltage_normal_l1", Notice, "The voltage of L1 is normal again.";
-    VoltageNormalL2 = 86, "voltage_normal_l2", Notice, "The voltage of L2 is normal again.";
-    VoltageNormalL3 = 87, "voltage_normal_l3", Notice, "The voltage of L3 is normal again.";
+    VoltageNormalL1 = 85, "voltage_normal_l1", Notice, "Phase L1 has its voltage again.";
+    VoltageNormalL2 = 86, "voltage_normal_l2", Notice, "Phase L2 has its voltage again.";
+    VoltageNormalL3 = 87, "voltage_normal_l3", Notice, "Phase L3 has its voltage again.";
     PhaseSequenceWrong = 88, "phase_sequence_wrong", Warning, "Two phases are exchanged at the meter.";
     CurrentReversed = 91, "current_reversed", Critical, "A phase's current flows backwards where nothing generates.";
     VoltageSpike = 200, "voltage_spike", Critical, "A voltage spike struck the supply.";
@@ -120,6 +120,9 @@ events! {
     TemperatureNormal = 232, "temperature_normal", Notice, "The meter's temperature is within its range again.";
     SupplyInterrupted = 233, "supply_interrupted", Warning, "All phases lost their voltage.";
     SupplyRestored = 234, "supply_restored", Notice, "The supply's voltage is back.";
+    OvervoltageOverL1 = 235, "overvoltage_over_l1", Notice, "The voltage of L1 is no longer too high.";
+    OvervoltageOverL2 = 236, "overvoltage_over_l2", Notice, "The voltage of L2 is no longer too high.";
+    OvervoltageOverL3 = 237, "overvoltage_over_l3", Notice, "The voltage of L3 is no longer too high.";
     EventLogCleared = 255, "event_log_cleared", Warning, "The event log was cleared.";
     CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, or made a key pair for one.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
@@ -160,8 +163,9 @@ impl EventCode {
             Self::PhaseLostL1 | Self::PhaseLostL2 | Self::PhaseLostL3 => {
                 "µV: RMS voltage when it was noticed"
             }
-            Self::VoltageNormalL1 | Self::VoltageNormalL2 | Self::VoltageNormalL3 => {
-                "µV: the highest RMS voltage of what is over, or the lowest where the phase was lost"
+            Self::VoltageNormalL1 | Self::VoltageNormalL2 | Self::VoltageNormalL3 => "µV: lowest RMS voltage",
+            Self::OvervoltageOverL1 | Self::OvervoltageOverL2 | Self::OvervoltageOverL3 => {
+                "µV: highest RMS voltage"
             }
             Self::SupplyInterrupted => "µV: RMS voltage of the largest phase when it was noticed",
             Self::SupplyRestored => "µs: how long the supply was away",
@@ -192,6 +196,21 @@ impl EventCode {
             Self::RemoteReconnection => Some(Self::RemoteDisconnection),
             Self::LocalReconnection => Some(Self::LocalDisconnection),
             Self::LimitKept => Some(Self::LimitExceeded),
+            Self::VoltageNormalL1 => Some(Self::PhaseLostL1),
+            Self::VoltageNormalL2 => Some(Self::PhaseLostL2),
+            Self::VoltageNormalL3 => Some(Self::PhaseLostL3),
+            Self::OvervoltageOverL1 => Some(Self::OvervoltageL1),
+            Self::OvervoltageOverL2 => Some(Self::OvervoltageL2),
+            Self::OvervoltageOverL3 => Some(Self::OvervoltageL3),
+            Self::PhaseSequenceRight => Some(Self::PhaseSequenceWrong),
+            Self::CurrentForward => Some(Self::CurrentReversed),
+            Self::AlternatingFieldOff => Some(Self::AlternatingFieldOn),
+            Self::Upright => Some(Self::Tilted),
+            Self::VoltageSpikesOver => Some(Self::VoltageSpike),
+            Self::NeutralMatch => Some(Self::NeutralMismatch),
+            Self::CurrentWithVoltage => Some(Self::CurrentWithoutVoltage),
+            Self::TemperatureNormal => Some(Self::OverTemperature),
+            Self::SupplyRestored => Some(Self::SupplyInterrupted),
             _ => None,
         }
     }
@@ -290,7 +309,7 @@ mod tests {
                 assert!(begin.ended_by().any(|end| end == code));
             }
         }
-        assert_eq!(EventCode::VoltageSpike.ended_by().count(), 0);
+        assert_eq!(EventCode::FailedLogins.ended_by().count(), 0);
     }
 
     #[test]

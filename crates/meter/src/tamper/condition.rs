@@ -41,9 +41,9 @@ conditions! {
     LostL1 = PhaseLostL1, VoltageNormalL1;
     LostL2 = PhaseLostL2, VoltageNormalL2;
     LostL3 = PhaseLostL3, VoltageNormalL3;
-    HighL1 = OvervoltageL1, VoltageNormalL1;
-    HighL2 = OvervoltageL2, VoltageNormalL2;
-    HighL3 = OvervoltageL3, VoltageNormalL3;
+    HighL1 = OvervoltageL1, OvervoltageOverL1;
+    HighL2 = OvervoltageL2, OvervoltageOverL2;
+    HighL3 = OvervoltageL3, OvervoltageOverL3;
 }
 
 impl Condition {
@@ -64,7 +64,7 @@ impl Latches {
         self.0 & condition.bit() != 0
     }
 
-    /// The latches after this event. Where a voltage is normal, it is neither lost nor too high.
+    /// The latches after this event.
     pub(crate) fn after(self, code: EventCode) -> Self {
         let mut latches = self.0;
         for condition in Condition::ALL {

@@ -19,6 +19,7 @@ pub(super) struct Fields {
     alternating: Watch,
     /// Where the present constant field pointed when it was noticed.
     direction: Option<[i32; 3]>,
+    looked_ms: Option<u64>,
     /// The latest readings: uptime, field, length of the swing.
     past: [(u64, [i32; 3], u32); READINGS],
     next: usize,
@@ -31,6 +32,7 @@ impl Fields {
             constant: Watch::new(Condition::Magnet),
             alternating: Watch::new(Condition::AlternatingField),
             direction: None,
+            looked_ms: None,
             past: [(0, [0; 3], 0); READINGS],
             next: 0,
             known: 0,
@@ -57,7 +59,9 @@ impl Fields {
             value: strength.into(),
             wait_ms: [thresholds.debounce_ms; 2],
         };
-        self.constant.look(look, moment).into_iter().for_each(&mut *found);
+        // What the sensor went through is taken off, so it has been strong since the reading before.
+        let before_ms = self.looked_ms.replace(moment.uptime_ms).unwrap_or(moment.uptime_ms);
+        self.constant.look_since(look, before_ms, moment).into_iter().for_each(&mut *found);
 
         let amplitude = self.amplitude(field, swing, moment.uptime_ms);
         let look = Look {

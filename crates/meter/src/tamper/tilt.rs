@@ -51,7 +51,8 @@ fn angle(mean: [i64; 3], upright_axis: u32, least_degrees: u32) -> i64 {
     if square < LEAST_SQUARE {
         return 0;
     }
-    let along = mean[(upright_axis / 2).min(2) as usize] * if upright_axis % 2 == 0 { 1 } else { -1 };
+    let along =
+        mean[(upright_axis / 2).min(2) as usize] * if upright_axis.is_multiple_of(2) { 1 } else { -1 };
     // cos α ≈ (4·90² − 4·α²) / (4·90² + α²) for α in degrees up to 90 (Bhāskara), to 0.002.
     let alpha = i64::from(least_degrees);
     let (top, bottom) = (32_400 - 4 * alpha * alpha, 32_400 + alpha * alpha);
