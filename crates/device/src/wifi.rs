@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use meterseal_link::dial::{Network, Way};
+use meterseal_model::Stimulus;
 use meterseal_world::wifi::{Passage, Radio, Reception};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::watch;
@@ -55,6 +56,23 @@ impl Wifi {
     pub fn set_reception(&self, reception: Reception) {
         self.shared.air().radio.set_reception(reception);
         self.shared.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Does to the radio what a stimulus says. One for something else changes nothing, and is `false`.
+    pub fn apply(&self, stimulus: Stimulus) -> bool {
+        let reception = match stimulus {
+            Stimulus::RadioGood => Reception::Good,
+            Stimulus::RadioWeak => Reception::Weak,
+            Stimulus::RadioOff => Reception::Off,
+            Stimulus::RadioSwallows => Reception::Swallowing,
+            Stimulus::RadioRoam => {
+                self.roam();
+                return true;
+            }
+            _ => return false,
+        };
+        self.set_reception(reception);
+        true
     }
 
     /// What surrounds the radio.

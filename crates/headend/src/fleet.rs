@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::api::types;
 use crate::clock::rfc3339;
+use crate::shared::Shared;
 use crate::store::{
     AlarmChange, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent,
 };
@@ -32,6 +33,9 @@ pub(crate) struct Update {
 pub(crate) struct Fleet {
     meters: RwLock<Meters>,
     updates: broadcast::Sender<Update>,
+    /// Meters of one type and firmware say the same of themselves and have the same mark.
+    facts: Shared<DeviceFacts>,
+    marks: Shared<types::Mark>,
 }
 
 /// In the order in which they were added.
@@ -54,8 +58,8 @@ struct Status {
     since: Option<UnixMillis>,
     reason: Option<String>,
     last_seen: Option<UnixMillis>,
-    facts: Option<DeviceFacts>,
-    mark: Option<types::Mark>,
+    facts: Option<Arc<DeviceFacts>>,
+    mark: Option<Arc<types::Mark>>,
     live: Option<LiveReading>,
     open_alarms: u64,
     /// The change after which they were counted so.
@@ -69,17 +73,23 @@ impl Fleet {
     /// offline until it calls again.
     pub(crate) fn new(meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>)>) -> Self {
         let (updates, _) = broadcast::channel(BACKLOG);
-        let fleet = Self { meters: RwLock::default(), updates };
+        let mut fleet =
+            Self { meters: RwLock::default(), updates, facts: Shared::default(), marks: Shared::default() };
+        let (mut all, mut by_id) = (Vec::with_capacity(meters.len()), HashMap::with_capacity(meters.len()));
         for (record, history, live) in meters {
-            fleet.insert(record, Status::remembered(history, live));
+            let status = fleet.remembered(history, live);
+            let entry = Arc::new(Entry { record, status: Mutex::new(status) });
+            by_id.insert(entry.record.id, Arc::clone(&entry));
+            all.push(entry);
         }
+        fleet.meters = RwLock::new(Meters { all, by_id });
         fleet
     }
 
     /// Adds another maker's meter, or takes over what changed of it, and announces it.
     pub(crate) fn add_other(&self, record: MeterRecord, history: MeterHistory, other: types::OtherMeter) {
         let id = record.id;
-        self.insert(record, Status { other: Some(other), ..Status::remembered(history, None) });
+        self.insert(record, Status { other: Some(other), ..self.remembered(history, None) });
         self.change(id, |_| ());
     }
 
@@ -194,6 +204,7 @@ impl Fleet {
         at: UnixMillis,
     ) {
         if let Some(entry) = self.entry(id) {
+            let (facts, mark) = (self.facts.share(facts), mark.map(|mark| self.marks.share(mark)));
             let mut status = entry.status();
             status.facts = Some(facts);
             status.mark = mark;
@@ -265,20 +276,8 @@ impl Fleet {
         }
     }
 
-    fn entry(&self, id: MeterId) -> Option<Arc<Entry>> {
-        self.meters.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
-    }
-}
-
-impl Entry {
-    /// No code that holds the lock can leave a half-made status behind, so a poisoned lock is as good as new.
-    fn status(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Status {
-    fn remembered(history: MeterHistory, live: Option<LiveReading>) -> Self {
+    /// What the store remembers of a meter.
+    fn remembered(&self, history: MeterHistory, live: Option<LiveReading>) -> Status {
         let (state, reason) = match history.state {
             ConnectionState::Online => {
                 (ConnectionState::Offline, Some("The head-end was restarted.".to_owned()))
@@ -293,18 +292,29 @@ impl Status {
             }
             _ => history.since,
         };
-        Self {
+        Status {
             state,
             since,
             reason,
             last_seen: history.last_seen,
-            facts: history.facts,
+            facts: history.facts.map(|facts| self.facts.share(facts)),
             mark: None,
             live,
             open_alarms: history.open_alarms,
             counted_at: 0,
             other: None,
         }
+    }
+
+    fn entry(&self, id: MeterId) -> Option<Arc<Entry>> {
+        self.meters.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+}
+
+impl Entry {
+    /// No code that holds the lock can leave a half-made status behind, so a poisoned lock is as good as new.
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -329,7 +339,7 @@ impl MeterRecord {
             device_type: facts.map(|facts| facts.device_type.clone()),
             firmware_version: facts.map(|facts| facts.firmware_version.clone()),
             firmware_digest: facts.map(|facts| facts.firmware_digest.to_string()),
-            mark: status.mark.clone(),
+            mark: status.mark.as_deref().cloned(),
             live: status.live.as_ref().map(types::Live::from),
             open_alarms: status.open_alarms,
             other: status.other.clone(),

@@ -13,7 +13,7 @@ use meterseal_model::MeterId;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::acquisition::{Acquisition, AcquisitionError};
@@ -21,10 +21,6 @@ use crate::alarms::HeadendCause;
 use crate::config::MeterEntry;
 use crate::store::ConnectionState;
 use crate::{clock, stopped};
-
-/// Meters that have proven who they are and wait for their task. It starts at once, so this never fills unless the
-/// program is stuck; then callers are turned away rather than collected.
-const WAITING: usize = 1024;
 
 /// How long a meter may take to read that its connection ends.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -54,8 +50,8 @@ struct Connections {
 struct Connection {
     number: u64,
     from: SocketAddr,
-    /// Set or dropped: the connection ends.
-    stop: watch::Sender<bool>,
+    /// Notified when a newer connection takes its place.
+    replaced: Arc<Notify>,
 }
 
 impl Gateway {
@@ -79,7 +75,9 @@ impl Gateway {
 
     /// Takes calls until the head-end stops, then waits for every connection to end.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
-        let (arrived, mut arrivals) = mpsc::channel(WAITING);
+        // Meters that have proven who they are and wait for their task. Each keeps its place among the handshakes under
+        // way until then, so that there are never more than those, and none is turned away.
+        let (arrived, mut arrivals) = mpsc::channel(self.limits.concurrent.max(1));
         let accepting = accept::serve(listener, self.tls.clone(), self.limits.clone(), move |accepted| {
             // Closed: the head-end is stopping, and says so to nobody any more.
             if let Err(TrySendError::Full(accepted)) = arrived.try_send(accepted) {
@@ -107,13 +105,14 @@ impl Gateway {
     }
 
     async fn connected(self: Arc<Self>, accepted: Accepted, mut stopping: watch::Receiver<bool>) {
-        let Accepted { meter, address: from, mut stream, mut standing } = accepted;
+        let Accepted { meter, address: from, mut stream, mut standing, place } = accepted;
+        drop(place);
         match self.meters.get(&meter) {
             None => {
                 tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
             }
             Some(entry) => {
-                let (number, mut replaced) = self.replace(meter, from);
+                let (number, replaced) = self.replace(meter, from);
                 tokio::select! {
                     outcome = self.acquisition.run(entry, &mut stream) => match outcome {
                         Err(error) => self.ended(meter, number, from, Some(error)).await,
@@ -124,7 +123,7 @@ impl Gateway {
                         tracing::warn!(%from, %meter, %serial, "connection closed: {end}");
                         self.ended(meter, number, from, Some(AcquisitionError::Certificate(end))).await;
                     }
-                    () = stopped(&mut replaced) => {}
+                    () = replaced.notified() => {}
                     () = stopped(&mut stopping) => self.ended(meter, number, from, None).await,
                 }
             }
@@ -135,13 +134,15 @@ impl Gateway {
     }
 
     /// Makes this the meter's connection and ends the one before.
-    fn replace(&self, meter: MeterId, from: SocketAddr) -> (u64, watch::Receiver<bool>) {
+    fn replace(&self, meter: MeterId, from: SocketAddr) -> (u64, Arc<Notify>) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.next += 1;
         let number = connections.next;
-        let (stop, replaced) = watch::channel(false);
-        if let Some(older) = connections.current.insert(meter, Connection { number, from, stop }) {
-            older.stop.send_replace(true);
+        let replaced = Arc::new(Notify::new());
+        let connection = Connection { number, from, replaced: Arc::clone(&replaced) };
+        if let Some(older) = connections.current.insert(meter, connection) {
+            // Kept until it is heard: the older connection may not be waiting for it yet.
+            older.replaced.notify_one();
             if let Some(left_out) = self.replacements.say(meter) {
                 tracing::warn!(
                     %from, %meter, older = %older.from, left_out,

@@ -22,6 +22,7 @@ mod guard;
 pub mod others;
 mod page_server;
 pub mod requests;
+mod shared;
 pub mod store;
 pub mod virtual_sites;
 mod web;
@@ -46,7 +47,7 @@ use tokio::task::JoinHandle;
 pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
-use acquisition::{Acquisition, Policy};
+use acquisition::{Acquisition, Forms, Policy};
 use alarms::Alarms;
 use api::Api;
 use auth::{Gatekeeper, Secret};
@@ -110,6 +111,7 @@ impl Headend {
             alarms: alarms.clone(),
             requests: Arc::clone(&requests),
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            forms: Forms::default(),
             system_title: config.system_title,
             pace: config.pace,
         };

@@ -12,13 +12,13 @@ use std::time::Duration;
 use meterseal_model::MeterId;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub use crate::limits::{AcceptLimits, AddressLimits, Rate, SharedAddresses};
-use crate::limits::{Allowances, UnderWay};
+use crate::limits::{Allowances, UnderWay, UnderWayGuard};
 use crate::opening::{self, OpeningError};
 use crate::revocation::Standing;
 use crate::sparing::Sparing;
@@ -31,10 +31,21 @@ pub struct Accepted {
     pub meter: MeterId,
     /// From where.
     pub address: SocketAddr,
-    /// The encrypted stream.
-    pub stream: TlsStream<TcpStream>,
+    /// The encrypted stream. Boxed, because its kilobytes would lie in every task and queue that it passes.
+    pub stream: Box<TlsStream<TcpStream>>,
     /// The connection's right to go on: close it when this ends.
     pub standing: Standing,
+    /// Its place among the handshakes under way, where there is a limit: drop it when the work with the meter begins.
+    /// Until then nobody else's handshake begins in its stead, so that they cannot outrun that work.
+    pub place: Option<Place>,
+}
+
+/// A place among the handshakes under way, given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    _turn: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+    _guard: UnderWayGuard,
 }
 
 /// Accepts connections for ever and hands every authenticated meter to `hand_over`, which must not block: it starts
@@ -52,6 +63,7 @@ where
     F: Fn(Accepted) + Send + Sync + 'static,
 {
     let places = Arc::new(Semaphore::new(limits.concurrent.max(1)));
+    let line = Arc::new(Semaphore::new(limits.concurrent.max(1) + limits.waiting));
     let under_way = Arc::new(UnderWay::default());
     let begun = Allowances::new();
     let gate = Arc::new(Gate {
@@ -63,7 +75,7 @@ where
         hand_over,
     });
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let Ok(in_line) = Arc::clone(&line).acquire_owned().await else { return Ok(()) };
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_passing(&error) => {
@@ -76,7 +88,7 @@ where
             Err(error) => return Err(error),
         };
         let of_address = limits.of(address.ip());
-        let Some(guard) = UnderWay::enter(&under_way, address.ip(), of_address.concurrent) else {
+        let Some(guard) = UnderWay::enter(&under_way, address.ip(), of_address) else {
             gate.refuse(address, "too many connections without a certificate from there");
             continue;
         };
@@ -84,21 +96,35 @@ where
             gate.refuse(address, "too many connections a minute from there");
             continue;
         }
-        let gate = Arc::clone(&gate);
+        let (gate, places) = (Arc::clone(&gate), Arc::clone(&places));
         tokio::spawn(async move {
-            let outcome = handshake(&gate.profile, stream, address, gate.deadline).await;
-            drop((place, guard));
-            match outcome {
+            let _in_line = in_line;
+            // Half of the time is left for the handshake itself; and a peer that has waited for longer gives up soon.
+            let Ok(place) = timeout(gate.deadline / 2, Place::take(guard, places)).await else {
+                gate.refuse(address, "it waited for its handshake for too long: too many call at once");
+                return;
+            };
+            match handshake(&gate.profile, stream, address, gate.deadline).await {
                 Ok(accepted) if !gate.connected.take(accepted.meter, gate.per_certificate) => {
                     gate.refuse(address, &format!("meter {} connects too often", accepted.meter));
                 }
                 Ok(accepted) => {
                     tracing::debug!(target: LOG, %address, meter = %accepted.meter, "connected");
-                    (gate.hand_over)(accepted);
+                    (gate.hand_over)(Accepted { place, ..accepted });
                 }
                 Err(error) => gate.refuse(address, &error.to_string()),
             }
         });
+    }
+}
+
+impl Place {
+    /// Waits for a turn among the address's own handshakes, then among all, so that one address's do not take the
+    /// places of others while they wait. `None` never comes: nobody closes the semaphores.
+    async fn take(guard: UnderWayGuard, places: Arc<Semaphore>) -> Option<Self> {
+        let turn = guard.turn().await?;
+        let place = places.acquire_owned().await.ok()?;
+        Some(Self { _turn: turn, _place: place, _guard: guard })
     }
 }
 
@@ -140,10 +166,11 @@ async fn meet(
     address: SocketAddr,
 ) -> Result<Accepted, AcceptError> {
     let acceptor = TlsAcceptor::from(Arc::clone(profile.config()));
-    let mut stream = acceptor
+    let stream = acceptor
         .accept_with(stream, |connection| connection.set_buffer_limit(Some(BUFFER)))
         .await
         .map_err(|error| AcceptError::Tls(tls::explain_io(&error)))?;
+    let mut stream = Box::new(stream);
     let connection = stream.get_ref().1;
     let opens = connection.alpn_protocol() == Some(tls::ALPN_OPENING);
     match profile.judge(connection)? {
@@ -151,7 +178,7 @@ async fn meet(
             if opens {
                 opening::answer(&mut stream, profile, meter).await?;
             }
-            Ok(Accepted { meter, address, stream, standing })
+            Ok(Accepted { meter, address, stream, standing, place: None })
         }
         Judged { peer: found, .. } => Err(PeerError::Other { found, expected: "a meter".to_owned() }.into()),
     }

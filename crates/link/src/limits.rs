@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 /// How often something may be done: `burst` times at once, and again `per_minute` times in each minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -21,6 +23,10 @@ pub struct Rate {
 pub struct AddressLimits {
     /// Handshakes under way.
     pub concurrent: usize,
+    /// Connections that wait, for at most half of [`AcceptLimits::handshake`], until one of those has ended; what comes
+    /// beyond is refused at once. A meter that is refused pauses longer each time, so where many share an address and
+    /// lose their line together, those that wait are back sooner.
+    pub waiting: usize,
     /// Handshakes begun.
     pub rate: Rate,
 }
@@ -109,35 +115,55 @@ impl<K: Eq + Hash> Allowances<K> {
     }
 }
 
-/// How many are under way from each address. Bounded by the number of all.
+/// What is under way from each address, or waits for its turn. Bounded by the number of all.
 #[derive(Debug, Default)]
-pub(crate) struct UnderWay(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct UnderWay(Mutex<HashMap<IpAddr, OfAddress>>);
+
+#[derive(Debug)]
+struct OfAddress {
+    /// Under way and waiting.
+    count: usize,
+    turns: Arc<Semaphore>,
+}
 
 impl UnderWay {
-    pub(crate) fn enter(this: &Arc<Self>, address: IpAddr, limit: usize) -> Option<UnderWayGuard> {
-        let mut counts = this.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_insert(0);
-        if *count >= limit.max(1) {
+    pub(crate) fn enter(this: &Arc<Self>, address: IpAddr, limits: AddressLimits) -> Option<UnderWayGuard> {
+        let concurrent = limits.concurrent.clamp(1, Semaphore::MAX_PERMITS);
+        let mut addresses = this.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = addresses
+            .entry(address)
+            .or_insert_with(|| OfAddress { count: 0, turns: Arc::new(Semaphore::new(concurrent)) });
+        if entry.count >= concurrent.saturating_add(limits.waiting) {
             return None;
         }
-        *count += 1;
-        Some(UnderWayGuard { all: Arc::clone(this), address })
+        entry.count += 1;
+        Some(UnderWayGuard { turns: Arc::clone(&entry.turns), all: Arc::clone(this), address })
     }
 }
 
+/// A connection that waits for its turn or has it.
 #[derive(Debug)]
 pub(crate) struct UnderWayGuard {
     all: Arc<UnderWay>,
     address: IpAddr,
+    turns: Arc<Semaphore>,
+}
+
+impl UnderWayGuard {
+    /// Waits until one of the address's handshakes has ended, if there are too many. `None` never comes: nobody closes
+    /// the semaphore.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
 }
 
 impl Drop for UnderWayGuard {
     fn drop(&mut self) {
-        let mut counts = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
+        let mut addresses = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = addresses.get_mut(&self.address) {
+            entry.count -= 1;
+            if entry.count == 0 {
+                addresses.remove(&self.address);
             }
         }
     }
@@ -153,8 +179,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct AcceptLimits {
     /// How long a handshake may take, the opening exchange included.
     pub handshake: Duration,
-    /// How many handshakes may be under way; further connections wait in the listener's queue.
+    /// How many handshakes may be under way; further connections wait, and then in the listener's queue.
     pub concurrent: usize,
+    /// How many connections may wait for their handshake, at a kilobyte each.
+    pub waiting: usize,
     /// What one address may do.
     pub per_address: AddressLimits,
     /// What each address of a block that many meters share may do; the first block that holds an address counts.
@@ -166,12 +194,18 @@ pub struct AcceptLimits {
 impl Default for AcceptLimits {
     fn default() -> Self {
         // This machine's own addresses stand for many: a fleet in one process. Half of all places remain for others.
-        let local = AddressLimits { concurrent: 512, rate: Rate { burst: 20_000, per_minute: 60_000 } };
+        let rate = Rate { burst: 20_000, per_minute: 60_000 };
+        let local = AddressLimits { concurrent: 512, waiting: 16_384, rate };
         let shared = |network: IpAddr, prefix| SharedAddresses { network, prefix, limits: local };
         Self {
             handshake: Duration::from_secs(10),
             concurrent: 1024,
-            per_address: AddressLimits { concurrent: 64, rate: Rate { burst: 256, per_minute: 600 } },
+            waiting: 20_480,
+            per_address: AddressLimits {
+                concurrent: 64,
+                waiting: 0,
+                rate: Rate { burst: 256, per_minute: 600 },
+            },
             shared: vec![
                 shared(IpAddr::from([127, 0, 0, 0]), 8),
                 shared(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1u16]), 128),
@@ -220,6 +254,36 @@ mod tests {
         assert_eq!(allowances.0.lock().unwrap().peers.len(), PEERS);
         allowances.take_at(usize::MAX, rate, start + Duration::from_secs(61));
         assert_eq!(allowances.0.lock().unwrap().peers.len(), 1, "old ones make room");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_for_now_waits_and_what_is_too_much_is_refused() {
+        let under_way = Arc::new(UnderWay::default());
+        let limits = AddressLimits { concurrent: 1, waiting: 1, rate: Rate { burst: 1, per_minute: 1 } };
+        let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        let enter = |address| UnderWay::enter(&under_way, address, limits);
+        let (first, second) = (enter(here).unwrap(), enter(here).unwrap());
+        assert!(enter(here).is_none(), "one under way and one that waits are all");
+        assert!(enter(there).is_some(), "another address has its own");
+        let turn = first.turn().await.unwrap();
+        {
+            let waits = second.turn();
+            tokio::pin!(waits);
+            assert!(at_once(waits.as_mut()).await.is_none());
+            drop((turn, first));
+            assert!(waits.await.is_some());
+        }
+        drop(second);
+        assert!(under_way.0.lock().unwrap().is_empty(), "nothing is remembered of whoever has gone");
+    }
+
+    /// What the future is ready with at this moment.
+    async fn at_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+        std::future::poll_fn(|context| match std::pin::Pin::new(&mut future).poll(context) {
+            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
     }
 
     #[test]

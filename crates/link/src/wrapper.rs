@@ -1,13 +1,17 @@
 //! DLMS wrapper frames (IEC 62056-4-7: version, source, destination, length, then the APDU) over any byte stream.
 //!
 //! Reading and writing can both be cancelled at any await without losing or tearing a frame: half-read bytes stay in
-//! the inbound buffer, half-written ones in the outbound buffer.
+//! the inbound buffer, half-written ones in the outbound buffer. Between two frames neither holds any memory, because
+//! a head-end has tens of thousands of streams of which nearly all wait.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 
 use dlms_cosem_rs::transport::wrapper::{Header, VERSION};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 /// A message and the two addresses in its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WrapperStream<S> {
             if let Some(frame) = self.take_frame()? {
                 return Ok(frame);
             }
-            // `read_buf` appends what it got and is cancel-safe: no byte is taken and then forgotten. The reserve
-            // is bounded by one frame, because `take_frame` has refused whatever announces more.
-            self.inbound.reserve(self.wanted());
-            if self.stream.read_buf(&mut self.inbound).await? == 0 {
+            if self.read_some().await? == 0 {
                 return Err(match self.inbound.len() {
                     0 => FrameError::Closed,
                     held => FrameError::Torn { held },
@@ -76,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WrapperStream<S> {
             .filter(|_| announced <= self.max_apdu)
             .ok_or(FrameError::TooLong { announced, limit: self.max_apdu })?;
         self.flush().await?;
+        self.outbound.reserve_exact(Header::LEN + apdu.len());
         for field in [VERSION, source, destination, length] {
             self.outbound.extend_from_slice(&field.to_be_bytes());
         }
@@ -102,6 +104,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WrapperStream<S> {
         self.stream
     }
 
+    /// Appends what the stream has to the inbound buffer, at most [`PIECE`] bytes, and tells how many. Nothing is
+    /// allocated before something has come, and cancelling takes no byte, since each is kept in the poll that takes it.
+    async fn read_some(&mut self) -> io::Result<usize> {
+        let Self { stream, inbound, .. } = self;
+        poll_fn(|context| {
+            let mut piece = [MaybeUninit::uninit(); PIECE];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            Pin::new(&mut *stream).poll_read(context, &mut piece).map_ok(|()| {
+                inbound.extend_from_slice(piece.filled());
+                piece.filled().len()
+            })
+        })
+        .await
+    }
+
     async fn flush(&mut self) -> Result<(), FrameError> {
         while self.written < self.outbound.len() {
             match self.stream.write(&self.outbound[self.written..]).await? {
@@ -109,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WrapperStream<S> {
                 taken => self.written += taken,
             }
         }
-        self.outbound.clear();
+        self.outbound = Vec::new();
         self.written = 0;
         Ok(self.stream.flush().await?)
     }
@@ -129,22 +146,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WrapperStream<S> {
         if self.inbound.len() < total {
             return Ok(None);
         }
-        let apdu = self.inbound[Header::LEN..total].to_vec();
-        self.inbound.drain(..total);
+        let apdu = if self.inbound.len() == total {
+            // One frame and nothing else, as nearly always: it keeps the buffer.
+            let mut whole = std::mem::take(&mut self.inbound);
+            whole.drain(..Header::LEN);
+            whole
+        } else {
+            let apdu = self.inbound[Header::LEN..total].to_vec();
+            self.inbound.drain(..total);
+            apdu
+        };
         Ok(Some(Frame {
             source: u16::from_be_bytes([s0, s1]),
             destination: u16::from_be_bytes([d0, d1]),
             apdu,
         }))
-    }
-
-    /// How many bytes to make room for: the rest of the current frame, or a small first read.
-    fn wanted(&self) -> usize {
-        let announced = match self.inbound.get(6..Header::LEN) {
-            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
-            _ => 0,
-        };
-        (Header::LEN + announced.min(self.max_apdu)).saturating_sub(self.inbound.len()).max(FIRST_READ)
     }
 }
 
@@ -179,8 +195,9 @@ pub enum FrameError {
     Io(#[from] io::Error),
 }
 
-/// A typical register response fits into this many bytes.
-const FIRST_READ: usize = 512;
+/// Bytes taken from the stream at once; they lie on the stack until it is known how many came. An answer to a request for
+/// a whole reading fits.
+const PIECE: usize = 2048;
 
 #[cfg(test)]
 mod tests {

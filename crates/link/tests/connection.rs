@@ -65,7 +65,7 @@ async fn silent_connections_from_one_address_do_not_shut_others_out() {
     let limits = AcceptLimits {
         handshake: Duration::from_secs(2),
         concurrent: 8,
-        per_address: AddressLimits { concurrent: 2, rate: Rate { burst: 100, per_minute: 100 } },
+        per_address: AddressLimits { concurrent: 2, waiting: 0, rate: Rate { burst: 100, per_minute: 100 } },
         shared: Vec::new(),
         ..AcceptLimits::default()
     };

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-use meterseal_link::pki::{Identity, Pki};
+use meterseal_link::Validity;
+use meterseal_link::pki::{Certificate, Identity, Pki};
 use meterseal_model::MeterId;
 use meterseal_seal::{SealKey, Signer as _};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -118,6 +119,10 @@ fn a_log_keys_certificate_vouches_for_the_log_and_opens_no_connection() {
     let bytes: Vec<Vec<u8>> = chain.iter().map(|certificate| certificate.to_vec()).collect();
     let certified = verify_log_key(&bytes, meter(), now, &[pki.root().to_vec()]).unwrap();
     assert!(certified.trusted && certified.key == *key.public());
+    // It can be listed, and is nobody's to connect with.
+    let listed = Certificate::read(&chain[0]).unwrap();
+    assert!(listed.peer.is_none() && !listed.is_authority && listed.roles.is_empty());
+    assert!(pki.renew(&chain[0], Validity::from_now(std::time::Duration::from_secs(60))).is_err());
     // A TLS identity of the same meter by the same maker seals nothing.
     let identity = pki.issue_meter(meter()).unwrap().identity().unwrap();
     let bytes: Vec<Vec<u8>> = identity.chain().iter().map(|certificate| certificate.to_vec()).collect();

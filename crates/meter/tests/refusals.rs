@@ -40,6 +40,54 @@ fn a_replayed_message_is_refused_and_logged() {
 }
 
 #[test]
+fn what_one_client_sent_is_of_no_use_after_another_has_been_there() {
+    const TITLES: [[u8; 8]; 2] = [*b"MSH\0\0\0\0\x01", *b"MSH\0\0\0\0\x02"];
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    run(&mut meter, 0, 300, 0.0, &OPEN);
+    let (mut recorded, mut counters) = (Vec::new(), Vec::new());
+    for title in TITLES {
+        meter.connected();
+        let mut client = Client::of_title(title, 0);
+        client.associate(&mut meter).unwrap();
+        client.set(&mut meter, 1, Obis::COMMITTED_SECURITY_LOG, Data::Long64Unsigned(1)).unwrap();
+        recorded.push(client.sent.clone());
+        counters.push(client.session.invocation_counter());
+        meter.disconnected();
+    }
+    // Whoever has both recordings and a way to the meter, but no key, plays them by turns.
+    for (place, sent) in recorded.iter().enumerate().chain(recorded.iter().enumerate()) {
+        meter.connected();
+        let mut player = Client::utility();
+        let answer = player.exchange(&mut meter, &sent[0][8..]).unwrap();
+        match place {
+            // The meter has forgotten up to where this client counted, so it asks for a proof over a new challenge.
+            0 => assert_eq!(answer[0], 0x61, "{answer:02x?}"),
+            // Of the last that proved itself it knows, whoever has called meanwhile.
+            _ => assert_eq!(answer[..3], [0xD8, 1, 6]),
+        }
+        for frame in &sent[1..] {
+            // The recorded proof is none, and nothing is served without.
+            let refused = player.exchange(&mut meter, &frame[8..]);
+            assert!(refused.is_err() || refused.is_ok_and(|answer| answer[0] != 0xCD), "a SET was answered");
+        }
+        meter.disconnected();
+        meter.pass(300_000);
+    }
+    assert_eq!(meter.committed_security_log(), 1);
+    // Once the first is back, everything that it had sent counts as used, in its own association too.
+    meter.connected();
+    let mut client = Client::of_title(TITLES[0], counters[0]);
+    client.associate(&mut meter).unwrap();
+    for frame in &recorded[0][2..] {
+        assert_eq!(client.exchange(&mut meter, &frame[8..]).unwrap()[..3], [0xD8, 1, 6]);
+    }
+    // The other's messages cannot even be read there.
+    let read = client.exchange(&mut meter, &recorded[1][2][8..]).unwrap();
+    assert_eq!(read[0], 0xD8);
+}
+
+#[test]
 fn a_wrong_key_is_refused_and_the_third_time_logged() {
     let mut flash = blank();
     let mut meter = open(&mut flash, at(0));

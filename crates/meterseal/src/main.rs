@@ -12,6 +12,7 @@ mod pki;
 mod progress;
 mod soak;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ enum Command {
     Pki(pki::Args),
     Soak(soak::Args),
     Up(up::Args),
+    Verify(Box<verify::Args>),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Pki(arguments) => pki::run(&arguments, out).map(|()| true),
         Command::Soak(arguments) => soak::run(&arguments, out),
         Command::Up(arguments) => up::run(&arguments).map(|()| true),
+        Command::Verify(arguments) => verify::run(&arguments, out),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

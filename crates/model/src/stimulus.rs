@@ -53,6 +53,11 @@ stimuli! {
     CloseVoltageLink = "close_voltage_link", "Connect it again.";
     Heat = "heat", "Heat the meter to more than it may have.";
     Cool = "cool", "Let it cool.";
+    RadioGood = "radio_good", "The radio has a signal with room to spare again.";
+    RadioWeak = "radio_weak", "The radio is at the edge of its cell: segments are late, some are lost.";
+    RadioOff = "radio_off", "The radio is off, or hears nothing.";
+    RadioRoam = "radio_roam", "The radio moves to another access point, where its connections are dead.";
+    RadioSwallows = "radio_swallows", "The access point takes connections and bytes, and delivers nothing.";
 }
 
 impl fmt::Display for Stimulus {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use meterseal_link::dial::{Progress, Tcp};
 use meterseal_meter::{LinkId, Meter, Peer, ProtocolError, StorageError};
 use meterseal_model::{MeterId, Roles, SensorReadings, UnixMillis};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use super::load::Load;
 use super::memory::Chip;
+use crate::link_state::LinkState;
 use crate::{SystemRandom, wall_clock};
 
 /// A meter of the fleet.
@@ -23,6 +25,8 @@ pub(super) struct Member {
     life: Mutex<Life>,
     /// There may be something to send: a push, or an answer that was withheld for a while.
     news: Notify,
+    /// How its connection fares, for the meter to show.
+    link: LinkState,
 }
 
 struct Life {
@@ -38,7 +42,12 @@ struct Life {
 impl Member {
     pub(super) fn new(id: MeterId, seed: u64, meter: Meter<Chip, SystemRandom>, now: UnixMillis) -> Self {
         let life = Mutex::new(Life { meter, now, readings: SensorReadings::QUIET, told: false });
-        Self { id, load: Load::new(seed), life, news: Notify::new() }
+        Self { id, load: Load::new(seed), life, news: Notify::new(), link: LinkState::default() }
+    }
+
+    /// Hears how its connection fares.
+    pub(super) fn observe(&self, progress: Progress<'_>) {
+        self.link.observe(progress);
     }
 
     /// Lives until `now` in one step; a time that has passed changes nothing.
@@ -114,6 +123,7 @@ impl Member {
                 // Cut as a line is: nothing is said about it.
                 _ = cut.changed() => return End::Cut,
             };
+            self.link.bytes.incoming.fetch_add(read as u64, Ordering::Relaxed);
             let (outbound, outcome) = self.exchange(link, &inbound[..read]);
             let written = timeout(SILENCE, async {
                 stream.write_all(&outbound).await?;
@@ -121,7 +131,9 @@ impl Member {
             });
             match written.await {
                 Err(_) => return End::Silence,
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => {
+                    self.link.bytes.outgoing.fetch_add(outbound.len() as u64, Ordering::Relaxed);
+                }
                 Ok(Err(error)) => return End::Broken(error),
             }
             if let Err(error) = outcome {
@@ -133,6 +145,7 @@ impl Member {
     /// What the meter answers to these bytes, and what it has to push.
     fn exchange(&self, link: LinkId, inbound: &[u8]) -> (Vec<u8>, Result<(), ProtocolError>) {
         let mut life = self.life();
+        life.meter.set_link_status(self.link.status(&Tcp));
         let outcome = life.meter.receive(link, inbound);
         let mut outbound = Vec::new();
         loop {

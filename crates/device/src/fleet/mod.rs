@@ -289,7 +289,8 @@ async fn call(
     let (member, online, cut) = (&member, &online, &cut);
     let session = |stream, roles| member.serve(stream, roles, online, cut.clone());
     let (target, limits) = (&settings.headend, settings.limits);
-    dial::keep_connected(target, &Tcp, &tls, limits, dial::random_jitter, |_| {}, session).await;
+    let observe = |progress: dial::Progress<'_>| member.observe(progress);
+    dial::keep_connected(target, &Tcp, &tls, limits, dial::random_jitter, observe, session).await;
 }
 
 /// How often the driver looks who is due.

@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::{MeterEntry, Pace};
 use crate::fleet::Fleet;
 use crate::requests::Requests;
+use crate::shared::Shared;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
 use registers::Scalers;
 use rings::{Layout, Ring};
@@ -65,9 +66,18 @@ pub(crate) struct Acquisition {
     pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
     pub(crate) policy: Policy,
+    /// What meters of one type have in common.
+    pub(crate) forms: Forms,
     /// The head-end's own system title.
     pub(crate) system_title: SystemTitle,
     pub(crate) pace: Pace,
+}
+
+/// How meters count and where their profiles' columns stand: the same for all of a type, and kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Forms {
+    scalers: Shared<Scalers>,
+    layouts: Shared<Layout>,
 }
 
 /// Why a connection ended.
@@ -204,9 +214,9 @@ struct Session<'a, S> {
     client: DlmsClient<S>,
     /// The first invocation counter that is not set aside for this session.
     ceiling: u32,
-    scalers: Scalers,
-    security_log: Layout,
-    load_profile: Layout,
+    scalers: Arc<Scalers>,
+    security_log: Arc<Layout>,
+    load_profile: Arc<Layout>,
     committed: Committed,
     /// What the meter was told in this session.
     told: Committed,
@@ -222,13 +232,24 @@ impl Acquisition {
         entry: &MeterEntry,
         stream: S,
     ) -> Result<std::convert::Infallible, AcquisitionError> {
+        // What is over when the work begins lies in a box, so that it takes no room in the task that stays.
+        let mut session = Box::pin(self.begin(entry, stream)).await?;
+        session.work().await
+    }
+
+    /// Everything up to the first reading: is it what it claims, is it admitted, is its memory what it was.
+    async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        entry: &MeterEntry,
+        stream: S,
+    ) -> Result<Box<Session<'_, S>>, AcquisitionError> {
         let (mut client, ceiling) = self.associate(entry, stream).await?;
         if let Err(error) = self.admit(entry, &mut client).await {
             // Said politely; whether the meter hears it changes nothing.
             let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
             return Err(error);
         }
-        let mut session = self.open(entry.id, client, ceiling).await?;
+        let mut session = Box::new(self.open(entry.id, client, ceiling).await?);
         session.check_tail(Ring::SecurityLog).await?;
         session.check_tail(Ring::LoadProfile).await?;
         let online_since = clock::now();
@@ -237,7 +258,7 @@ impl Acquisition {
         let text = "The meter was admitted.".to_owned();
         self.alarms.end(Some(entry.id), HeadendCause::MeterRefused, text).await?;
         tracing::info!(meter = %entry.id, "meter online");
-        session.work().await
+        Ok(session)
     }
 
     async fn associate<S: AsyncRead + AsyncWrite + Unpin>(
@@ -288,8 +309,9 @@ impl Acquisition {
         ceiling: u32,
     ) -> Result<Session<'_, S>, AcquisitionError> {
         let scalers = registers::scalers(&values(client.get_list(&registers::scaler_items()).await?))?;
-        let security_log = Layout::read(&mut client, Ring::SecurityLog).await?;
-        let load_profile = Layout::read(&mut client, Ring::LoadProfile).await?;
+        let scalers = self.forms.scalers.share(scalers);
+        let security_log = self.forms.layouts.share(Layout::read(&mut client, Ring::SecurityLog).await?);
+        let load_profile = self.forms.layouts.share(Layout::read(&mut client, Ring::LoadProfile).await?);
         let committed = self.store.committed(meter).await?;
         let last_energies = self.store.newest_live(meter).await?.map(|reading| reading.energies);
         Ok(Session {
@@ -314,16 +336,10 @@ impl Acquisition {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
-    /// Readings, alarms and gaps, until something ends it.
+    /// Readings, alarms and gaps, until something ends it. Each operation lies in a box while it lasts: a task that
+    /// waits, as nearly all do, is small.
     async fn work(&mut self) -> Result<std::convert::Infallible, AcquisitionError> {
-        self.reserve().await?;
-        let outcome = self.read_live().await;
-        let first_tick = if self.tolerate(outcome)?.unwrap_or(true) { self.pace.live } else { SOON };
-        for ring in [Ring::SecurityLog, Ring::LoadProfile] {
-            // The meter sends what it believes unacknowledged again: say first what is here already.
-            let outcome = self.acknowledge(ring).await;
-            self.tolerate(outcome)?;
-        }
+        let first_tick = Box::pin(self.first_reading()).await?;
         let mut ticks = tokio::time::interval_at(Instant::now() + first_tick, self.pace.live);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gaps_due = Instant::now();
@@ -335,25 +351,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 // In front of cyclic reads, but not for ever.
                 request = self.requests.next(self.meter), if in_a_row < REQUESTS_IN_A_ROW => {
                     in_a_row += 1;
-                    self.serve(request).await?;
+                    Box::pin(self.serve(request)).await?;
                     continue;
                 }
                 _ = ticks.tick() => {
-                    self.reserve().await?;
-                    let outcome = self.read_live().await;
-                    self.tolerate(outcome)?;
+                    Box::pin(self.reserve_and_read_live()).await?;
                     None
                 }
                 _ = tokio::time::sleep_until(gaps_due) => {
                     // More to read: at once, but alarms and readings go first.
-                    let pause = if self.close_gaps().await? { Duration::ZERO } else { self.pace.gaps };
+                    let pause = if Box::pin(self.close_gaps()).await? { Duration::ZERO } else { self.pace.gaps };
                     gaps_due = Instant::now() + pause;
                     None
                 }
             };
             in_a_row = 0;
             if let Some(first) = pushed
-                && self.take_pushes(first).await?
+                && Box::pin(self.take_pushes(first)).await?
             {
                 gaps_due = Instant::now();
             }
@@ -363,6 +377,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 gaps_due = Instant::now();
             }
         }
+    }
+
+    /// The first reading, and what is stored already. Gives the pause before the next reading.
+    async fn first_reading(&mut self) -> Result<Duration, AcquisitionError> {
+        let pause = if self.reserve_and_read_live().await?.unwrap_or(true) { self.pace.live } else { SOON };
+        for ring in [Ring::SecurityLog, Ring::LoadProfile] {
+            // The meter sends what it believes unacknowledged again: say first what is here already.
+            let outcome = self.acknowledge(ring).await;
+            self.tolerate(outcome)?;
+        }
+        Ok(pause)
+    }
+
+    async fn reserve_and_read_live(&mut self) -> Result<Option<bool>, AcquisitionError> {
+        self.reserve().await?;
+        let outcome = self.read_live().await;
+        self.tolerate(outcome)
     }
 
     /// Reads what both rings hold beyond what is stored. `true`: there is more.

@@ -61,7 +61,7 @@ impl Ring {
 }
 
 /// Where each captured object stands in a row, as the meter says: columns are found by name, not by place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layout(HashMap<Obis, usize>);
 
 impl Layout {

@@ -213,7 +213,7 @@ impl Body {
             Stimulus::BringMagnet => self.readings.magnetic_field_microtesla = [0, 0, 250_000],
             Stimulus::RemoveMagnet => self.readings.magnetic_field_microtesla = [20, 0, -45],
             Stimulus::VoltageSpike => self.readings.surge_peak_millivolts = [4_000_000, 0, 0],
-            other => panic!("this meter's place knows no {other}"),
+            other => panic!("this meter has no sensor for {other}"),
         }
     }
 }

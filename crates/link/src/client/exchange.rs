@@ -27,9 +27,9 @@ use crate::wrapper::{Frame, WrapperStream};
 pub struct DlmsClient<S> {
     pub(super) session: Box<Session>,
     pub(super) limits: Limits,
-    /// Requests are built here; [`SCRATCH`] bytes and room for protection.
+    /// Requests are built here; [`SCRATCH`] bytes and room for protection while one is under way, nothing otherwise.
     pub(super) request: Vec<u8>,
-    /// Deciphered responses.
+    /// Deciphered responses, [`MAX_APDU`] bytes; likewise.
     pub(super) plain: Vec<u8>,
     frames: WrapperStream<S>,
     /// Opens pushes; the session has a protector of its own, which knows nothing of them. `None`: nothing is ciphered.
@@ -93,8 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         let mut client = Self {
             session: Box::new(ClientSession::new(config, Provider::with_rng(ring, SystemRandom))),
             limits,
-            request: vec![0; SCRATCH + PROTECTION],
-            plain: vec![0; usize::from(MAX_APDU)],
+            request: Vec::new(),
+            plain: Vec::new(),
             frames: WrapperStream::new(stream, MAX_APDU),
             opener,
             client_address,
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
             last_counter: u32::MAX,
             owed: false,
         };
-        let deadline = Instant::now() + client.limits.operation;
+        let deadline = client.begin()?;
         client.handshake(gmac.as_ref(), deadline).await?;
         Ok(client)
     }
@@ -181,9 +181,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         Ok(self.frames.shutdown().await?)
     }
 
-    /// Checks that the session is usable and gives the deadline of a new operation.
-    pub(super) fn begin(&self) -> Result<Instant, ClientError> {
-        if self.owed { Err(ClientError::Over) } else { Ok(Instant::now() + self.limits.operation) }
+    /// Checks that the session is usable, makes room for a request and its answer, and gives the deadline of a new
+    /// operation.
+    pub(super) fn begin(&mut self) -> Result<Instant, ClientError> {
+        if self.owed {
+            return Err(ClientError::Over);
+        }
+        self.request.resize(SCRATCH + PROTECTION, 0);
+        self.plain.resize(usize::from(MAX_APDU), 0);
+        Ok(Instant::now() + self.limits.operation)
     }
 
     /// Sends the first `length` bytes of the request buffer and waits for the answer to it. The session counts as
@@ -211,9 +217,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         timeout_at(deadline, exchange).await.unwrap_or(Err(ClientError::Deadline(response)))
     }
 
-    /// The answer was the one expected, and complete: the session may go on.
+    /// The answer was the one expected, and complete: the session may go on. Until it does, it holds no buffers: nearly
+    /// all of a head-end's sessions wait at any moment.
     pub(super) fn settle(&mut self) {
         self.owed = false;
+        self.request = Vec::new();
+        self.plain = Vec::new();
     }
 
     async fn handshake(&mut self, gmac: Option<&Gmac>, deadline: Instant) -> Result<(), ClientError> {

@@ -5,8 +5,9 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use meterseal_model::{Roles, UnixMillis};
+use meterseal_seal::chain::LOG_KEY_URI;
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::Validity;
 use crate::tls::{self, Peer, PeerError};
@@ -86,7 +87,7 @@ pub struct Certificate {
     pub(crate) issuer_name: Vec<u8>,
     /// Its own distinguished name in DER.
     pub(crate) subject_name: Vec<u8>,
-    /// Whom it names; `None` for an authority's own.
+    /// Whom it names as a TLS peer; `None` for an authority's own and for a log key's.
     pub peer: Option<Peer>,
     /// The roles that it gives.
     pub roles: Roles,
@@ -111,6 +112,7 @@ impl Certificate {
         let named = match tls::names_of(&parsed) {
             Ok(named) => Some(named),
             Err(PeerError::NoName) if parsed.is_ca() => None,
+            Err(_) if is_log_key(&parsed) => None,
             Err(error) => return Err(error),
         };
         let moment =
@@ -154,6 +156,12 @@ impl Validity {
 pub fn moment(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).to_string()
+}
+
+/// Whether it is the certificate of a key that seals a log: no TLS peer.
+fn is_log_key(parsed: &X509Certificate<'_>) -> bool {
+    let names = parsed.subject_alternative_name().ok().flatten();
+    names.is_some_and(|names| names.value.general_names.contains(&GeneralName::URI(LOG_KEY_URI)))
 }
 
 fn common_name(name: &x509_parser::x509::X509Name<'_>) -> String {

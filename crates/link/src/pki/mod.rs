@@ -259,8 +259,13 @@ impl Pki {
             Some(Peer::Client(name)) => Subject::client(name, old.roles)?,
             Some(Peer::Time(name)) => Subject::time(name)?,
             None => {
-                return Err(PkiError::new(Path::new(&old.subject), "is an authority's own certificate")
-                    .hint("authorities are made by `meterseal pki init`"));
+                return Err(PkiError::new(
+                    Path::new(&old.subject),
+                    "is the certificate of an authority, or of a log key",
+                )
+                .hint(
+                    "authorities are made by `meterseal pki init`; a log key's lasts as long as its meter",
+                ));
             }
         };
         authority.issue(&self.dir, &subject, validity)

@@ -208,8 +208,15 @@ fn server(
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
     // Sessions live in this configuration: whoever changes the trust makes a new one, and old sessions are gone.
-    let sessions = if callers == Callers::Meters { RESUMABLE_SESSIONS } else { RESUMABLE_CLIENTS };
-    config.session_storage = rustls::server::ServerSessionMemoryCache::new(sessions);
+    match callers {
+        // Any number of meters: each keeps its own session, under a key that only this gateway has (RFC 5077, 4:
+        // AES-256, HMAC-SHA-256; a new key every six hours, and the one before it still counts). Nothing is kept here.
+        Callers::Meters => config.ticketer = aws_lc_rs::Ticketer::new()?,
+        // A few people; a small meter need not send them kilobytes.
+        Callers::Clients => {
+            config.session_storage = rustls::server::ServerSessionMemoryCache::new(RESUMABLE_CLIENTS);
+        }
+    }
     config.send_tls13_tickets = 1;
     Ok(ServerProfile { config: Arc::new(config), callers, judge, time: None })
 }
@@ -312,9 +319,7 @@ const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     mapping: &[(SignatureScheme::ECDSA_NISTP384_SHA384, &[webpki::aws_lc_rs::ECDSA_P384_SHA384])],
 };
 
-/// How many sessions the gateway keeps for resumption.
-const RESUMABLE_SESSIONS: usize = 16_384;
-/// And a meter's local port: a few people.
+/// How many sessions a meter's local port keeps for resumption.
 const RESUMABLE_CLIENTS: usize = 8;
 
 fn anchors(authorities: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, rustls::Error> {

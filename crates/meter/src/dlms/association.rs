@@ -248,6 +248,10 @@ impl<F: NorFlash> Association<F> {
 
     /// Keeps whose counters have been accepted up to where. At an association's start it goes to flash at once,
     /// later with the registers or with what the client sets.
+    ///
+    /// One client a key is remembered, the last that proved itself. The counters of one before it are not known any
+    /// more, but nothing that it sent can be used again: its messages are read in an association of its title alone,
+    /// which takes a proof over a challenge that is new each time, and there they count from that association's AARQ on.
     fn note_client(
         &self,
         inner: &mut Inner<F>,
@@ -261,6 +265,10 @@ impl<F: NorFlash> Association<F> {
         };
         let client = LastClient { title: title.0, highest };
         let another = client.title != inner.state.clients[key].title;
+        if another && !self.is_associated() {
+            // Not proven: an AARQ that somebody recorded must not make the meter forget whose counters it knows.
+            return Ok(());
+        }
         inner.state.clients[key] = client;
         if established || another { inner.write_state() } else { Ok(()) }
     }

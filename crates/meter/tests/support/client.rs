@@ -114,6 +114,22 @@ impl Client {
         Self::new(Role::Utility, &super::utility_keys(), 0, 1024)
     }
 
+    /// The utility by another client of it, which has the same keys and a title of its own.
+    pub fn of_title(title: [u8; 8], invocation_counter: u32) -> Self {
+        let keys = super::utility_keys();
+        let config = ClientConfig {
+            client_sap: Role::Utility.client_address() as u8,
+            system_title: Some(SystemTitle(title)),
+            mechanism: AuthMechanism::HighGmac,
+            security: POLICY,
+            invocation_counter,
+            ..ClientConfig::default()
+        };
+        let ring = KeyRing::new_256(keys.encryption, keys.authentication);
+        let session = ClientSession::new(config, RustCryptoProvider::with_rng(ring, FixedRandom(7)));
+        Self { session, ..Self::utility() }
+    }
+
     /// The utility by another maker's client, which did not ask for pushes.
     pub fn utility_without_pushes() -> Self {
         let keys = super::utility_keys();

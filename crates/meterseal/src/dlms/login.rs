@@ -64,9 +64,12 @@ pub(crate) enum Secret {
 }
 
 pub(crate) fn secret(arguments: &LoginArgs) -> Result<Secret> {
-    if let Some(path) = &arguments.keys {
+    if let Some(path) = keys_path(arguments)? {
         let suite = Suite::from_number(arguments.suite).context("there are security suites 0, 1 and 2")?;
-        return Ok(Secret::Keys(keys(path, suite)?));
+        return Ok(Secret::Keys(keys(&path, suite)?));
+    }
+    if arguments.recover_counter {
+        bail!("--recover-counter is for a login by keys: give them (--keys or --access)");
     }
     if let Some(path) = &arguments.password {
         let text = read_secret(path)?;
@@ -79,6 +82,28 @@ pub(crate) fn secret(arguments: &LoginArgs) -> Result<Secret> {
     }
     Ok(Secret::None)
 }
+
+/// The keys' file or folder, if it is by keys that somebody logs in.
+fn keys_path(arguments: &LoginArgs) -> Result<Option<PathBuf>> {
+    let Some(access) = &arguments.access else { return Ok(arguments.keys.clone()) };
+    if arguments.client == Role::Public.client_address() {
+        return Ok(None);
+    }
+    match arguments.meter {
+        Some(Expected::Meter(meter)) => Ok(Some(keys_file(access, meter))),
+        _ => bail!(
+            "--access has keys by meters' identifiers: name the meter by its own (--meter MSL0000000001)"
+        ),
+    }
+}
+
+/// Where a role's folder has its keys for a meter.
+pub(crate) fn keys_file(access: &Path, meter: MeterId) -> PathBuf {
+    access.join(format!("{meter}.key"))
+}
+
+/// The authorities that meters are trusted by, in a role's folder.
+pub(crate) const AUTHORITIES_FILE: &str = "authorities.pem";
 
 /// Reads the keys in a file, or those of a meter's folder, sealed or not.
 pub(crate) fn keys(path: &Path, suite: Suite) -> Result<GlobalKeys> {
@@ -94,11 +119,14 @@ pub(crate) fn tls_config(
     if !address.tls {
         return Ok(None);
     }
-    if arguments.trust.is_empty() {
+    let mut trust = arguments.trust.clone();
+    trust.extend(arguments.access.as_ref().map(|access| access.join(AUTHORITIES_FILE)));
+    if trust.is_empty() {
         bail!("{address} speaks TLS: name the authority that the meter is trusted by (--trust FILE)");
     }
-    let identity = arguments.identity.as_deref().map(Identity::load).transpose()?;
-    let authorities = certificates(&arguments.trust)?;
+    let identity = arguments.identity.as_deref().or(arguments.access.as_deref());
+    let identity = identity.map(Identity::load).transpose()?;
+    let authorities = certificates(&trust)?;
     let expected = match arguments.meter {
         Some(Expected::Meter(meter)) => Some(meter),
         _ => None,

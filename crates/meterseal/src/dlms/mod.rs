@@ -57,6 +57,10 @@ pub(crate) struct LoginArgs {
     /// File with a password: logs in by low-level security
     #[arg(long, value_name = "FILE", conflicts_with = "keys", global = true)]
     pub(crate) password: Option<PathBuf>,
+    /// Folder of a role at the local ports of `meterseal up`: its certificate, the meters' authorities, and the keys for
+    /// the meter that --meter names; in place of --identity, --trust and --keys
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["keys", "password", "identity"], requires = "meter", global = true)]
+    pub(crate) access: Option<PathBuf>,
     /// The meter that must answer: its identifier, or its system title in 16 hexadecimal digits
     #[arg(long, value_name = "METER", value_parser = login::expected, global = true)]
     pub(crate) meter: Option<login::Expected>,
@@ -71,7 +75,7 @@ pub(crate) struct LoginArgs {
     pub(crate) state: Option<PathBuf>,
     /// Before logging in, read where the meter's invocation counter stands, through the public client, and go on from
     /// there; for when the counter here was lost
-    #[arg(long, requires = "keys", global = true)]
+    #[arg(long, global = true)]
     pub(crate) recover_counter: bool,
     /// How long the meter may take for an answer, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), global = true)]

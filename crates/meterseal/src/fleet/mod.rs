@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
-use meterseal_link::accept::AcceptLimits;
 use meterseal_link::dial::Target;
 use meterseal_link::{Identity, Pki, tls};
 use meterseal_model::TimeBase;
@@ -25,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::progress::Progress;
 use crate::up::data_folder::DataFolder;
 use crate::up::installation::{self, HEADEND_NAME, Installation};
-use crate::up::{DEVICE_TYPE, HEADEND_TITLE, say};
+use crate::up::{DEVICE_TYPE, say};
 use members::Member;
 
 /// Start a fleet of virtual meters, for load
@@ -242,25 +241,11 @@ impl Place {
 }
 
 async fn serve(arguments: &Args, installation: &Installation, place: &Place) -> Result<Headend> {
-    let (identity, data_dir) = installation.headend()?;
-    let firmware = installation::own_digest()?;
-    let headend = Headend::start(Config {
-        data_dir,
-        gateway_listen: arguments.gateway,
-        page_listen: arguments.listen,
-        identity,
-        trust: installation.pki().trust(),
-        accept: AcceptLimits::default(),
-        time: Some(installation.time_source()?),
-        revocations: Some(installation.pki().dir().to_owned()),
-        system_title: HEADEND_TITLE,
-        meters: entries(&place.members, place.count)?,
-        marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
-        certification_keys: vec![installation.pki().certification_key().clone()],
-        pace: Pace { live: Duration::from_secs(arguments.live), gaps: Duration::from_secs(arguments.gaps) },
-        virtual_sites: None,
-    })
-    .await?;
+    let marks = vec![installation.development_mark(DEVICE_TYPE, installation::own_digest()?)?];
+    let meters = entries(&place.members, place.count)?;
+    let config = installation.headend_config(arguments.gateway, arguments.listen, meters, marks)?;
+    let pace = Pace { live: Duration::from_secs(arguments.live), gaps: Duration::from_secs(arguments.gaps) };
+    let headend = Headend::start(Config { pace, ..config }).await?;
     say(&format!(
         "page      {}\ngateway   {} (TLS 1.3, DLMS/COSEM)\ndata      {}",
         headend.page_url(),

@@ -5,16 +5,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use meterseal_headend::{Config, Headend, MeterEntry, Pace};
-use meterseal_link::accept::AcceptLimits;
+use meterseal_headend::{Headend, MeterEntry};
 use meterseal_link::client::Suite;
 use meterseal_model::{MeterId, TimeBase};
 use meterseal_seal::Scope;
 
 use crate::dlms::login;
+use crate::up;
 use crate::up::installation::Installation;
 use crate::up::sealed_files::has_dlms_keys;
-use crate::up::{self, HEADEND_TITLE};
 
 /// Run the head-end: gateway, store and page
 ///
@@ -41,25 +40,11 @@ pub(super) fn run(data: &Path, arguments: &Args) -> Result<()> {
 
 async fn serve(data: &Path, arguments: &Args) -> Result<()> {
     let installation = Installation::open(data)?;
-    let (identity, data_dir) = installation.headend()?;
-    let headend = Headend::start(Config {
-        gateway_listen: arguments.gateway,
-        page_listen: arguments.listen,
-        identity,
-        trust: installation.pki().trust(),
-        accept: AcceptLimits::default(),
-        time: Some(installation.time_source()?),
-        revocations: Some(installation.pki().dir().to_owned()),
-        system_title: HEADEND_TITLE,
-        meters: meters(&installation.path().join("meters"), &arguments.admit)?,
-        marks: marks(&data_dir.join("marks"))?,
-        certification_keys: vec![installation.pki().certification_key().clone()],
-        virtual_sites: None,
-        pace: Pace::default(),
-        data_dir,
-    })
-    .await?;
-    let outcome = up::until_told_to_stop(&headend, &installation).await;
+    let meters = meters(&installation.path().join("meters"), &arguments.admit)?;
+    let mut config = installation.headend_config(arguments.gateway, arguments.listen, meters, Vec::new())?;
+    config.marks = marks(&config.data_dir.join("marks"))?;
+    let headend = Headend::start(config).await?;
+    let outcome = up::until_told_to_stop(&headend, &installation, None).await;
     headend.shutdown().await;
     outcome?;
     // Whoever read the addresses may be gone by now; that is no failure.

@@ -123,6 +123,7 @@ fn kind_and_name(certificate: &Certificate) -> (&'static str, String) {
         Some(Peer::Headend(name)) => ("head-end", name.clone()),
         Some(Peer::Client(name)) => ("client", name.clone()),
         Some(Peer::Time(name)) => ("time", name.clone()),
-        None => ("authority", certificate.subject.clone()),
+        None if certificate.is_authority => ("authority", certificate.subject.clone()),
+        None => ("log-key", certificate.subject.clone()),
     }
 }

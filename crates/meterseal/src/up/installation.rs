@@ -2,21 +2,25 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use meterseal_headend::{Config, MeterEntry, Pace};
+use meterseal_link::accept::AcceptLimits;
 use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::opening::TimeSource;
 use meterseal_link::tls::Peer;
 use meterseal_link::{Identity, Pki, Validity, pki::IssuedIdentity};
-use meterseal_model::{Digest384, MeterId, TimeBase, UnixMillis};
+use meterseal_model::{Digest384, MeterId, Role, SystemTitle, TimeBase, UnixMillis};
 use meterseal_seal::Mark;
 use sha2::{Digest, Sha384};
 use zeroize::Zeroizing;
 
 use super::data_folder::{DataFolder, write_private};
+use super::local::LOCAL_ROLES;
 use super::sealed_files::SealedFiles;
 
 /// The authorities of this installation and the folder that they live in.
@@ -30,8 +34,14 @@ pub(crate) struct Installation {
 #[derive(Debug)]
 pub(crate) struct MeterFiles {
     pub(crate) identity: Identity,
-    /// Encryption key, then authentication key.
+    /// The utility's encryption key, then its authentication key.
     pub(crate) dlms: Zeroizing<[u8; 64]>,
+    /// Those of the roles that come to the local port.
+    pub(crate) role_keys: Vec<(Role, Zeroizing<[u8; 64]>)>,
+    /// Under which the utility transfers keys.
+    pub(crate) key_encryption_key: Zeroizing<[u8; 32]>,
+    /// Under which the meter keeps them in its flash.
+    pub(crate) vault_key: Zeroizing<[u8; 32]>,
     /// Keys that the meter makes itself, when its utility enrols it; under a secret of its own.
     pub(crate) key_store: Arc<FileKeyStore>,
     pub(crate) flash: PathBuf,
@@ -46,6 +56,11 @@ impl Installation {
         let folder = DataFolder::open(path)?;
         let pki = Pki::open_or_create(&folder.path().join("pki"))?;
         Ok(Self { folder, pki })
+    }
+
+    /// A folder in the data folder, for its owner only.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.folder.folder(name)?)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -63,6 +78,33 @@ impl Installation {
         Ok((identity, folder))
     }
 
+    /// A head-end of this installation: its identity, folder and trust, at the usual pace and without virtual sites.
+    pub(crate) fn headend_config(
+        &self,
+        gateway_listen: SocketAddr,
+        page_listen: SocketAddr,
+        meters: Vec<MeterEntry>,
+        marks: Vec<Vec<u8>>,
+    ) -> Result<Config> {
+        let (identity, data_dir) = self.headend()?;
+        Ok(Config {
+            data_dir,
+            gateway_listen,
+            page_listen,
+            identity,
+            trust: self.pki.trust(),
+            accept: AcceptLimits::default(),
+            time: Some(self.time_source()?),
+            revocations: Some(self.pki.dir().to_owned()),
+            system_title: HEADEND_TITLE,
+            meters,
+            marks,
+            certification_keys: vec![self.pki.certification_key().clone()],
+            pace: Pace::default(),
+            virtual_sites: None,
+        })
+    }
+
     /// What signs time for the meters. In this installation it is the same machine; a utility's stands elsewhere.
     pub(crate) fn time_source(&self) -> Result<TimeSource> {
         let folder = self.folder.folder("time")?;
@@ -78,6 +120,11 @@ impl Installation {
         let sealed = SealedFiles::open(&folder)?;
         let identity = sealed.identity(|| self.pki.issue_meter(id))?;
         let dlms = sealed.dlms_keys()?;
+        let role_keys = LOCAL_ROLES
+            .into_iter()
+            .map(|role| Ok((role, sealed.role_keys(role)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let (key_encryption_key, vault_key) = (sealed.key_encryption_key()?, sealed.vault_key()?);
         let secret = DeviceSecret::open_or_create(&folder.join("device.secret"))?;
         let key_store = FileKeyStore::open(&folder.join("keys.sealed"), &id.to_string(), secret)?;
         let simulated = folder.join("simulated-clock");
@@ -89,6 +136,9 @@ impl Installation {
         Ok(MeterFiles {
             identity,
             dlms,
+            role_keys,
+            key_encryption_key,
+            vault_key,
             key_store: Arc::new(key_store),
             flash: folder.join("flash.bin"),
             folder,
@@ -131,7 +181,7 @@ pub(crate) fn own_digest() -> Result<Digest384> {
     }
 }
 
-fn identity(
+pub(super) fn identity(
     folder: &Path,
     issue: impl FnOnce() -> Result<IssuedIdentity, meterseal_link::PkiError>,
 ) -> Result<Identity> {
@@ -150,6 +200,8 @@ fn identity(
 
 /// The head-end's name in its certificate.
 pub(crate) const HEADEND_NAME: &str = "local";
+/// Letters of the meters' maker, then bytes that no serial number has.
+const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
 
 const TIME_VALIDITY: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
 const CLOCK_TOLERANCE_MS: i64 = 60_000;

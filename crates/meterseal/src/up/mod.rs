@@ -5,6 +5,7 @@
 
 pub(crate) mod data_folder;
 pub(crate) mod installation;
+mod local;
 pub(crate) mod sealed_files;
 mod sites;
 
@@ -16,13 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use meterseal_device::wifi::Wifi;
 use meterseal_device::{Access, MAX_SPEED, Opened, Place, Settings};
-use meterseal_headend::{Config, Headend, MeterEntry, Pace};
-use meterseal_link::accept::AcceptLimits;
+use meterseal_headend::{Config, Headend, MeterEntry};
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Target, Tcp};
 use meterseal_link::{Pki, revocation, tls};
-use meterseal_model::{Digest384, SystemTitle};
+use meterseal_meter::{RoleKeys, SecretKey};
+use meterseal_model::Digest384;
 use meterseal_seal::Scope;
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
@@ -30,6 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use installation::{HEADEND_NAME, Installation, MeterFiles};
+use local::{LocalArgs, Visitors};
 use sites::{PLANS, Plan, Sites};
 
 /// Start three virtual meters, a head-end and its page
@@ -53,6 +56,8 @@ pub(crate) struct Args {
     /// How many times faster than the wall's the home's clock runs
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_speed)]
     speed: f64,
+    #[command(flatten)]
+    local: LocalArgs,
 }
 
 pub(crate) fn run(arguments: &Args) -> Result<()> {
@@ -89,25 +94,18 @@ async fn serve(arguments: &Args) -> Result<()> {
         .map(|plan| Ok((plan, installation.meter(plan.id(), speed(plan, arguments))?)))
         .collect::<Result<Vec<(&Plan, MeterFiles)>>>()?;
 
+    // Files for the visitors before there is a port that lets them in.
+    let visitors = Visitors::prepare(&arguments.local, &installation, &meters)?;
+
     let sites = Arc::new(Sites::default());
-    let (identity, data_dir) = installation.headend()?;
-    let headend = Headend::start(Config {
-        data_dir,
-        gateway_listen: arguments.gateway,
-        page_listen: arguments.listen,
-        identity,
-        trust: installation.pki().trust(),
-        accept: AcceptLimits::default(),
-        time: Some(installation.time_source()?),
-        revocations: Some(installation.pki().dir().to_owned()),
-        system_title: HEADEND_TITLE,
-        meters: entries(&meters, &installation)?,
-        marks: vec![installation.development_mark(DEVICE_TYPE, firmware)?],
-        certification_keys: vec![installation.pki().certification_key().clone()],
-        pace: Pace::default(),
-        virtual_sites: Some(Arc::clone(&sites) as _),
-    })
-    .await?;
+    let marks = vec![installation.development_mark(DEVICE_TYPE, firmware)?];
+    let config = installation.headend_config(
+        arguments.gateway,
+        arguments.listen,
+        entries(&meters, &installation)?,
+        marks,
+    )?;
+    let headend = Headend::start(Config { virtual_sites: Some(Arc::clone(&sites) as _), ..config }).await?;
 
     // Stopped in order even when a meter refuses: a store that is dropped in the middle leaves its last writes aside.
     // Dropped at the end, which ends what it does.
@@ -118,7 +116,10 @@ async fn serve(arguments: &Args) -> Result<()> {
         open_meters(meters, recording, firmware, &installation, &headend, arguments, &mut background)
             .and_then(|devices| start(devices, &sites));
     let outcome = match started {
-        Ok(()) => until_told_to_stop(&headend, &installation).await,
+        Ok(()) => {
+            let local = visitors.map(|visitors| visitors.invitation(&sites.local_addresses()));
+            until_told_to_stop(&headend, &installation, local.as_deref()).await
+        }
         Err(refused) => Err(refused),
     };
     let stopping: Vec<_> = sites.take().into_iter().map(|device| tokio::spawn(device.stop())).collect();
@@ -144,35 +145,41 @@ fn open_meters(
     headend: &Headend,
     arguments: &Args,
     background: &mut JoinSet<Infallible>,
-) -> Result<Vec<Opened>> {
+) -> Result<Vec<(Opened, Wifi)>> {
     let open = |(plan, files): (&Plan, MeterFiles)| {
         let place = match recording.take_if(|_| plan.kind == SiteKind::Factory) {
             Some(recording) => Place::Recording(Box::new(recording)),
             None => Place::Synthetic(plan.kind),
         };
-        let speed = speed(plan, arguments);
-        let settings = settings(plan, files, place, firmware, installation, headend, speed)?;
+        let radio = Wifi::new(Arc::new(Tcp), plan.serial);
+        let mut settings = settings(plan, files, place, firmware, installation, headend, arguments)?;
+        settings.network = Arc::new(radio.clone());
         // What `meterseal pki revoke` writes reaches the meters as well: they, too, leave a revoked head-end.
         if let Some(trust) = &settings.trust {
             let revocations = trust.trust().revocations.clone();
             background.spawn(revocation::watch(installation.pki().dir().to_owned(), revocations));
         }
-        Ok(Opened::new(settings)?)
+        Ok((Opened::new(settings)?, radio))
     };
     meters.into_iter().map(open).collect()
 }
 
-fn start(devices: Vec<Opened>, sites: &Sites) -> Result<()> {
-    for device in devices {
-        sites.add(device.start(&tokio::runtime::Handle::current())?);
+fn start(devices: Vec<(Opened, Wifi)>, sites: &Sites) -> Result<()> {
+    for (device, radio) in devices {
+        sites.add(device.start(&tokio::runtime::Handle::current())?, radio);
     }
     Ok(())
 }
 
-pub(crate) async fn until_told_to_stop(headend: &Headend, installation: &Installation) -> Result<()> {
+/// Says where everything is, and what else there is to say; then waits for a signal.
+pub(crate) async fn until_told_to_stop(
+    headend: &Headend,
+    installation: &Installation,
+    further: Option<&str>,
+) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for a signal")?;
-    announce(headend, installation)?;
+    announce(headend, installation, further)?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -195,12 +202,14 @@ async fn refresh_lists(pki: PathBuf) -> Infallible {
     }
 }
 
-fn announce(headend: &Headend, installation: &Installation) -> Result<()> {
+fn announce(headend: &Headend, installation: &Installation, further: Option<&str>) -> Result<()> {
     say(&format!(
-        "page      {}\ngateway   {} (TLS 1.3, DLMS/COSEM)\ndata      {}",
+        "page      {}\ngateway   {} (TLS 1.3, DLMS/COSEM)\ndata      {}{}{}",
         headend.page_url(),
         headend.gateway_addr(),
-        installation.path().display()
+        installation.path().display(),
+        if further.is_some() { "\n" } else { "" },
+        further.unwrap_or_default(),
     ))
 }
 
@@ -233,7 +242,7 @@ fn entries(meters: &[(&Plan, MeterFiles)], installation: &Installation) -> Resul
 }
 
 fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
-    let (encryption, authentication) = keys(files);
+    let (encryption, authentication) = halves(&files.dlms);
     MeterEntry {
         id: plan.id(),
         name: plan.name.to_owned(),
@@ -252,13 +261,27 @@ fn settings(
     firmware: Digest384,
     installation: &Installation,
     headend: &Headend,
-    speed: f64,
+    arguments: &Args,
 ) -> Result<Settings> {
-    let (encryption, authentication) = keys(&files);
+    let speed = speed(plan, arguments);
+    let (encryption, authentication) = halves(&files.dlms);
     // A meter of its own: it knows the time and what was revoked from its head-end, and from its last life.
     let trust = DeviceTrust::open(&files.folder.join("trust.cbor"), &installation.pki().trust())?;
+    let local = arguments
+        .local
+        .port(plan, &files.identity, &trust)
+        .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?;
     Ok(Settings {
-        access: Access { key_store: Some(files.key_store), ..Access::default() },
+        access: Access {
+            local,
+            role_keys: files.role_keys.iter().fold(RoleKeys::NONE, |keys, (role, own)| {
+                let (encryption, authentication) = halves(own);
+                keys.with(*role, meterseal_meter::DlmsKeys { encryption, authentication })
+            }),
+            key_encryption_key: Some(SecretKey::new(*files.key_encryption_key)),
+            device_secret: Some(SecretKey::new(*files.vault_key)),
+            key_store: Some(files.key_store),
+        },
         identity: meterseal_meter::Identity {
             id: plan.id(),
             device_type: DEVICE_TYPE.to_owned(),
@@ -280,18 +303,17 @@ fn settings(
     })
 }
 
-fn keys(files: &MeterFiles) -> ([u8; 32], [u8; 32]) {
+/// Encryption key and authentication key.
+fn halves(keys: &[u8; 64]) -> ([u8; 32], [u8; 32]) {
     let (mut encryption, mut authentication) = ([0; 32], [0; 32]);
-    encryption.copy_from_slice(&files.dlms[..32]);
-    authentication.copy_from_slice(&files.dlms[32..]);
+    encryption.copy_from_slice(&keys[..32]);
+    authentication.copy_from_slice(&keys[32..]);
     (encryption, authentication)
 }
 
 const REFRESH_PERIOD: Duration = Duration::from_secs(3600);
 /// The device type that marks name.
 pub(crate) const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
-/// Letters of the meters' maker, then bytes that no serial number has.
-pub(crate) const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
 /// A minute, so that a visitor sees profile rows arrive.
 const PROFILE_PERIOD_SECONDS: u32 = 60;
 /// What the person at the terminal should know of, and no more; `RUST_LOG` changes it.

@@ -1,5 +1,5 @@
 //! The secrets in a meter's folder, under AES-256-GCM with the device's secret: its TLS key with the certificates that
-//! belong to it, and its two DLMS keys. Folders of earlier versions held them in the clear; they are taken over once.
+//! belong to it, each role's two DLMS keys, and what transferred keys are wrapped and kept under. Folders of earlier versions held them in the clear; they are taken over once.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use meterseal_link::keys::DeviceSecret;
 use meterseal_link::pki::{IssuedIdentity, read_secret, write_secret};
 use meterseal_link::{Identity, PkiError};
+use meterseal_model::Role;
 use zeroize::Zeroizing;
 
 use super::data_folder::write_private;
@@ -27,7 +28,7 @@ impl SealedFiles {
         let path = folder.join(SECRET_FILE);
         // A new secret would open nothing, and stand in the way of the copy that does.
         if !path.exists()
-            && let Some(name) = SEALED.iter().find(|name| folder.join(name).exists())
+            && let Some(name) = sealed_file(folder)
         {
             bail!(
                 "{} is missing, and {name} opens with nothing else; restore it from a copy",
@@ -81,7 +82,7 @@ impl SealedFiles {
             None if self.folder.join(PLAIN_DLMS_FILE).exists() => {
                 (read_secret(&self.folder.join(PLAIN_DLMS_FILE))?, PLAIN_DLMS_FILE)
             }
-            None => (new_digits()?, DLMS_FILE),
+            None => (new_digits::<64>()?, DLMS_FILE),
         };
         let keys = from_digits(&text).with_context(|| {
             let path = self.folder.join(origin);
@@ -92,6 +93,38 @@ impl SealedFiles {
         }
         self.forget(PLAIN_DLMS_FILE)?;
         Ok(keys)
+    }
+
+    /// A role's encryption key, then its authentication key; made where there are none.
+    pub(crate) fn role_keys(&self, role: Role) -> Result<Zeroizing<[u8; 64]>> {
+        if role == Role::Utility { self.dlms_keys() } else { self.random(&format!("dlms-{role}.sealed")) }
+    }
+
+    /// The key under which the utility transfers keys to the meter; made where there is none.
+    pub(crate) fn key_encryption_key(&self) -> Result<Zeroizing<[u8; 32]>> {
+        self.random(KEY_ENCRYPTION_FILE)
+    }
+
+    /// What the meter enciphers keys in its flash with; made where there is none. On a meter of its own it lies beside
+    /// the device's secret, never in flash.
+    pub(crate) fn vault_key(&self) -> Result<Zeroizing<[u8; 32]>> {
+        self.random(VAULT_FILE)
+    }
+
+    /// Random bytes that stay the same from the first time on.
+    fn random<const N: usize>(&self, name: &str) -> Result<Zeroizing<[u8; N]>> {
+        let text = match self.read(name)? {
+            Some(text) => text,
+            None => {
+                let text = new_digits::<N>()?;
+                self.write(name, &text)?;
+                text
+            }
+        };
+        from_digits(&text).with_context(|| {
+            let path = self.folder.join(name);
+            format!("{} does not hold {} hexadecimal digits; restore it from a copy", path.display(), 2 * N)
+        })
     }
 
     /// What is sealed in a file of the folder, if there is one.
@@ -170,22 +203,33 @@ impl SealedFiles {
     }
 }
 
-fn new_digits() -> Result<Zeroizing<String>> {
-    let mut keys = Zeroizing::new([0; 64]);
-    getrandom::fill(&mut keys[..]).context("the operating system gave no random numbers")?;
-    Ok(Zeroizing::new(keys.iter().map(|byte| format!("{byte:02x}")).collect()))
+/// Bytes as hexadecimal digits.
+pub(crate) fn digits(bytes: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn from_digits(text: &str) -> Option<Zeroizing<[u8; 64]>> {
+fn new_digits<const N: usize>() -> Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0; N]);
+    getrandom::fill(&mut bytes[..]).context("the operating system gave no random numbers")?;
+    Ok(digits(&bytes[..]))
+}
+
+fn from_digits<const N: usize>(text: &str) -> Option<Zeroizing<[u8; N]>> {
     let digits = text.trim_end().as_bytes();
-    if digits.len() != 128 || !digits.iter().all(u8::is_ascii_hexdigit) {
+    if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
-    let mut keys = Zeroizing::new([0; 64]);
-    for (key, pair) in keys.iter_mut().zip(digits.chunks_exact(2)) {
-        *key = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    let mut bytes = Zeroizing::new([0; N]);
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    Some(keys)
+    Some(bytes)
+}
+
+/// A file of the folder that only its secret opens, if there is one.
+fn sealed_file(folder: &Path) -> Option<String> {
+    let names = fs::read_dir(folder).ok()?.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.ends_with(".sealed")).min()
 }
 
 /// One file cannot take the place of the other.
@@ -196,13 +240,14 @@ fn context(name: &str) -> String {
 const SECRET_FILE: &str = "device.secret";
 const IDENTITY_FILE: &str = "identity.sealed";
 const DLMS_FILE: &str = "dlms.sealed";
+const KEY_ENCRYPTION_FILE: &str = "key-encryption.sealed";
+const VAULT_FILE: &str = "vault.sealed";
 const CERTIFICATE_FILE: &str = "certificate.pem";
 /// PKCS#8 in PEM (RFC 7468), which stands behind the certificates.
 const KEY_BEGINS: &str = "-----BEGIN PRIVATE KEY-----";
 /// As earlier versions left them, and as an operator may put DLMS keys there.
 const PLAIN_IDENTITY_FILE: &str = "key.pem";
 const PLAIN_DLMS_FILE: &str = "dlms.key";
-const SEALED: [&str; 3] = [IDENTITY_FILE, DLMS_FILE, "keys.sealed"];
 /// A chain of four certificates and a key take 8 KiB at the most.
 const MAX_FILE: u64 = 64 * 1024;
 

@@ -1,8 +1,10 @@
 //! The virtual meters of `up`: who they are, where they stand, and the way from the page's buttons to their sites.
 
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use meterseal_device::Device;
+use meterseal_device::wifi::Wifi;
 use meterseal_headend::{StimulusError, VirtualSites};
 use meterseal_model::{MeterId, Stimulus};
 use meterseal_world::site::SiteKind;
@@ -30,23 +32,28 @@ impl Plan {
     }
 }
 
-/// The running devices; empty before they start and after they stop.
+/// The running devices, each with its radio; empty before they start and after they stop.
 #[derive(Debug, Default)]
 pub(crate) struct Sites {
-    devices: Mutex<Vec<Device>>,
+    devices: Mutex<Vec<(Device, Wifi)>>,
 }
 
 impl Sites {
-    pub(crate) fn add(&self, device: Device) {
-        self.lock().push(device);
+    pub(crate) fn add(&self, device: Device, radio: Wifi) {
+        self.lock().push((device, radio));
+    }
+
+    /// Where the meters' local ports listen.
+    pub(crate) fn local_addresses(&self) -> Vec<(MeterId, SocketAddr)> {
+        self.lock().iter().filter_map(|(device, _)| Some((device.id(), device.local_address()?))).collect()
     }
 
     /// Takes the devices out, to stop them.
     pub(crate) fn take(&self) -> Vec<Device> {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *self.lock()).into_iter().map(|(device, _)| device).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Device>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Device, Wifi)>> {
         // The list is whole between any two operations, even where a thread panicked.
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,7 +62,11 @@ impl Sites {
 impl VirtualSites for Sites {
     fn apply(&self, meter: MeterId, stimulus: Stimulus) -> Result<(), StimulusError> {
         let devices = self.lock();
-        let device = devices.iter().find(|device| device.id() == meter).ok_or(StimulusError::UnknownSite)?;
+        let found = devices.iter().find(|(device, _)| device.id() == meter);
+        let (device, radio) = found.ok_or(StimulusError::UnknownSite)?;
+        if radio.apply(stimulus) {
+            return Ok(());
+        }
         device.apply(stimulus).map_err(|_| StimulusError::NotRunning)
     }
 }

@@ -8,10 +8,10 @@
 
 pub(crate) mod listening;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use meterseal_link::keys::DeviceSecret;
@@ -22,6 +22,7 @@ pub(crate) struct Up {
     pub(crate) page: String,
     pub(crate) gateway: String,
     cookie: String,
+    output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Up {
@@ -45,11 +46,16 @@ impl Up {
         let gateway = value("gateway").split(' ').next().unwrap().to_owned();
         let (page, path) = link.split_once('/').unwrap();
         let (page, path) = (page.to_owned(), format!("/{path}"));
-        let mut up = Self { child, page, gateway, cookie: String::new() };
+        let mut up = Self { child, page, gateway, cookie: String::new(), output: lines };
         let answer = up.request("GET", &path, "");
         let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a session");
         up.cookie = cookie.split(';').next().unwrap().to_owned();
         up
+    }
+
+    /// What it says next.
+    pub(crate) fn line(&mut self) -> String {
+        self.output.next().expect("up says more").unwrap()
     }
 
     /// The answer to a GET, as JSON.

@@ -1,6 +1,5 @@
 //! What checking a file found, in words: what is proven, what is not, and what is broken.
 
-use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
@@ -60,25 +59,26 @@ impl Report {
     }
 
     pub(super) fn proven(&mut self, code: &'static str, text: impl Into<String>) {
-        self.add(Outcome::Proven, code, text.into());
+        self.add(Outcome::Proven, code, text);
     }
 
     pub(super) fn not_proven(&mut self, code: &'static str, text: impl Into<String>) {
-        self.add(Outcome::NotProven, code, text.into());
+        self.add(Outcome::NotProven, code, text);
     }
 
     /// Adds something broken. Beyond [`MAX_BROKEN`] more of it is not listed.
     pub(super) fn broken(&mut self, code: &'static str, text: impl Into<String>) {
         let found = self.of(Outcome::Broken).count();
         if found < MAX_BROKEN {
-            self.add(Outcome::Broken, code, text.into());
+            self.add(Outcome::Broken, code, text);
         } else if found == MAX_BROKEN {
-            self.add(Outcome::Broken, "more", "There is more that does not hold.".to_owned());
+            self.add(Outcome::Broken, "more", "There is more that does not hold.");
         }
     }
 
-    fn add(&mut self, outcome: Outcome, code: &'static str, text: String) {
-        self.findings.push(Finding { outcome, code, text });
+    /// Adds a finding.
+    pub fn add(&mut self, outcome: Outcome, code: &'static str, text: impl Into<String>) {
+        self.findings.push(Finding { outcome, code, text: text.into() });
     }
 }
 

@@ -168,11 +168,11 @@ fn compare(before: &Reading, after: &Reading, in_order: bool, report: &mut Repor
             ),
         );
     }
-    for (old, new) in registers(before).zip(registers(after)) {
-        if new.2 < old.2 {
+    for (old, new) in registers(before).iter().zip(registers(after)) {
+        if new.value < old.value {
             report.broken(
                 "backwards",
-                format!("Register {} stands lower at {} than at {}.", new.0, after.time, before.time),
+                format!("Register {} stands lower at {} than at {}.", new.obis, after.time, before.time),
             );
         }
     }
@@ -199,8 +199,15 @@ impl VerifiedStatement {
         let (opening, closing) = (self.readings.first()?, self.readings.last()?);
         self.report.holds().then(|| {
             registers(opening)
+                .iter()
                 .zip(registers(closing))
-                .map(|((obis, unit, opening), (_, _, closing))| Quantity { obis, unit, opening, closing })
+                .map(|(opening, Register { obis, name, unit, value })| Quantity {
+                    obis,
+                    name,
+                    unit,
+                    opening: opening.value,
+                    closing: value,
+                })
                 .collect()
         })
     }
@@ -227,6 +234,8 @@ impl VerifiedStatement {
 pub struct Quantity {
     /// Which register.
     pub obis: Obis,
+    /// What it counts, for people.
+    pub name: &'static str,
     /// Its unit.
     pub unit: Unit,
     /// How it stood at the beginning.
@@ -242,28 +251,51 @@ impl Quantity {
     }
 }
 
-/// The registers of a reading, thousandths of their units: totals, then rates, then what they are made of.
-pub fn registers(reading: &Reading) -> impl Iterator<Item = (Obis, Unit, u64)> {
-    let totals = &reading.totals;
-    let active = |obis, value| (obis, Unit::WattHour, value);
-    let reactive = |obis, value| (obis, Unit::VarHour, value);
-    let mut registers = Vec::with_capacity(24);
-    registers.push(active(Obis::ACTIVE_ENERGY_IMPORT, totals.active_import_milliwatt_hours));
-    registers.push(active(Obis::ACTIVE_ENERGY_EXPORT, totals.active_export_milliwatt_hours));
-    registers.push(reactive(Obis::REACTIVE_ENERGY_IMPORT, totals.reactive_import_millivar_hours));
-    registers.push(reactive(Obis::REACTIVE_ENERGY_EXPORT, totals.reactive_export_millivar_hours));
-    let each = |codes: &[Obis], values: &[u64], unit| {
-        codes
-            .iter()
-            .copied()
-            .zip(values.iter().copied())
-            .map(|(code, value)| (code, unit, value))
-            .collect::<Vec<_>>()
-    };
-    registers.extend(each(&Obis::RATE_IMPORT, &reading.rates.import_milliwatt_hours, Unit::WattHour));
-    registers.extend(each(&Obis::RATE_EXPORT, &reading.rates.export_milliwatt_hours, Unit::WattHour));
-    registers.extend(each(&Obis::QUADRANT_ENERGY, &reading.quadrant_millivar_hours, Unit::VarHour));
-    registers.extend(each(&Obis::PHASE_ENERGY_IMPORT, &reading.phase_import_milliwatt_hours, Unit::WattHour));
-    registers.extend(each(&Obis::PHASE_ENERGY_EXPORT, &reading.phase_export_milliwatt_hours, Unit::WattHour));
-    registers.into_iter()
+/// A register of a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// Which.
+    pub obis: Obis,
+    /// What it counts, for people.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+    /// How it stands, thousandths of the unit.
+    pub value: u64,
+}
+
+/// The registers of a reading: totals, then rates, then what the totals are made of.
+pub fn registers(reading: &Reading) -> [Register; 22] {
+    let t = &reading.totals;
+    let [i1, i2, i3, i4] = reading.rates.import_milliwatt_hours;
+    let [e1, e2, e3, e4] = reading.rates.export_milliwatt_hours;
+    let [q1, q2, q3, q4] = reading.quadrant_millivar_hours;
+    let [p1, p2, p3] = reading.phase_import_milliwatt_hours;
+    let [n1, n2, n3] = reading.phase_export_milliwatt_hours;
+    let active = |obis, name, value| Register { obis, name, unit: Unit::WattHour, value };
+    let reactive = |obis, name, value| Register { obis, name, unit: Unit::VarHour, value };
+    [
+        active(Obis::ACTIVE_ENERGY_IMPORT, "active energy import", t.active_import_milliwatt_hours),
+        active(Obis::ACTIVE_ENERGY_EXPORT, "active energy export", t.active_export_milliwatt_hours),
+        reactive(Obis::REACTIVE_ENERGY_IMPORT, "reactive energy import", t.reactive_import_millivar_hours),
+        reactive(Obis::REACTIVE_ENERGY_EXPORT, "reactive energy export", t.reactive_export_millivar_hours),
+        active(Obis::RATE_IMPORT[0], "import at rate 1", i1),
+        active(Obis::RATE_IMPORT[1], "import at rate 2", i2),
+        active(Obis::RATE_IMPORT[2], "import at rate 3", i3),
+        active(Obis::RATE_IMPORT[3], "import at rate 4", i4),
+        active(Obis::RATE_EXPORT[0], "export at rate 1", e1),
+        active(Obis::RATE_EXPORT[1], "export at rate 2", e2),
+        active(Obis::RATE_EXPORT[2], "export at rate 3", e3),
+        active(Obis::RATE_EXPORT[3], "export at rate 4", e4),
+        reactive(Obis::QUADRANT_ENERGY[0], "reactive energy, quadrant I", q1),
+        reactive(Obis::QUADRANT_ENERGY[1], "reactive energy, quadrant II", q2),
+        reactive(Obis::QUADRANT_ENERGY[2], "reactive energy, quadrant III", q3),
+        reactive(Obis::QUADRANT_ENERGY[3], "reactive energy, quadrant IV", q4),
+        active(Obis::PHASE_ENERGY_IMPORT[0], "import of L1", p1),
+        active(Obis::PHASE_ENERGY_IMPORT[1], "import of L2", p2),
+        active(Obis::PHASE_ENERGY_IMPORT[2], "import of L3", p3),
+        active(Obis::PHASE_ENERGY_EXPORT[0], "export of L1", n1),
+        active(Obis::PHASE_ENERGY_EXPORT[1], "export of L2", n2),
+        active(Obis::PHASE_ENERGY_EXPORT[2], "export of L3", n3),
+    ]
 }

@@ -18,7 +18,7 @@ use crate::log::{Leaf, LogHash, ProofError, Subtrees, consistency_proof, inclusi
 mod check;
 
 pub(super) use check::is_after;
-pub use check::{Quantity, VerifiedStatement, registers};
+pub use check::{Quantity, Register, VerifiedStatement, registers};
 
 /// The media type of a statement.
 pub const CONTENT_TYPE: &str = "application/vnd.meterseal.statement+cbor";

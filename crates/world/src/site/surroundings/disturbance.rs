@@ -90,6 +90,7 @@ pub(super) fn of_stimulus(stimulus: Stimulus, struck: usize) -> Option<Disturban
         Stimulus::CloseVoltageLink => Disturbance::LinksOpen([false; 3]),
         Stimulus::Heat => Disturbance::Temperature(Some(105.0)),
         Stimulus::Cool => Disturbance::Temperature(None),
+        // Between the meter and its network: `wifi` has it.
         _ => return None,
     })
 }
