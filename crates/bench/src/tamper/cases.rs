@@ -66,7 +66,8 @@ pub const CASES: &[Case] = &[
         begins: EventCode::Tilted,
         limit_ms: None,
         act: |random| {
-            let (angle, towards) = (between(random, 17.0, 180.0).to_radians(), between(random, 0.0, 6.283));
+            let (angle, towards) =
+                (between(random, 17.0, 180.0).to_radians(), between(random, 0.0, std::f64::consts::TAU));
             let lying = angle.sin();
             let position = [lying * towards.cos(), angle.cos(), lying * towards.sin()];
             Act::new([Disturbance::Position(position)], Disturbance::Position([0.0, 1.0, 0.0]))
@@ -234,7 +235,12 @@ pub(super) fn once(case: &Case, random: &mut Random, thresholds: Thresholds) -> 
     stage.step_with(offset, &act.begin)?;
     let lasting = act.seconds[0] + random.uniform() * 1.9 + 0.1;
     // Currents are judged by windows of 0.2 s, a tilt by its mean: those last longer than a cover needs.
-    let lasting = if case.limit_ms.is_none() { lasting + 1.8 } else { lasting };
+    let lasting = match (&act.end, case.limit_ms) {
+        // It is over by itself soon after: the end must not be taken for the beginning's.
+        (None, _) => 0.1,
+        (_, None) => lasting + 1.8,
+        (_, Some(_)) => lasting,
+    };
     let Some(begun) = wait_for(&mut stage, lasting, |code| is_same(code, case.begins))? else {
         return Ok(None);
     };
