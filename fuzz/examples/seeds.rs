@@ -11,6 +11,8 @@ use meterseal_link::Pki;
 use meterseal_link::pki::Reason;
 use meterseal_link::revocation::list_from_pem;
 use meterseal_model::{Obis, Role};
+use meterseal_seal::evidence::{Entry, Export, Statement};
+use meterseal_seal::log::{Checkpoint, LogHash, Peaks};
 use meterseal_seal::request::certificate_request;
 use meterseal_seal::{KeyError, SealKey, Signer as _};
 
@@ -53,6 +55,9 @@ fn main() -> std::io::Result<()> {
     for bytes in certificates()? {
         save("certificate", &bytes)?;
     }
+    for bytes in evidence()? {
+        save("evidence", &bytes)?;
+    }
     println!("{count} seeds");
     Ok(())
 }
@@ -88,6 +93,42 @@ fn certificates() -> std::io::Result<Vec<Vec<u8>>> {
     std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/authority.der"), authority)?;
     std::fs::remove_dir_all(folder)?;
     Ok(all)
+}
+
+/// The files with which `seal` is tested, short enough for the fuzzer, and a leaf, peaks and a checkpoint by themselves.
+fn evidence() -> std::io::Result<Vec<Vec<u8>>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/seal/tests/files");
+    let file = |name| std::fs::read(folder.join(name));
+    let (statement, signed) = (file("statement-before.cbor")?, file("checkpoint.cbor")?);
+    let parsed = Statement::decode(&statement).map_err(std::io::Error::other)?;
+    let checkpoint = Checkpoint::verify(&signed, std::slice::from_ref(&parsed.origin.key));
+    let checkpoint = checkpoint.map_err(std::io::Error::other)?.checkpoint().encode();
+    let mut peaks = Peaks::new();
+    (0..7).for_each(|_| peaks.append(checkpoint_root(&parsed)));
+    let start = Export { origin: parsed.origin.clone(), start: Peaks::new(), count: 1 };
+    let mut export = Vec::new();
+    let entries = parsed.readings.iter().map(|reading| Ok::<_, std::io::Error>(Entry::Leaf(&reading.leaf)));
+    start.write(entries, &[], |bytes| {
+        export.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    export.extend_from_slice(&signed);
+    let leaf = parsed.readings[0].leaf.clone();
+    let certificate = parsed.origin.chain[0].clone();
+    Ok(vec![
+        statement,
+        file("statement.cbor")?,
+        export,
+        leaf,
+        peaks.encode(),
+        checkpoint,
+        certificate,
+        signed,
+    ])
+}
+
+fn checkpoint_root(statement: &Statement) -> LogHash {
+    LogHash::of_leaf(&statement.checkpoint)
 }
 
 /// A length and as many bytes.

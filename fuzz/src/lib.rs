@@ -9,6 +9,7 @@ pub mod apdu;
 pub mod bench;
 pub mod certificate;
 pub mod ciphered;
+pub mod evidence;
 pub mod session;
 #[path = "../../crates/meter/tests/support/mod.rs"]
 pub mod support;

@@ -24,4 +24,4 @@ macro_rules! targets {
     };
 }
 
-targets!(wrapper apdu aarq ciphered certificate session answer);
+targets!(wrapper apdu aarq ciphered certificate session answer evidence);

@@ -11,7 +11,8 @@ use crate::run::{cargo, execute, root};
 use crate::tools;
 
 /// Every target of `fuzz/fuzz_targets`.
-const TARGETS: [&str; 7] = ["wrapper", "apdu", "aarq", "ciphered", "certificate", "session", "answer"];
+const TARGETS: [&str; 8] =
+    ["wrapper", "apdu", "aarq", "ciphered", "certificate", "session", "answer", "evidence"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

@@ -1,7 +1,7 @@
 //! The device's connection: keeps dialling the head-end and carries bytes between the stream and the meter's thread.
 //!
 //! Reading and writing go on apart: a peer that does not read cannot stop us from hearing it. A link that takes
-//! bytes and delivers nothing is given up after [`SILENCE`].
+//! bytes and delivers nothing is given up after as long as the meter says ([`Silence`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 
-use crate::link_state::{Bytes, LinkState};
+use crate::link_state::{Bytes, LinkState, Silence};
 use crate::runner::Input;
 
 /// Dials until the meter has stopped.
@@ -30,9 +30,9 @@ pub(crate) async fn keep(
     state: Arc<LinkState>,
 ) {
     let stopped = Notify::new();
-    let (inputs, stopped, bytes) = (&inputs, &stopped, &state.bytes);
+    let (inputs, stopped, bytes, silence) = (&inputs, &stopped, &state.bytes, &state.silence);
     let session = |stream, roles| async move {
-        let end = carry(stream, Peer { roles, local: false }, inputs, bytes).await;
+        let end = carry(stream, Peer { roles, local: false }, inputs, bytes, silence).await;
         if matches!(end, End::Stopped) {
             stopped.notify_one();
             // There is nothing to report and nothing to dial for.
@@ -83,6 +83,7 @@ pub(crate) async fn carry(
     peer: Peer,
     inputs: &SyncSender<Input>,
     bytes: &Bytes,
+    silence: &Silence,
 ) -> End {
     static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
     let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
@@ -92,8 +93,8 @@ pub(crate) async fn carry(
     }
     let (read, write) = tokio::io::split(stream);
     let end = tokio::select! {
-        end = receive(read, number, inputs, bytes) => end,
-        end = send(write, receiver, bytes) => end,
+        end = receive(read, number, inputs, bytes, silence) => end,
+        end = send(write, receiver, bytes, silence) => end,
     };
     match deliver(inputs, Input::Disconnected(number)).await {
         Ok(()) => end,
@@ -106,11 +107,13 @@ async fn receive(
     number: u64,
     inputs: &SyncSender<Input>,
     count: &Bytes,
+    silence: &Silence,
 ) -> End {
     loop {
         let mut bytes = Vec::with_capacity(CHUNK);
-        match timeout(SILENCE, stream.read_buf(&mut bytes)).await {
-            Err(_) => return End::Silence,
+        let longest = silence.get();
+        match timeout(longest, stream.read_buf(&mut bytes)).await {
+            Err(_) => return End::Silence(longest),
             Ok(Ok(0)) => return End::ByPeer,
             Ok(Ok(length)) => count.incoming.fetch_add(length as u64, Ordering::Relaxed),
             Ok(Err(error)) => return End::Broken(error),
@@ -125,20 +128,22 @@ async fn send(
     mut stream: impl AsyncWrite + Unpin,
     mut frames: mpsc::Receiver<Vec<u8>>,
     count: &Bytes,
+    silence: &Silence,
 ) -> End {
     while let Some(frame) = frames.recv().await {
-        let written = timeout(SILENCE, async {
+        let longest = silence.get();
+        let written = timeout(longest, async {
             stream.write_all(&frame).await?;
             stream.flush().await
         });
         match written.await {
-            Err(_) => return End::Silence,
+            Err(_) => return End::Silence(longest),
             Ok(Ok(())) => count.outgoing.fetch_add(frame.len() as u64, Ordering::Relaxed),
             Ok(Err(error)) => return End::Broken(error),
         };
     }
     // The meter gave the connection up, or stops. A close that fails leaves nothing more to do.
-    let _ = timeout(SILENCE, stream.shutdown()).await;
+    let _ = timeout(silence.get(), stream.shutdown()).await;
     End::ByMeter
 }
 
@@ -160,7 +165,7 @@ async fn deliver(inputs: &SyncSender<Input>, input: Input) -> Result<(), ()> {
 pub(crate) enum End {
     ByPeer,
     ByMeter,
-    Silence,
+    Silence(Duration),
     Stopped,
     Broken(std::io::Error),
 }
@@ -170,7 +175,7 @@ impl fmt::Display for End {
         match self {
             Self::ByPeer => f.write_str("the peer closed the connection"),
             Self::ByMeter => f.write_str("the meter closed the connection"),
-            Self::Silence => write!(f, "nothing came through for {SILENCE:?}"),
+            Self::Silence(longest) => write!(f, "nothing came through for {longest:?}"),
             Self::Stopped => f.write_str("the meter has stopped"),
             Self::Broken(error) => {
                 write!(f, "the connection broke: {}", meterseal_link::tls::explain_io(error))
@@ -184,8 +189,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 const OUTBOUND: usize = 64;
 /// Bytes read at once.
 const CHUNK: usize = 4096;
-/// The head-end asks every second; a minute without a byte means that the way is dead.
-const SILENCE: Duration = Duration::from_secs(60);
 /// Pause before a full queue is tried again.
 const FULL_QUEUE: Duration = Duration::from_millis(2);
 
@@ -207,9 +210,10 @@ mod tests {
         let way = wifi.connect("127.0.0.1:9").await.expect("it takes connections");
         let (inputs, inbox) = sync_channel(8);
         let begun = Instant::now();
-        let end = carry(way, Peer::HEADEND, &inputs, &Bytes::default()).await;
-        assert!(matches!(end, End::Silence), "{end}");
-        assert_eq!(begun.elapsed().as_secs(), SILENCE.as_secs());
+        let silence = Silence::default();
+        let end = carry(way, Peer::HEADEND, &inputs, &Bytes::default(), &silence).await;
+        assert!(matches!(end, End::Silence(_)), "{end}");
+        assert_eq!(begun.elapsed().as_secs(), silence.get().as_secs());
         assert!(matches!(inbox.try_recv(), Ok(Input::Connected(..))));
         assert!(matches!(inbox.try_recv(), Ok(Input::Disconnected(_))));
     }

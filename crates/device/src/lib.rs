@@ -28,7 +28,8 @@ use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Network, Target};
 use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{
-    CalibrationStatus, Config, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey, Thresholds,
+    CalibrationStatus, Config, Connectivity, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey,
+    Thresholds,
 };
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
@@ -208,6 +209,10 @@ impl Opened {
             }
             None => None,
         };
+        meter.set_connectivity(Connectivity {
+            local_port: local.as_ref().map(|bound| bound.address.port()),
+            ..Connectivity::default()
+        });
 
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);
         let link = Arc::new(LinkState::default());
@@ -242,9 +247,12 @@ impl Opened {
             .name(id.to_string())
             .spawn(move || runner.run())
             .map_err(StartError::Thread)?;
-        let connecting = runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone(), link));
+        let connecting = {
+            let link = Arc::clone(&link);
+            runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone(), link))
+        };
         let local_address = local.as_ref().map(|bound| bound.address);
-        let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone())));
+        let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone(), link)));
         Ok(Device { id, inputs, sampling: Some(sampling), connecting, listening, local_address, pulses })
     }
 }

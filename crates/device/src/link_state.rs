@@ -1,15 +1,17 @@
 //! How the connection to the head-end fares: written by its tasks, read by the meter's thread.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use meterseal_link::dial::{Network, Progress};
-use meterseal_meter::LinkStatus;
+use meterseal_meter::{Connectivity, LinkStatus};
 
 /// What has become of the connection so far.
 #[derive(Debug, Default)]
 pub(crate) struct LinkState {
     status: Mutex<LinkStatus>,
+    pub(crate) silence: Silence,
     pub(crate) bytes: Bytes,
 }
 
@@ -18,6 +20,26 @@ pub(crate) struct LinkState {
 pub(crate) struct Bytes {
     pub(crate) incoming: AtomicU64,
     pub(crate) outgoing: AtomicU64,
+}
+
+/// After how long without a byte a connection is given up: as the meter says.
+#[derive(Debug)]
+pub(crate) struct Silence(AtomicU16);
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self(AtomicU16::new(Connectivity::default().inactivity_seconds))
+    }
+}
+
+impl Silence {
+    pub(crate) fn set(&self, seconds: u16) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::Relaxed).into())
+    }
 }
 
 impl LinkState {

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::connection::carry;
-use crate::link_state::Bytes;
+use crate::link_state::{Bytes, LinkState, Silence};
 use crate::runner::Input;
 
 /// Where a meter listens, and to whom.
@@ -57,7 +57,7 @@ impl Bound {
     }
 
     /// Serves callers until the meter has stopped. Dropped, it ends every connection.
-    pub(crate) async fn serve(self, id: MeterId, inputs: SyncSender<Input>) {
+    pub(crate) async fn serve(self, id: MeterId, inputs: SyncSender<Input>, link: Arc<LinkState>) {
         let listener = match TcpListener::from_std(self.listener) {
             Ok(listener) => listener,
             Err(error) => return warn!(meter = %id, "no local port: {error}"),
@@ -79,9 +79,9 @@ impl Bound {
                     continue;
                 }
             };
-            let (access, inputs) = (self.access.clone(), inputs.clone());
+            let (access, inputs, link) = (self.access.clone(), inputs.clone(), Arc::clone(&link));
             callers.spawn(async move {
-                match serve_one(&access, stream, &inputs).await {
+                match serve_one(&access, stream, &inputs, &link.silence).await {
                     Ok(end) => info!(meter = %id, %address, "local port: {end}"),
                     Err(error) => warn!(meter = %id, %address, "refused at the local port: {error}"),
                 }
@@ -95,13 +95,14 @@ async fn serve_one(
     access: &LocalAccess,
     stream: TcpStream,
     inputs: &SyncSender<Input>,
+    silence: &Silence,
 ) -> Result<String, String> {
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let profile = match access {
         LocalAccess::PlainForLaboratory(roles) => {
             let peer = Peer { roles: *roles, local: true };
             let uncounted = Bytes::default();
-            return Ok(carry(stream, peer, inputs, &uncounted).await.to_string());
+            return Ok(carry(stream, peer, inputs, &uncounted, silence).await.to_string());
         }
         LocalAccess::Tls(profile) => profile,
     };
@@ -113,7 +114,7 @@ async fn serve_one(
     let mut judged = profile.judge(stream.get_ref().1).map_err(|error| error.to_string())?;
     let peer = Peer { roles: judged.roles, local: true };
     let uncounted = Bytes::default();
-    let carried = carry(stream, peer, inputs, &uncounted);
+    let carried = carry(stream, peer, inputs, &uncounted, silence);
     tokio::pin!(carried);
     let revoked = tokio::select! {
         end = &mut carried => return Ok(format!("{}: {end}", judged.peer)),

@@ -88,6 +88,7 @@ impl Runner {
         let mut connections = Vec::new();
         loop {
             self.meter.set_link_status(self.link.status(&*self.network));
+            self.link.silence.set(self.meter.inactivity_seconds());
             match self.inputs.recv_timeout(SLICE) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => self.accept(input, &mut connections),
@@ -97,6 +98,7 @@ impl Runner {
             self.flush(&mut connections);
         }
         let saved = self.meter.power_down(self.site.now());
+        // What it says last, that it goes down, is under way before the connections end.
         self.flush(&mut connections);
         match (saved, self.sync.sync()) {
             (Ok(()), Ok(())) => info!(meter = %self.name, "stopped, registers saved"),
@@ -191,10 +193,7 @@ impl Runner {
     }
 
     fn close(&mut self, connection: Connection, error: &ProtocolError) {
-        // A meter that goes down ends its connections first; what was under way to it then is nobody's breach.
-        if !matches!(error, ProtocolError::NotConnected) {
-            warn!(meter = %self.name, "closing a connection: {error}");
-        }
+        warn!(meter = %self.name, "closing a connection: {error}");
         self.meter.disconnected(connection.link);
     }
 

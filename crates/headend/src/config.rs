@@ -11,6 +11,7 @@ use meterseal_link::{DlmsKeys, Identity, Trust};
 use meterseal_model::{MeterId, SystemTitle, TimeBase};
 use meterseal_seal::{Scope, SealPublicKey};
 
+use crate::deliveries::Receiver;
 use crate::store::StoreError;
 use crate::virtual_sites::VirtualSites;
 
@@ -44,6 +45,10 @@ pub struct Config {
     pub certification_keys: Vec<SealPublicKey>,
     /// How often meters are read.
     pub pace: Pace,
+    /// Who outside is told of alarms.
+    pub receivers: Vec<Receiver>,
+    /// How long a meter may be silent before that is an alarm; longer than the pace at which it is read.
+    pub silent_after: Duration,
     /// Simulated sites in the same program, if there are any.
     pub virtual_sites: Option<Arc<dyn VirtualSites>>,
 }

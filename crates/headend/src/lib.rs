@@ -16,6 +16,7 @@ pub mod api;
 mod auth;
 mod clock;
 pub mod config;
+pub mod deliveries;
 mod fleet;
 mod gateway;
 mod guard;
@@ -48,9 +49,10 @@ pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
 use acquisition::{Acquisition, Forms, Policy};
-use alarms::Alarms;
+use alarms::{Alarms, silence};
 use api::Api;
 use auth::{Gatekeeper, Secret};
+use deliveries::Courier;
 use fleet::Fleet;
 use gateway::Gateway;
 use guard::Guard;
@@ -104,6 +106,8 @@ impl Headend {
         let (stop, stopping) = watch::channel(false);
 
         let requests = Arc::new(Requests::default());
+        let names = config.receivers.iter().map(deliveries::Receiver::name).collect();
+        store.set_receivers(names, clock::now()).await?;
         let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
         let acquisition = Acquisition {
             store: store.clone(),
@@ -126,7 +130,7 @@ impl Headend {
         let api = Api {
             store: store.clone(),
             fleet: fleet.clone(),
-            alarms,
+            alarms: alarms.clone(),
             requests,
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
@@ -137,6 +141,12 @@ impl Headend {
         let router = router(api, Guard::new(keeper, page_addr));
         let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
         let mut tasks = vec![gateway, others, page];
+        // What is read rarely is not silent in between.
+        let silent_after = config.silent_after.max(config.pace.live * 2);
+        for receiver in config.receivers {
+            tasks.push(tokio::spawn(Courier::new(receiver, alarms.clone()).serve(stop.subscribe())));
+        }
+        tasks.push(tokio::spawn(silence::watch(alarms, silent_after, stop.subscribe())));
         if let Some(folder) = config.revocations {
             tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));
         }
@@ -192,6 +202,7 @@ fn router(api: Api, guard: Guard) -> Router {
     let page = Router::new().fallback(get(web::file)).layer(from_fn_with_state(guard.clone(), guard::page));
     Router::new()
         .route("/open", get(guard::open))
+        .route("/verify", get(web::verifier))
         .with_state(guard.clone())
         .merge(api)
         .fallback_service(page)

@@ -1,7 +1,9 @@
 //! The page's built files, embedded in the program.
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
@@ -13,6 +15,7 @@ struct Page;
 pub(crate) async fn file(uri: Uri, request: HeaderMap) -> Response {
     let path = match uri.path().trim_start_matches('/') {
         "" => "index.html",
+        VERIFIER => return verifier(request).await,
         path => path,
     };
     match Page::get(path) {
@@ -20,6 +23,31 @@ pub(crate) async fn file(uri: Uri, request: HeaderMap) -> Response {
         None => (StatusCode::NOT_FOUND, "There is no such page. Go to /.\n").into_response(),
     }
 }
+
+/// The verifier of bills, for anybody: it is one file that talks to nobody, and needs no session.
+pub(crate) async fn verifier(request: HeaderMap) -> Response {
+    let Some(file) = Page::get(VERIFIER) else {
+        return (StatusCode::NOT_FOUND, "The verifier is missing in this build.\n").into_response();
+    };
+    let mut response = answer(VERIFIER, file, &request);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, VERIFIER_POLICY.clone());
+    response
+}
+
+const VERIFIER: &str = "verify.html";
+
+/// What the verifier's own page allows itself, by hash, and that no other page may hold it in a frame. Where it names
+/// nothing, nothing is allowed.
+static VERIFIER_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let page = Page::get(VERIFIER).map(|file| file.data).unwrap_or_default();
+    let page = String::from_utf8_lossy(&page);
+    let named = page
+        .split_once("http-equiv=\"Content-Security-Policy\" content=\"")
+        .and_then(|(_, rest)| rest.split_once('"'));
+    let named = named.map_or("default-src 'none'", |(policy, _)| policy);
+    HeaderValue::try_from(format!("{named}; frame-ancestors 'none'"))
+        .unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
 
 fn answer(path: &str, file: EmbeddedFile, request: &HeaderMap) -> Response {
     // Vite puts a hash of the content into the names in `assets/`: such a name never means other content.

@@ -27,7 +27,7 @@ use crate::tamper::{Counts, Thresholds};
 use crate::tariff::{Rates, TariffState};
 use crate::vault::Item;
 use crate::wifi::WifiNetwork;
-use crate::{Identity, OpenError, RoleKeys, SecretKey, StorageError};
+use crate::{Connectivity, Identity, ImageStore, OpenError, RoleKeys, SecretKey, StorageError};
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
 pub(crate) const COUNTER_STEP: u32 = 4096;
@@ -98,6 +98,13 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) wifi: Option<WifiNetwork>,
     /// The utility wants what is pushed now, whether it has been pushed before or not.
     pub(crate) push_asked: bool,
+    /// A random number for a push that waits, until it is used.
+    pub(crate) push_random: Option<u32>,
+    /// The second of the clock for which the communication windows were looked at, and whether one is open.
+    push_window: Option<(i64, bool)>,
+    pub(crate) connectivity: Connectivity,
+    /// Where new firmware goes.
+    pub(crate) images: Option<Box<dyn ImageStore>>,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -186,6 +193,10 @@ impl<F: NorFlash> Inner<F> {
             link: Default::default(),
             wifi,
             push_asked: false,
+            push_random: None,
+            push_window: None,
+            connectivity: Connectivity::default(),
+            images: None,
             now,
             uptime_ms: 0,
         });
@@ -223,6 +234,24 @@ impl<F: NorFlash> Inner<F> {
     pub(crate) fn advance(&mut self, now: UnixMillis) {
         self.uptime_ms += u64::try_from(now.0.saturating_sub(self.now.0)).unwrap_or(0);
         self.now = now;
+    }
+
+    /// Whether something may be pushed now. Looked up once a second: a pattern may lie far back.
+    pub(crate) fn push_is_open(&mut self) -> bool {
+        let second = self.clock().0.div_euclid(1000);
+        match self.push_window {
+            Some((looked_up, open)) if looked_up == second => open,
+            _ => {
+                let open = self.settings.push.is_open(self.clock());
+                self.push_window = Some((second, open));
+                open
+            }
+        }
+    }
+
+    /// The windows may be others.
+    pub(crate) fn push_settings_changed(&mut self) {
+        self.push_window = None;
     }
 
     pub(crate) fn write_state(&mut self) -> Result<(), StorageError<F::Error>> {

@@ -23,6 +23,22 @@ pub struct LinkStatus {
     pub bytes_out: u64,
 }
 
+/// How the device speaks TCP: what TCP-UDP setup shows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connectivity {
+    /// The port that it listens on; `None` where it only dials.
+    pub local_port: Option<u16>,
+    /// After so long without a byte it gives a connection up, seconds, unless the utility sets another time.
+    pub inactivity_seconds: u16,
+}
+
+impl Default for Connectivity {
+    /// No port; a minute, which a head-end that reads every second never needs.
+    fn default() -> Self {
+        Self { local_port: None, inactivity_seconds: 60 }
+    }
+}
+
 /// The status, and when the connection last changed by the meter's clock.
 #[derive(Debug, Default)]
 pub(crate) struct Known {

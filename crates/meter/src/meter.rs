@@ -20,7 +20,8 @@ use crate::records::{ProfileRow, SecurityEntry};
 use crate::storage::Storage;
 use crate::tamper::{Detector, Moment};
 use crate::{
-    Config, DlmsKeys, Identity, LinkStatus, OpenError, Peer, ProtocolError, Random, StorageError, WifiNetwork,
+    Config, Connectivity, DlmsKeys, Identity, ImageStore, LinkStatus, OpenError, Peer, ProtocolError, Random,
+    StorageError, WifiNetwork,
 };
 
 /// One of a meter's connections, until [`Meter::disconnected`]. Never used again: bytes that come late find nobody.
@@ -44,6 +45,8 @@ pub struct Meter<F: NorFlash, R: Random> {
     random: R,
     links: [Option<(LinkId, Link<F>)>; LINKS_MAX],
     last_link: u32,
+    /// After [`Self::power_down`]: nothing that comes is served.
+    is_down: bool,
     rate: Rate,
     /// Frames since power-up, lost ones included: time, as the front end counts it.
     position: u64,
@@ -127,6 +130,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             random,
             links: [const { None }; LINKS_MAX],
             last_link: 0,
+            is_down: false,
             position: 0,
             rate: Rate(config.metrology.sample_rate_microhertz),
             save_interval_ms: config.register_save_interval_ms.into(),
@@ -140,12 +144,33 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         self.inner.as_deref_mut().expect(INNER).key_store = Some(keys);
     }
 
+    /// Gives the meter a place for new firmware. Without one, Image transfer says that there is none.
+    pub fn set_image_store(&mut self, images: Box<dyn ImageStore>) {
+        self.inner.as_deref_mut().expect(INNER).images = Some(images);
+    }
+
+    /// The place for new firmware, for whoever carries on what it has under way.
+    pub fn image_store(&mut self) -> Option<&mut (dyn ImageStore + 'static)> {
+        self.inner.as_deref_mut().expect(INNER).images.as_deref_mut()
+    }
+
     /// Tells the meter how its connection to the head-end fares, for DLMS to show. When the connection changed is taken
     /// from the meter's clock.
     pub fn set_link_status(&mut self, status: LinkStatus) {
         let inner = self.inner.as_deref_mut().expect(INNER);
         let now = inner.clock();
         inner.link.take(status, now);
+    }
+
+    /// Tells the meter how its device speaks TCP, for DLMS to show.
+    pub fn set_connectivity(&mut self, connectivity: Connectivity) {
+        self.inner.as_deref_mut().expect(INNER).connectivity = connectivity;
+    }
+
+    /// After so long without a byte the device is to give a connection up, seconds. It may change with every
+    /// [`Self::receive`].
+    pub fn inactivity_seconds(&self) -> u16 {
+        self.inner().inactivity_seconds()
     }
 
     /// The wireless network that the installer has set, for the device's radio to join; `None` until then. It may change
@@ -273,7 +298,13 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     pub fn tick(&mut self, now: UnixMillis) -> Result<(), StorageError<F::Error>> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
-        for slot in 0..LINKS_MAX {
+        if inner.push_random.is_none() && inner.settings.push.randomisation_seconds > 0 {
+            let mut random = [0; 4];
+            self.random.fill(&mut random);
+            inner.push_random = Some(u32::from_be_bytes(random));
+        }
+        let served = if self.is_down { 0 } else { LINKS_MAX };
+        for slot in 0..served {
             // A link on which this fails says so when it is next asked.
             let _ = self.serve(slot, None);
         }
@@ -339,7 +370,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     /// # Errors
     /// Close the connection and call [`Self::disconnected`].
     pub fn receive(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), ProtocolError> {
-        let slot = self.slot_of(link).ok_or(ProtocolError::NotConnected)?;
+        let slot = self.slot_of(link).filter(|_| !self.is_down).ok_or(ProtocolError::NotConnected)?;
         self.serve(slot, Some(bytes))
     }
 
@@ -459,12 +490,13 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         self.inner().clock()
     }
 
-    /// An orderly stop: saves everything and logs it. After `Ok` nothing is lost by cutting the power.
+    /// An orderly stop: saves everything and logs it. After `Ok` nothing is lost by cutting the power. The meter listens to
+    /// nobody any more; what it says last, that it goes down, is for [`Self::transmit`].
     ///
     /// # Errors
     /// The flash failed.
     pub fn power_down(&mut self, now: UnixMillis) -> Result<(), StorageError<F::Error>> {
-        self.links = [const { None }; LINKS_MAX];
+        self.is_down = true;
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
         let registers = self.standing.as_ref().unwrap_or(self.metrology.registers());
@@ -494,7 +526,7 @@ impl<F: NorFlash, R: Random> core::fmt::Debug for Meter<F, R> {
 }
 
 /// Connections that are served at once: the head-end's, and a few at the local port.
-const LINKS_MAX: usize = 4;
+pub(crate) const LINKS_MAX: usize = 4;
 /// Frames a second, in microhertz.
 #[derive(Clone, Copy, Debug)]
 struct Rate(u64);

@@ -10,6 +10,7 @@ use crate::calendar::{
     SPECIAL_DAYS_MAX, Season, SpecialDay, TimeOfDay, WEEKS_MAX, Week, YearlyStart,
 };
 use crate::flash::Cursor;
+use crate::push_setup::{PushSettings, WINDOWS_MAX, Window};
 use crate::tamper::Thresholds;
 
 /// Most execution times of a schedule.
@@ -25,6 +26,9 @@ pub(crate) struct Settings {
     /// The end of the billing period.
     pub(crate) billing: Schedule,
     pub(crate) limiter: LimiterSettings,
+    pub(crate) push: PushSettings,
+    /// After so long without a byte a connection is given up, seconds; 0 leaves it to the device.
+    pub(crate) inactivity_seconds: u16,
     /// When readings become tamper events; `None` leaves it to the maker.
     pub(crate) thresholds: Option<Thresholds>,
 }
@@ -87,6 +91,8 @@ impl Default for Settings {
                 emergency_groups: [0; EMERGENCY_GROUPS_MAX],
                 emergency_group_count: 0,
             },
+            push: PushSettings::default(),
+            inactivity_seconds: 0,
             thresholds: None,
         }
     }
@@ -113,9 +119,15 @@ impl Settings {
         + 2 * EMERGENCY_GROUPS_MAX
         + 1
         + 1
+        + WINDOWS_MAX * 16
+        + 5
+        + 2
+        + 1
         + 4 * Thresholds::COUNT;
-    const VERSION: u8 = 2;
-    /// Without thresholds.
+    const VERSION: u8 = 3;
+    /// Without thresholds of tampering.
+    const SECOND_VERSION: u8 = 2;
+    /// Without what concerns the connection, too.
     const FIRST_VERSION: u8 = 1;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -152,6 +164,16 @@ impl Settings {
         w.extend(limiter.emergency_seconds.to_le_bytes());
         limiter.emergency_groups.iter().for_each(|group| w.extend(group.to_le_bytes()));
         w.push(limiter.emergency_group_count);
+        let push = &self.push;
+        w.push(push.windows.len() as u8);
+        for (time, date) in push.windows.iter().flat_map(|window| [window.start, window.end]) {
+            put_time_of_day(&mut w, time);
+            put_date(&mut w, date);
+        }
+        w.extend(push.randomisation_seconds.to_le_bytes());
+        w.push(push.retries);
+        w.extend(push.repetition_delay_seconds.to_le_bytes());
+        w.extend(self.inactivity_seconds.to_le_bytes());
         // How many there are: with a later version more.
         w.push(if self.thresholds.is_some() { Thresholds::COUNT as u8 } else { 0 });
         let fields = self.thresholds.map(|thresholds| thresholds.to_fields());
@@ -193,7 +215,12 @@ impl Settings {
             },
             emergency_group_count: fields.u8().filter(|&count| usize::from(count) <= EMERGENCY_GROUPS_MAX)?,
         };
-        let thresholds = if version == Self::FIRST_VERSION { None } else { thresholds(&mut fields)? };
+        let (push, inactivity_seconds) = if version == Self::FIRST_VERSION {
+            (PushSettings::default(), 0)
+        } else {
+            (push(&mut fields)?, fields.u16()?)
+        };
+        let thresholds = if version <= Self::SECOND_VERSION { None } else { thresholds(&mut fields)? };
         Some(Self {
             active,
             passive,
@@ -201,6 +228,8 @@ impl Settings {
             special_days,
             billing: Schedule { kind, executions },
             limiter,
+            push,
+            inactivity_seconds,
             thresholds,
         })
     }
@@ -209,15 +238,24 @@ impl Settings {
 impl Schedule {
     /// The latest execution after `after` and up to `until`, if there is one. No further back than [`LOOK_BACK_DAYS`].
     pub(crate) fn latest_due(&self, after: UnixMillis, until: UnixMillis) -> Option<UnixMillis> {
-        const DAY_MS: i64 = crate::calendar::DAY_MS;
-        let last = until.0.div_euclid(DAY_MS);
-        let first = after.0.div_euclid(DAY_MS).max(last - LOOK_BACK_DAYS);
-        (first..=last).rev().find_map(|day| {
-            let instants = self.executions.iter().filter(|(_, date)| date.matches(day));
-            let instants = instants.map(|(time, _)| UnixMillis(day * DAY_MS + time.milliseconds()));
-            instants.filter(|&instant| instant > after && instant <= until).max()
-        })
+        latest_due(&self.executions, after, until)
     }
+}
+
+/// The latest instant after `after` and up to `until` that one of these means, no further back than [`LOOK_BACK_DAYS`].
+pub(crate) fn latest_due(
+    executions: &[(TimeOfDay, DatePattern)],
+    after: UnixMillis,
+    until: UnixMillis,
+) -> Option<UnixMillis> {
+    const DAY_MS: i64 = crate::calendar::DAY_MS;
+    let last = until.0.div_euclid(DAY_MS);
+    let first = after.0.div_euclid(DAY_MS).max(last - LOOK_BACK_DAYS);
+    (first..=last).rev().find_map(|day| {
+        let instants = executions.iter().filter(|(_, date)| date.matches(day));
+        let instants = instants.map(|(time, _)| UnixMillis(day * DAY_MS + time.milliseconds()));
+        instants.filter(|&instant| instant > after && instant <= until).max()
+    })
 }
 
 /// How long a meter may have been without power and still make up for what it missed.
@@ -286,6 +324,18 @@ fn thresholds(fields: &mut Cursor<'_>) -> Option<Option<Thresholds>> {
     }
     let thresholds = Thresholds::from_fields(values);
     thresholds.check().is_ok().then_some(Some(thresholds))
+}
+
+fn push(fields: &mut Cursor<'_>) -> Option<PushSettings> {
+    let instant = |fields: &mut Cursor<'_>| Some((time_of_day(fields)?, date(fields)?));
+    Some(PushSettings {
+        windows: list(fields, WINDOWS_MAX, |fields| {
+            Some(Window { start: instant(fields)?, end: instant(fields)? })
+        })?,
+        randomisation_seconds: fields.u16()?,
+        retries: fields.u8()?,
+        repetition_delay_seconds: fields.u16()?,
+    })
 }
 
 /// A count and so many elements, no more than `most`.
@@ -371,6 +421,13 @@ mod tests {
             activate_at: Some(UnixMillis(-1)),
             special_days: alloc::vec![SpecialDay { index: 1, date, day_id: 2 }; SPECIAL_DAYS_MAX],
             billing: Schedule { kind: 5, executions: alloc::vec![(noon, date); EXECUTIONS_MAX] },
+            push: PushSettings {
+                windows: alloc::vec![Window { start: (noon, date), end: (noon, date) }; WINDOWS_MAX],
+                randomisation_seconds: 1,
+                retries: 2,
+                repetition_delay_seconds: 3,
+            },
+            inactivity_seconds: 4,
             thresholds: Some(Thresholds::STANDARD),
             ..Settings::default()
         }
@@ -385,10 +442,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_version_1_has_no_thresholds() {
+    fn a_record_of_an_earlier_version_has_the_defaults_for_what_came_later() {
         let mut record = Settings::default().encode();
-        record[0] = 1;
+        record[0] = 2;
         record.pop();
+        assert_eq!(Settings::decode(&record), Some(Settings::default()));
+        record[0] = 1;
+        record.truncate(record.len() - 1 - 5 - 2);
         assert_eq!(Settings::decode(&record), Some(Settings::default()));
     }
 

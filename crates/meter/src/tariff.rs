@@ -183,6 +183,7 @@ impl<F: NorFlash> Inner<F> {
     pub(crate) fn write_settings(&mut self, settings: Settings) -> Result<(), StorageError<F::Error>> {
         self.storage.get_mut().append_settings(&settings)?;
         self.settings = settings;
+        self.push_settings_changed();
         // All that was measured has been booked at the rate before.
         self.look_rate_up();
         Ok(())

@@ -284,7 +284,31 @@ that cannot be done answers other-reason.
 to \"ready for reconnection\". The security log and the new state are in flash before the relay moves, and the state survives
 restarts. **Limiter** (class 71): watches 1-0:1.7.0; thresholds in its unit (10 mW), 4294967295 for none; durations of 1 to
 86 400 s; at most 4 emergency groups; actions are scripts of 0-0:10.0.106, 0 for none. Its script can reconnect what it
-disconnected itself, never what the utility did. **TCP-UDP setup** (class 41) is read only.
+disconnected itself, never what the utility did.
+
+## Connections
+
+**TCP-UDP setup** (class 41): the port is that of the local listener, 0 where the device only dials; up to 4 connections, one
+dialled and three at the local port. Port, IP reference, segment size and number of connections are the device's and its
+operating system's, and read only. The utility sets the inactivity time-out: 30 to 3600 s, or 0 for the device's own; it is
+in force with the next byte.
+
+**Push setup** (class 40): *send_destination_and_method* takes {0 (TCP), empty, 0 (A-XDR)}, the standing connection to the
+head-end, and no other: the meter dials nobody else, and a SET with another service, destination or encoding is refused with
+scope-of-access-violated. *communication_window*: at most 4, each from every instant that its first date-time means to the
+next that its second does; dates with wildcards, times of day without, UTC. Outside them nothing is pushed; without windows
+always. *randomisation_start_interval*: what becomes due waits a random part of it, anew for each window.
+*number_of_retries*: so often in one association is what was not acknowledged within *repetition_delay* (at least 1 s) pushed
+again; a new association begins anew. The *push* method heeds all of these.
+
+## Image transfer (0-0:44.0.0)
+
+Class 18 for the firmware role; the layout is from memory of IEC 62056-6-2, not verified against the standard's text. A meter
+that has nowhere to put an image shows none: block size 0, no blocks, not enabled, status 0, nothing to activate; every method
+answers object-unavailable. With an image store: a transfer of the same image goes on where it was interrupted; a block that is
+there already stays; a block's number, length or size beyond the image is scope-of-access-violated; what takes long answers
+temporary-failure until it is done, and the status says how far it is; a step out of order, missing blocks and an image that is
+none for this meter are other-reason. A block is at most 3072 bytes, an image at most 65 536 blocks.
 
 ## Commit acknowledgements (0-128:96.1.0 and 0-128:96.1.1)
 
@@ -330,7 +354,7 @@ association.
 
 ## Not yet
 
-Image transfer, settable push setup and capture objects, `remove_certificate`, ACTION with a list in blocks,
+Settable capture objects, `remove_certificate`, ACTION with a list in blocks,
 ECDSA (mechanism 7) and `general-signing`. In the general form a block can be up to 9 bytes longer than in the
 service-specific form, for the system title: a client that announces less than 8 KiB and insists on the general form should
 announce 9 bytes less than it can take.

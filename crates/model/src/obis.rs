@@ -69,6 +69,8 @@ impl Obis {
     pub const ALARM_REGISTER: Self = Self::general(97, 98, 0);
     /// Push setup for alarms.
     pub const ALARM_PUSH_SETUP: Self = Self([0, 4, 25, 9, 0, 255]);
+    /// Image transfer.
+    pub const IMAGE_TRANSFER: Self = Self([0, 0, 44, 0, 0, 255]);
     /// Load profile 1.
     pub const LOAD_PROFILE: Self = Self::electricity(99, 1, 0);
     /// Security log (the fraud-detection log of the DSMR and IDIS families).

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meterseal_link::dial::{Progress, Tcp};
-use meterseal_meter::{LinkId, Meter, Peer, ProtocolError, StorageError};
+use meterseal_meter::{Connectivity, LinkId, Meter, Peer, ProtocolError, StorageError};
 use meterseal_model::{MeterId, Roles, SensorReadings, UnixMillis};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
@@ -40,7 +40,8 @@ struct Life {
 }
 
 impl Member {
-    pub(super) fn new(id: MeterId, seed: u64, meter: Meter<Chip, SystemRandom>, now: UnixMillis) -> Self {
+    pub(super) fn new(id: MeterId, seed: u64, mut meter: Meter<Chip, SystemRandom>, now: UnixMillis) -> Self {
+        meter.set_connectivity(Connectivity { local_port: None, inactivity_seconds: SILENCE_SECONDS });
         let life = Mutex::new(Life { meter, now, readings: SensorReadings::QUIET, told: false });
         Self { id, load: Load::new(seed), life, news: Notify::new(), link: LinkState::default() }
     }
@@ -112,9 +113,10 @@ impl Member {
         let _connected = Connected::new(self, link, online);
         let mut inbound = [0; CHUNK];
         loop {
+            let silence = self.silence();
             let read = tokio::select! {
-                read = timeout(SILENCE, stream.read(&mut inbound)) => match read {
-                    Err(_) => return End::Silence,
+                read = timeout(silence, stream.read(&mut inbound)) => match read {
+                    Err(_) => return End::Silence(silence),
                     Ok(Ok(0)) => return End::ByPeer,
                     Ok(Ok(length)) => length,
                     Ok(Err(error)) => return End::Broken(error),
@@ -125,12 +127,12 @@ impl Member {
             };
             self.link.bytes.incoming.fetch_add(read as u64, Ordering::Relaxed);
             let (outbound, outcome) = self.exchange(link, &inbound[..read]);
-            let written = timeout(SILENCE, async {
+            let written = timeout(silence, async {
                 stream.write_all(&outbound).await?;
                 stream.flush().await
             });
             match written.await {
-                Err(_) => return End::Silence,
+                Err(_) => return End::Silence(silence),
                 Ok(Ok(())) => {
                     self.link.bytes.outgoing.fetch_add(outbound.len() as u64, Ordering::Relaxed);
                 }
@@ -140,6 +142,10 @@ impl Member {
                 return End::ByMeter(error);
             }
         }
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::from_secs(self.life().meter.inactivity_seconds().into())
     }
 
     /// What the meter answers to these bytes, and what it has to push.
@@ -190,7 +196,7 @@ impl Drop for Connected<'_> {
 pub(super) enum End {
     ByPeer,
     ByMeter(ProtocolError),
-    Silence,
+    Silence(Duration),
     Cut,
     Broken(std::io::Error),
 }
@@ -200,7 +206,7 @@ impl fmt::Display for End {
         match self {
             Self::ByPeer => f.write_str("the head-end closed the connection"),
             Self::ByMeter(error) => write!(f, "the meter closed the connection: {error}"),
-            Self::Silence => write!(f, "nothing came through for {SILENCE:?}"),
+            Self::Silence(longest) => write!(f, "nothing came through for {longest:?}"),
             Self::Cut => f.write_str("the line was cut"),
             Self::Broken(error) => {
                 write!(f, "the connection broke: {}", meterseal_link::tls::explain_io(error))
@@ -212,4 +218,4 @@ impl fmt::Display for End {
 /// Bytes read at once.
 const CHUNK: usize = 1024;
 /// A head-end that reads a fleet seldom is still heard of within this time: it looks for gaps.
-const SILENCE: Duration = Duration::from_secs(600);
+const SILENCE_SECONDS: u16 = 600;

@@ -485,6 +485,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let (batch, committed) =
             self.store.insert_events(self.meter, events, clock::now(), complete_to).await?;
         self.committed = committed;
+        if let (Some(first), Some(last)) = (batch.new.first(), batch.new.last()) {
+            // `RUST_LOG=meterseal::commit=debug`: when each entry was on the disk, for those who measure.
+            let (first, last) = (first.event.sequence, last.event.sequence);
+            tracing::debug!(target: "meterseal::commit", meter = %self.meter, first, last, "committed");
+        }
+        self.fleet.hears(self.meter, clock::now());
         batch.new.iter().for_each(|event| self.fleet.event(event));
         batch.alarms.iter().for_each(|change| self.fleet.alarm(change));
         rings::contradiction(Ring::SecurityLog, &batch.contradicted)

@@ -8,7 +8,7 @@ use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::{Class, Object};
 use meterseal_model::{EventCode, Obis};
 
-use super::{supply, tariff, values};
+use super::{push, supply, tariff, values};
 use crate::StorageError;
 use crate::inner::Inner;
 use crate::settings::Settings;
@@ -25,7 +25,8 @@ pub(super) fn set<F: NorFlash>(
         Class::ActivityCalendar | Class::SpecialDays | Class::SingleActionSchedule => {
             tariff::changed(&inner.settings, object, attribute, value)
         }
-        Class::Limiter => supply::changed(&inner.settings, attribute, value),
+        Class::Limiter | Class::TcpUdpSetup => supply::changed(&inner.settings, object, attribute, value),
+        Class::PushSetup => push::changed(&inner.settings, attribute, value),
         Class::Data if object.obis == Obis::TAMPER_THRESHOLDS => {
             values::with_thresholds(&inner.settings, value)
         }

@@ -2,8 +2,10 @@
 
 mod act;
 mod association;
+mod image;
 mod parse;
 mod profile;
+mod push;
 mod security;
 mod supply;
 mod tariff;
@@ -65,6 +67,8 @@ impl<F: NorFlash> ObjectStore for Store<F> {
             Class::DisconnectControl | Class::Limiter | Class::TcpUdpSetup => {
                 supply::get(inner, object, attribute_id, w)
             }
+            Class::ImageTransfer => image::get(inner, attribute_id, w),
+            Class::PushSetup => push::get(inner, attribute_id, w),
             _ => values::get(inner, object, attribute_id, w),
         }
     }
@@ -133,6 +137,7 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         let object = object(class_id, logical_name).map_err(|_| ActionResult::ObjectUndefined)?;
         match object.class {
             Class::SecuritySetup => security::invoke(inner, object, method_id, parameters, w),
+            Class::ImageTransfer => image::invoke(inner, method_id, parameters).map(|()| false),
             _ => act::invoke(inner, object, method_id, parameters).map(|()| false),
         }
     }

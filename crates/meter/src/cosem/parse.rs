@@ -50,7 +50,7 @@ pub(super) fn number<T: TryFrom<u64>>(data: &Data<'_>) -> StoreResult<T> {
     T::try_from(data.as_u64().ok_or(WRONG_TYPE)?).map_err(|_| OUT_OF_BOUNDS)
 }
 
-fn octets<'a>(data: &Data<'a>) -> StoreResult<&'a [u8]> {
+pub(super) fn octets<'a>(data: &Data<'a>) -> StoreResult<&'a [u8]> {
     match *data {
         Data::OctetString(bytes) => Ok(bytes),
         _ => Err(WRONG_TYPE),
@@ -82,6 +82,27 @@ pub(super) fn date(data: &Data<'_>) -> StoreResult<DatePattern> {
     let [high, low, month, day, day_of_week] = exactly(data)?;
     let date = DatePattern { year: u16::from_be_bytes([high, low]), month, day, day_of_week };
     if date.is_possible() { Ok(date) } else { Err(OUT_OF_BOUNDS) }
+}
+
+/// A member of an enumeration.
+pub(super) fn choice(data: &Data<'_>) -> StoreResult<u8> {
+    match *data {
+        Data::Enum(number) => Ok(number),
+        _ => Err(WRONG_TYPE),
+    }
+}
+
+/// A time of day on the days of a pattern, in the twelve octets of a date-time in the meter's own time, which is UTC.
+pub(super) fn pattern(data: &Data<'_>) -> StoreResult<(TimeOfDay, DatePattern)> {
+    let (date_bytes, time_bytes) = date_and_time(data)?;
+    let deviation: [u8; 2] = match octets(data)? {
+        [.., high, low, _] => [*high, *low],
+        _ => return Err(WRONG_TYPE),
+    };
+    if deviation != NO_DEVIATION && deviation != [0, 0] {
+        return Err(OUT_OF_BOUNDS);
+    }
+    Ok((time_of_day(&Data::OctetString(&time_bytes))?, date(&Data::OctetString(&date_bytes))?))
 }
 
 /// The date and the time of a date-time in twelve octets; deviation and status are left out.

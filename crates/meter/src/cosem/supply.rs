@@ -13,6 +13,7 @@ use super::parse::{self, OUT_OF_BOUNDS};
 use super::tariff::{put_instant, put_script};
 use super::{put, put_array, put_structure};
 use crate::inner::Inner;
+use crate::meter::LINKS_MAX;
 use crate::settings::{EMERGENCY_GROUPS_MAX, Settings};
 use crate::supply::{CONNECTED, SCRIPT_RECONNECT};
 
@@ -58,19 +59,36 @@ pub(super) fn get<F: NorFlash>(
             put_script(Obis::DISCONNECTOR_SCRIPTS, limiter.action_over, w)?;
             put_script(Obis::DISCONNECTOR_SCRIPTS, limiter.action_under, w)
         }
-        (Class::TcpUdpSetup, 2) => put(w, Data::LongUnsigned(DLMS_PORT)),
+        // 0 where the device does not listen: the meter dials out.
+        (Class::TcpUdpSetup, 2) => put(w, Data::LongUnsigned(inner.connectivity.local_port.unwrap_or(0))),
         // No IP setup object: addresses are the device's business.
         (Class::TcpUdpSetup, 3) => put(w, Data::OctetString(&[0; 6])),
         (Class::TcpUdpSetup, 4) => put(w, Data::LongUnsigned(DEFAULT_MSS)),
-        (Class::TcpUdpSetup, 5) => put(w, Data::Unsigned(1)),
-        (Class::TcpUdpSetup, 6) => put(w, Data::LongUnsigned(SILENCE_SECONDS)),
+        (Class::TcpUdpSetup, 5) => put(w, Data::Unsigned(LINKS_MAX as u8)),
+        (Class::TcpUdpSetup, 6) => put(w, Data::LongUnsigned(inner.inactivity_seconds())),
         _ => Err(DataAccessResult::ObjectUndefined),
     }
 }
 
 /// What a SET would make of the settings. Nothing is changed here.
-pub(super) fn changed(settings: &Settings, attribute: i8, value: &Data<'_>) -> StoreResult<Settings> {
+pub(super) fn changed(
+    settings: &Settings,
+    object: &Object,
+    attribute: i8,
+    value: &Data<'_>,
+) -> StoreResult<Settings> {
     let mut settings = settings.clone();
+    if object.class == Class::TcpUdpSetup {
+        if attribute != 6 {
+            return Err(DataAccessResult::ReadWriteDenied);
+        }
+        settings.inactivity_seconds = match parse::number(value)? {
+            0 => 0,
+            seconds if INACTIVITY_SECONDS.contains(&seconds) => seconds,
+            _ => return Err(OUT_OF_BOUNDS),
+        };
+        return Ok(settings);
+    }
     let limiter = &mut settings.limiter;
     let seconds = |value| match parse::number(value)? {
         // A day at the most; no time at all would act upon every spike.
@@ -114,9 +132,17 @@ fn script(data: &Data<'_>) -> StoreResult<u16> {
     Ok(selector)
 }
 
-/// The port of DLMS/COSEM at the IANA. The meter dials out and listens on its local port only where the device has one.
-const DLMS_PORT: u16 = 4059;
 /// The least that every IPv4 host takes (RFC 9293 §3.7.1); what a connection really uses is between the hosts.
 const DEFAULT_MSS: u16 = 536;
-/// After so long without a byte the device gives a connection up.
-const SILENCE_SECONDS: u16 = 60;
+/// Shorter would cut a head-end off between two looks; longer would keep a dead connection in a living one's place.
+const INACTIVITY_SECONDS: core::ops::RangeInclusive<u16> = 30..=3600;
+
+impl<F: NorFlash> Inner<F> {
+    /// After so long without a byte a connection is given up: as the utility has set it, else as the device does.
+    pub(crate) fn inactivity_seconds(&self) -> u16 {
+        match self.settings.inactivity_seconds {
+            0 => self.connectivity.inactivity_seconds,
+            seconds => seconds,
+        }
+    }
+}

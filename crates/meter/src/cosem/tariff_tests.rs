@@ -10,7 +10,7 @@ use meterseal_model::objects::{OBJECTS, find};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cosem::supply;
+use crate::cosem::{push, supply};
 
 /// Values as an attacker with the utility's keys might build them: nearly right, nested, long.
 fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -43,7 +43,10 @@ proptest! {
         for object in OBJECTS.iter().filter(settable) {
             for attribute in object.attributes {
                 let changed = match object.class {
-                    Class::Limiter => supply::changed(&Settings::default(), attribute.index, &data),
+                    Class::Limiter | Class::TcpUdpSetup => {
+                        supply::changed(&Settings::default(), object, attribute.index, &data)
+                    }
+                    Class::PushSetup => push::changed(&Settings::default(), attribute.index, &data),
                     _ => changed(&Settings::default(), object, attribute.index, &data),
                 };
                 if let Ok(settings) = changed {
@@ -55,6 +58,10 @@ proptest! {
                             let rate = settings.passive.rate_at(&settings.special_days, UnixMillis(time));
                             prop_assert!((1..=RATES as u8).contains(&rate));
                         }
+                    }
+                    // The same of whether a push may go out.
+                    for time in [0, 1_795_348_800_000] {
+                        let _ = settings.push.is_open(UnixMillis(time));
                     }
                     prop_assert_eq!(Settings::decode(&record), Some(settings));
                 }

@@ -8,10 +8,10 @@ use dlms_cosem_rs::server::StoreResult;
 use dlms_cosem_rs::xdlms::DataAccessResult;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{PhaseQuantities, Registers, Window};
-use meterseal_model::objects::{Class, Object, PUSH_COLUMNS};
+use meterseal_model::objects::{Class, Object};
 use meterseal_model::{Obis, TimeBase};
 
-use super::{parse, profile, put, put_array, put_structure};
+use super::{parse, put, put_structure};
 use crate::Thresholds;
 use crate::inner::{Inner, milli};
 use crate::records::KEYED;
@@ -39,7 +39,6 @@ pub(super) fn get<F: NorFlash>(
             put(w, Data::Enum(scale.unit as u8))
         }
         (Class::Clock, _) => clock(inner, attribute, w),
-        (Class::PushSetup, _) => push_setup(attribute, w),
         _ => Err(DataAccessResult::ObjectUndefined),
     }
 }
@@ -236,24 +235,6 @@ fn clock<F: NorFlash>(inner: &Inner<F>, attribute: i8, w: &mut dyn Writer) -> St
         8 => put(w, Data::Boolean(false)),
         // 0 not defined: the device gives the time; 1 would be an internal crystal.
         9 => put(w, Data::Enum(0)),
-        _ => Err(DataAccessResult::ObjectUndefined),
-    }
-}
-
-fn push_setup(attribute: i8, w: &mut dyn Writer) -> StoreResult<()> {
-    match attribute {
-        2 => profile::columns(PUSH_COLUMNS, w),
-        3 => {
-            // TCP, over whatever connection the meter has dialled; A-XDR encoded.
-            put_structure(w, 3)?;
-            put(w, Data::Enum(0))?;
-            put(w, Data::OctetString(b""))?;
-            put(w, Data::Enum(0))
-        }
-        // Always; at once; and again on each association until acknowledged, which no number of retries describes.
-        4 => put_array(w, 0),
-        5 | 7 => put(w, Data::LongUnsigned(0)),
-        6 => put(w, Data::Unsigned(0)),
         _ => Err(DataAccessResult::ObjectUndefined),
     }
 }

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::data_folder::{DataFolder, write_private};
 use super::local::LOCAL_ROLES;
 use super::sealed_files::SealedFiles;
+use crate::alarm_options::AlarmOptions;
 
 /// The authorities of this installation and the folder that they live in.
 #[derive(Debug)]
@@ -85,9 +86,12 @@ impl Installation {
         page_listen: SocketAddr,
         meters: Vec<MeterEntry>,
         marks: Vec<Vec<u8>>,
+        alarms: &AlarmOptions,
     ) -> Result<Config> {
         let (identity, data_dir) = self.headend()?;
         Ok(Config {
+            receivers: alarms.receivers(&data_dir)?,
+            silent_after: alarms.silent_after(),
             data_dir,
             gateway_listen,
             page_listen,

@@ -31,6 +31,7 @@ use meterseal_world::site::SiteKind;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::alarm_options::AlarmOptions;
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use local::{LocalArgs, Visitors};
 use sites::{PLANS, Plan, Sites};
@@ -56,6 +57,8 @@ pub(crate) struct Args {
     /// How many times faster than the wall's the home's clock runs
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_speed)]
     speed: f64,
+    #[command(flatten)]
+    alarms: AlarmOptions,
     #[command(flatten)]
     local: LocalArgs,
 }
@@ -104,6 +107,7 @@ async fn serve(arguments: &Args) -> Result<()> {
         arguments.listen,
         entries(&meters, &installation)?,
         marks,
+        &arguments.alarms,
     )?;
     let headend = Headend::start(Config { virtual_sites: Some(Arc::clone(&sites) as _), ..config }).await?;
 

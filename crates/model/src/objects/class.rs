@@ -31,6 +31,8 @@ pub enum Class {
     Clock,
     /// Association LN.
     AssociationLn,
+    /// Image transfer.
+    ImageTransfer,
     /// Push setup.
     PushSetup,
     /// Security setup.
@@ -55,6 +57,7 @@ impl Class {
             Self::ProfileGeneric => 7,
             Self::Clock => 8,
             Self::AssociationLn => 15,
+            Self::ImageTransfer => 18,
             Self::PushSetup => 40,
             Self::SecuritySetup => 64,
         }
@@ -85,6 +88,7 @@ impl Class {
             Self::ProfileGeneric => "Profile generic",
             Self::Clock => "Clock",
             Self::AssociationLn => "Association LN",
+            Self::ImageTransfer => "Image transfer",
             Self::PushSetup => "Push setup",
             Self::SecuritySetup => "Security setup",
         }
@@ -100,6 +104,8 @@ pub enum Kind {
     Structure,
     /// boolean
     Boolean,
+    /// bit-string
+    BitString,
     /// integer (8 bits)
     Integer,
     /// long (16 bits)
@@ -127,6 +133,7 @@ impl Kind {
             Self::Array => "array",
             Self::Structure => "structure",
             Self::Boolean => "boolean",
+            Self::BitString => "bit-string",
             Self::Integer => "integer",
             Self::Long => "long",
             Self::Long64 => "long64",
@@ -145,6 +152,7 @@ impl Kind {
             Self::Array => 1,
             Self::Structure => 2,
             Self::Boolean => 3,
+            Self::BitString => 4,
             Self::DoubleLongUnsigned => 6,
             Self::OctetString => 9,
             Self::Integer => 15,

@@ -8,6 +8,7 @@ mod build;
 mod class;
 mod columns;
 mod energy;
+mod firmware;
 mod identity;
 mod link;
 mod live;
@@ -44,6 +45,7 @@ const SUBJECTS: &[&[Object]] = &[
     tariff::OBJECTS,
     supply::OBJECTS,
     link::OBJECTS,
+    firmware::OBJECTS,
 ];
 
 /// Every object, in the order of the object list.

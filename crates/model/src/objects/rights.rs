@@ -105,6 +105,9 @@ pub(super) const UTILITY_SETS_SECRET: Rights =
 /// How the connection fares: for those who see to it that it works, on site, in the laboratory and at the head-end.
 pub(super) const LINK: Rights = Rights::get(Roles::of(&[Role::Utility, Role::Installer, Role::Bench]));
 
+/// How far new firmware is: for who brings it, who answers for the meter, and the laboratory.
+pub(super) const IMAGES: Rights = Rights::get(Roles::of(&[Role::Utility, Role::Firmware, Role::Bench]));
+
 /// What joins the meter to a customer's network: the installer's alone, whom the meter serves at its local port only.
 pub(super) const INSTALLER_SETS: Rights = Rights::get(Roles::of(&[Role::Installer])).set_by(Role::Installer);
 /// The same; nobody reads it.

@@ -48,7 +48,7 @@ pub(super) const OBJECTS: &[Object] = &[
             attribute(3, "IP_reference", Kind::OctetString, READ_ON_SITE),
             attribute(4, "MSS", Kind::LongUnsigned, READ_ON_SITE),
             attribute(5, "nb_of_sim_conn", Kind::Unsigned, READ_ON_SITE),
-            attribute(6, "inactivity_time_out", Kind::LongUnsigned, READ_ON_SITE),
+            attribute(6, "inactivity_time_out", Kind::LongUnsigned, UTILITY_SETS_ON_SITE),
         ],
         methods: &[],
         scale: None,

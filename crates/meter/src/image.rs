@@ -1,0 +1,116 @@
+//! Where a new firmware image goes: what Image transfer (class 18) needs of whoever keeps the slots and judges packages.
+//!
+//! The meter carries the messages, checks the role and keeps the protocol's order; whether an image is whole, signed, meant
+//! for this device and newer is the store's to say.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A place for a new image, and the judgement of it. Nothing here may wait: what takes long goes on by itself, is answered
+/// with [`ImageProgress::UnderWay`], and shows in [`Self::status`].
+pub trait ImageStore: fmt::Debug + Send {
+    /// Whether a transfer may begin or go on now.
+    fn is_enabled(&self) -> bool;
+
+    /// Bytes of each block but the last, 1 to [`BLOCK_BYTES_MAX`]. The same for the whole of a transfer.
+    fn block_bytes(&self) -> u32;
+
+    /// How far it is, also after a restart.
+    fn status(&self) -> ImageStatus;
+
+    /// Blocks of the present transfer; 0 without one. Never more than [`BLOCKS_MAX`].
+    fn blocks(&self) -> u32;
+
+    /// Whether a block of the present transfer is kept. Only asked below [`Self::blocks`].
+    fn holds(&self, block: u32) -> bool;
+
+    /// Makes room for an image of so many bytes. The same image again goes on where it was interrupted; another one gives
+    /// the former up.
+    ///
+    /// # Errors
+    /// [`ImageError`]; what was there stays.
+    fn initiate(&mut self, identifier: &[u8], bytes: u32) -> Result<(), ImageError>;
+
+    /// Keeps a block; one that is there already stays as it is. It is in flash when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`ImageError`]; the block is then missing.
+    fn keep(&mut self, block: u32, content: &[u8]) -> Result<(), ImageError>;
+
+    /// Judges the image once all its blocks are there. Asked again, it says how far that is.
+    ///
+    /// # Errors
+    /// [`ImageError`]: why it is none to run.
+    fn verify(&mut self) -> Result<ImageProgress, ImageError>;
+
+    /// Makes an image that was verified the one to run. Asked again, it says how far that is.
+    ///
+    /// # Errors
+    /// [`ImageError`]; what runs goes on running.
+    fn activate(&mut self) -> Result<ImageProgress, ImageError>;
+
+    /// What would be activated: one image, or nothing before the first was verified.
+    fn to_activate(&self) -> Option<ImageInfo>;
+}
+
+/// How far a transfer is (class 18, `image_transfer_status`; from memory, not verified against the standard's text).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ImageStatus {
+    /// No transfer.
+    NotInitiated = 0,
+    /// Blocks may come.
+    Initiated = 1,
+    /// It is being judged.
+    VerificationInitiated = 2,
+    /// It may be activated.
+    Verified = 3,
+    /// It is none to run.
+    VerificationFailed = 4,
+    /// It is being activated.
+    ActivationInitiated = 5,
+    /// It is the one that runs from the next start on.
+    Activated = 6,
+    /// It could not be activated.
+    ActivationFailed = 7,
+}
+
+/// How far something is that may take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageProgress {
+    /// It is done.
+    Done,
+    /// It goes on; ask again.
+    UnderWay,
+}
+
+/// What Image transfer says of an image that may be activated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// Its length.
+    pub bytes: u32,
+    /// What identifies it, at most 64 bytes.
+    pub identification: Vec<u8>,
+    /// Its signature or digest, at most 128 bytes.
+    pub signature: Vec<u8>,
+}
+
+/// Why an image store refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageError {
+    /// Not now: another step comes first, or transfers are not enabled.
+    Order,
+    /// A size, a block's number or a block's length that is not possible here.
+    Bounds,
+    /// Blocks are missing: `image_first_not_transferred_block_number` names the first.
+    Incomplete,
+    /// It is no image for this meter to run.
+    Refused,
+    /// The flash failed.
+    Storage,
+}
+
+/// The largest block: with all around it, it fits the largest message that the meter takes.
+pub const BLOCK_BYTES_MAX: u32 = 3072;
+/// Most blocks of an image: their status fits one answer.
+pub const BLOCKS_MAX: u32 = 65_536;
