@@ -14,6 +14,7 @@ pub mod fleet;
 mod link_state;
 mod local;
 mod runner;
+mod signer;
 pub mod wifi;
 
 use std::net::SocketAddr;
@@ -25,7 +26,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meterseal_link::device_trust::DeviceTrust;
-use meterseal_link::dial::{Network, Target};
+use meterseal_link::dial::{Network, Profiles, Target};
+use meterseal_link::enrolled::MeterProfiles;
 use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{
     CalibrationStatus, Config, Connectivity, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey,
@@ -89,6 +91,11 @@ pub struct Access {
     pub device_secret: Option<SecretKey>,
     /// Its private keys, for the certificate methods of COSEM's Security setup.
     pub key_store: Option<Arc<dyn KeyStore>>,
+    /// Certificates (DER) of the authorities from which the meter takes a certificate for itself.
+    pub issuers: Vec<Vec<u8>>,
+    /// What the meter shows of itself when it dials: its operational identity once it is enrolled. Without it, what the
+    /// settings' TLS profile says.
+    pub profiles: Option<Arc<MeterProfiles>>,
 }
 
 /// What a meter measures.
@@ -107,7 +114,7 @@ pub struct Opened {
     inputs: SyncSender<Input>,
     runner: Runner,
     headend: Target,
-    tls: ClientProfile,
+    profiles: Arc<dyn Profiles>,
     trust: Option<Arc<DeviceTrust>>,
     network: Arc<dyn Network>,
     link: Arc<LinkState>,
@@ -157,8 +164,11 @@ impl Opened {
             return Err(StartError::Speed(speed));
         }
         let id = identity.id;
-        let mut chip =
-            FileFlash::open_or_enlarge(&flash, Layout::STANDARD.size(), &[Layout::STANDARD.former_size()])?;
+        let mut chip = FileFlash::open_or_enlarge(
+            &flash,
+            Layout::STANDARD.size(),
+            &[1, 2].map(|version| Layout::STANDARD.former_size(version)),
+        )?;
         let sync = chip.sync_handle();
         let broken = |source: meterseal_meter::OpenError<flash::FlashError>| StartError::Meter {
             path: flash.clone(),
@@ -188,8 +198,10 @@ impl Opened {
             ..settings_for(&site)
         };
         let mut meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
+        let mut signer = None;
         if let Some(keys) = access.key_store {
-            meter.set_key_store(keys);
+            signer = Some(signer::Signer::start(id, Arc::clone(&keys)).map_err(StartError::Thread)?);
+            meter.set_key_store(keys, access.issuers);
         }
         match meter.calibration() {
             CalibrationStatus::Missing => {
@@ -228,12 +240,17 @@ impl Opened {
             disk_troubles: Troubles::default(),
             // As the site is made; the first block moves it to where the meter left it.
             supplied: true,
+            signer,
             next_frame: 0,
             pulses: Arc::default(),
             link: Arc::clone(&link),
             network: Arc::clone(&network),
         };
-        Ok(Self { id, inputs, runner, headend, tls, trust, network, link, local })
+        let profiles = match access.profiles {
+            Some(profiles) => profiles as Arc<dyn Profiles>,
+            None => Arc::new(tls),
+        };
+        Ok(Self { id, inputs, runner, headend, profiles, trust, network, link, local })
     }
 
     /// Starts to sample and to dial.
@@ -241,7 +258,7 @@ impl Opened {
     /// # Errors
     /// [`StartError::Thread`]: nothing runs then.
     pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
-        let Self { id, inputs, runner, headend, tls, trust, network, link, local } = self;
+        let Self { id, inputs, runner, headend, profiles, trust, network, link, local } = self;
         let pulses = Arc::clone(&runner.pulses);
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
@@ -249,7 +266,7 @@ impl Opened {
             .map_err(StartError::Thread)?;
         let connecting = {
             let link = Arc::clone(&link);
-            runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone(), link))
+            runtime.spawn(connection::keep(headend, network, profiles, trust, inputs.clone(), link))
         };
         let local_address = local.as_ref().map(|bound| bound.address);
         let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone(), link)));
@@ -342,11 +359,12 @@ const fn thresholds_for(place: &Place) -> Thresholds {
 fn settings_for(site: &Site) -> Config {
     let rate = u64::from(Site::SAMPLE_RATE) * 1_000_000;
     let metrology = meterseal_metrology::Config::new(rate, Nominal::Hz50, site.scale());
-    if site.scale() == FrontEnd::reference(0).scale() {
+    let config = if site.scale() == FrontEnd::reference(0).scale() {
         Config::reference(metrology)
     } else {
         Config::new(metrology)
-    }
+    };
+    Config { harmonics: true, ..config }
 }
 
 /// Random numbers of the operating system.

@@ -22,6 +22,7 @@ use tracing::{debug, error, info, warn};
 use crate::SystemRandom;
 use crate::flash::{FileFlash, FlashSync};
 use crate::link_state::LinkState;
+use crate::signer::Signer;
 
 /// What reaches the meter from outside its thread.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub(crate) struct Runner {
     pub(crate) network: Arc<dyn Network>,
     /// Where the supply's relay is.
     pub(crate) supplied: bool,
+    /// Signs checkpoints; a meter without keys has none.
+    pub(crate) signer: Option<Signer>,
 }
 
 /// How often each test lamp has blinked.
@@ -154,7 +157,8 @@ impl Runner {
                 self.site.reset_latches();
             }
             let saved = self.meter.tick(now);
-            self.troubles.note(&self.name, sensed.and(saved).err());
+            let sealed = self.signer.as_ref().map_or(Ok(()), |signer| signer.exchange(&mut self.meter));
+            self.troubles.note(&self.name, sensed.and(saved).and(sealed).err());
             self.follow_relay();
             due -= frames.len();
             pace.lived(frames.len());

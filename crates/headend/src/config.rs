@@ -12,6 +12,7 @@ use meterseal_model::{MeterId, SystemTitle, TimeBase};
 use meterseal_seal::{Scope, SealPublicKey};
 
 use crate::deliveries::Receiver;
+use crate::enrolment::Enrolment;
 use crate::store::StoreError;
 use crate::virtual_sites::VirtualSites;
 
@@ -32,6 +33,9 @@ pub struct Config {
     pub accept: AcceptLimits,
     /// What signs time for meters without a clock; without it, they cannot connect.
     pub time: Option<TimeSource>,
+    /// How meters are enrolled and their identities renewed; without it, only those with an operational identity are
+    /// served.
+    pub enrolment: Option<Enrolment>,
     /// Folder in which the authorities' lists of revoked certificates (`*.crl.pem`) appear; a new one is in effect
     /// within seconds.
     pub revocations: Option<PathBuf>,

@@ -17,6 +17,7 @@ mod auth;
 mod clock;
 pub mod config;
 pub mod deliveries;
+pub mod enrolment;
 mod fleet;
 mod gateway;
 mod guard;
@@ -27,6 +28,7 @@ mod shared;
 pub mod store;
 pub mod virtual_sites;
 mod web;
+mod witness;
 pub mod words;
 
 use std::collections::HashSet;
@@ -53,6 +55,7 @@ use alarms::{Alarms, silence};
 use api::Api;
 use auth::{Gatekeeper, Secret};
 use deliveries::Courier;
+use enrolment::Enroller;
 use fleet::Fleet;
 use gateway::Gateway;
 use guard::Guard;
@@ -106,6 +109,13 @@ impl Headend {
         let (stop, stopping) = watch::channel(false);
 
         let requests = Arc::new(Requests::default());
+        let enroller = match config.enrolment {
+            Some(how) => {
+                let allowances = enrolment::allowance::folder(&config.data_dir);
+                Some(Arc::new(Enroller::new(how, store.clone(), allowances).await?))
+            }
+            None => None,
+        };
         let names = config.receivers.iter().map(deliveries::Receiver::name).collect();
         store.set_receivers(names, clock::now()).await?;
         let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
@@ -114,7 +124,9 @@ impl Headend {
             fleet: fleet.clone(),
             alarms: alarms.clone(),
             requests: Arc::clone(&requests),
+            enroller,
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            log_authorities: config.trust.meters.iter().map(|der| der.to_vec()).collect(),
             forms: Forms::default(),
             system_title: config.system_title,
             pace: config.pace,

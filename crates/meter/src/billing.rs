@@ -4,6 +4,7 @@
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::Registers;
 use meterseal_model::{EventCode, UnixMillis};
+use meterseal_seal::log::ReadingReason;
 
 use crate::StorageError;
 use crate::flash::{Cursor, Put};
@@ -95,6 +96,7 @@ impl<F: NorFlash> Inner<F> {
         };
         row.sequence = self.storage.get_mut().append_billing(&row)?.into();
         self.newest_billing = Some(row);
+        self.take_reading(ReadingReason::BillingPeriod, instant)?;
         self.finish_billing(&row)?;
         self.event(EventCode::BillingPeriodEnded, row.sequence as i64)
     }

@@ -4,10 +4,11 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_metrology::{Registers, Window};
+use meterseal_metrology::{Harmonics, Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
 use meterseal_seal::KeyStore;
 
@@ -20,6 +21,7 @@ use crate::interval::Interval;
 use crate::keyring::Keyring;
 use crate::quality::{Quality, QualityRow};
 use crate::records::{KEYED, LastClient, ProfileRow, SavedRegisters, SecurityEntry, State};
+use crate::sealed_log::Sealed;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::supply::Limiter;
@@ -50,11 +52,15 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) window: Option<Window>,
     /// Since the sensors were looked at.
     pub(crate) window_is_new: bool,
+    /// Those of the latest window that has some.
+    pub(crate) harmonics: Option<Box<Harmonics>>,
     pub(crate) newest_entry: Option<SecurityEntry>,
     pub(crate) newest_row: Option<ProfileRow>,
     pub(crate) interval: Interval,
     pub(crate) keys: Keyring,
     pub(crate) key_store: Option<Arc<dyn KeyStore>>,
+    /// Certificates of the authorities whose certificates the meter takes for itself.
+    pub(crate) issuers: Vec<Vec<u8>>,
     /// Each role's key: the last invocation counter used.
     pub(crate) used_counters: [u32; KEYED.len()],
     pub(crate) failed_logins: u32,
@@ -96,6 +102,7 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) calibration: CalibrationStatus,
     pub(crate) link: crate::link_status::Known,
     pub(crate) wifi: Option<WifiNetwork>,
+    pub(crate) sealed: Sealed,
     /// The utility wants what is pushed now, whether it has been pushed before or not.
     pub(crate) push_asked: bool,
     /// A random number for a push that waits, until it is used.
@@ -129,6 +136,7 @@ impl<F: NorFlash> Inner<F> {
         now: UnixMillis,
     ) -> Result<Box<Self>, OpenError<F::Error>> {
         let first_start = newest.state.is_none();
+        let (log, salt_key) = newest.log;
         let mut state = newest.state.unwrap_or_default();
         let saved = newest.registers.unwrap_or_default();
         for (key, later) in saved.clients.into_iter().enumerate() {
@@ -159,11 +167,13 @@ impl<F: NorFlash> Inner<F> {
             saved,
             window: None,
             window_is_new: false,
+            harmonics: None,
             newest_entry: None,
             newest_row: None,
             interval: Interval::new(timing.profile_period_seconds),
             keys,
             key_store: None,
+            issuers: Vec::new(),
             used_counters,
             failed_logins: 0,
             unauthorised_acts: 0,
@@ -192,6 +202,7 @@ impl<F: NorFlash> Inner<F> {
             calibration: CalibrationStatus::Missing,
             link: Default::default(),
             wifi,
+            sealed: Sealed::new(log, salt_key),
             push_asked: false,
             push_random: None,
             push_window: None,
@@ -207,6 +218,7 @@ impl<F: NorFlash> Inner<F> {
         }
         inner.catch_up()?;
         inner.power_up(first_start)?;
+        inner.open_log()?;
         Ok(inner)
     }
 
@@ -367,6 +379,15 @@ impl<F: NorFlash> Inner<F> {
         self.window_is_new = true;
     }
 
+    /// What a window holds order by order; `None` where frames of it are missing.
+    pub(crate) fn on_harmonics(&mut self, harmonics: Option<&Harmonics>) {
+        match (harmonics, &mut self.harmonics) {
+            (Some(new), Some(kept)) => (**kept).clone_from(new),
+            (Some(new), None) => self.harmonics = Some(Box::new(new.clone())),
+            (None, kept) => *kept = None,
+        }
+    }
+
     /// Makes sure that this many counters more may be used under a role's key.
     pub(crate) fn reserve_counters(&mut self, key: usize, count: u32) -> Result<(), StorageError<F::Error>> {
         let needed = self.used_counters[key].saturating_add(count);
@@ -472,7 +493,7 @@ impl<F: NorFlash> Inner<F> {
         };
         row.sequence = self.storage.get_mut().append_profile(&row)?.into();
         self.newest_row = Some(row);
-        Ok(())
+        self.seal_rows()
     }
 }
 

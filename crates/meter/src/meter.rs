@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{
-    CalibrationState, EventSettings, Extras, Frame, MeteredEnergy, Metrology, Pulse, Registers, VOLTAGES,
-    Window,
+    CalibrationState, EventSettings, Extras, Frame, HarmonicAnalysis, MeteredEnergy, Metrology, Pulse,
+    Registers, VOLTAGES, Window,
 };
 use meterseal_model::{EventCode, Role, Roles, SensorReadings, UnixMillis};
 use meterseal_seal::KeyStore;
@@ -17,6 +17,7 @@ use crate::dlms::{Link, Service};
 use crate::inner::{Inner, Timing};
 use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
+use crate::sealed_log::{SealedLeaf, SigningRequest};
 use crate::storage::Storage;
 use crate::tamper::{Detector, Moment};
 use crate::{
@@ -37,6 +38,7 @@ pub struct Meter<F: NorFlash, R: Random> {
     /// Away only while a DLMS request is served.
     inner: Option<Box<Inner<F>>>,
     metrology: Metrology,
+    analysis: Option<Box<HarmonicAnalysis>>,
     /// The registers as they were when the calibration record was refused: nothing is booked then.
     standing: Option<Registers>,
     detector: Detector,
@@ -93,7 +95,10 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let mut salt = [0; 4];
         random.fill(&mut salt);
         let secret = config.device_secret.as_ref();
-        let (storage, newest) = Storage::open(flash, identity.id, config.layout, secret, salt)?;
+        let mut fresh = ([0; 16], [0; 32]);
+        random.fill(&mut fresh.0);
+        random.fill(&mut fresh.1);
+        let (storage, newest) = Storage::open(flash, identity.id, config.layout, secret, salt, &fresh)?;
         let calibration = newest.calibration;
         let thresholds = newest.settings.as_ref().and_then(|set| set.thresholds).unwrap_or(config.thresholds);
         let extras = Extras {
@@ -124,6 +129,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         Ok(Self {
             inner: Some(inner),
             metrology,
+            analysis: config.harmonics.then(|| Box::new(HarmonicAnalysis::new())),
             standing,
             detector: Detector::new(),
             power_events: config.power_events,
@@ -139,9 +145,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     }
 
     /// Gives the meter its private keys: what the certificate methods of Security setup work on. Without one they are
-    /// refused.
-    pub fn set_key_store(&mut self, keys: Arc<dyn KeyStore>) {
-        self.inner.as_deref_mut().expect(INNER).key_store = Some(keys);
+    /// refused. `issuers` are the certificates (DER) of its utility's authorities: it takes a certificate from none
+    /// other, and without any from nobody.
+    pub fn set_key_store(&mut self, keys: Arc<dyn KeyStore>, issuers: Vec<Vec<u8>>) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.key_store = Some(keys);
+        inner.issuers = issuers;
     }
 
     /// Gives the meter a place for new firmware. Without one, Image transfer says that there is none.
@@ -184,7 +193,15 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     pub fn sample(&mut self, frames: &[Frame], now: UnixMillis) {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
-        self.metrology.push(frames, &mut |window| inner.on_window(window));
+        match &mut self.analysis {
+            None => self.metrology.push(frames, &mut |window| inner.on_window(window)),
+            Some(analysis) => {
+                self.metrology.push_with_harmonics(frames, analysis, &mut |window, harmonics| {
+                    inner.on_window(window);
+                    inner.on_harmonics(harmonics);
+                })
+            }
+        }
         self.position = self.position.saturating_add(frames.len() as u64);
         self.take_events();
     }
@@ -196,7 +213,15 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
         let before = self.metrology.continuity().duplicated_samples;
-        let missing = self.metrology.push_at(sequence, frames, &mut |window| inner.on_window(window));
+        let missing = match &mut self.analysis {
+            None => self.metrology.push_at(sequence, frames, &mut |window| inner.on_window(window)),
+            Some(analysis) => {
+                self.metrology.push_at_with_harmonics(sequence, frames, analysis, &mut |window, harmonics| {
+                    inner.on_window(window);
+                    inner.on_harmonics(harmonics);
+                })
+            }
+        };
         let repeated = self.metrology.continuity().duplicated_samples - before;
         let [lost_us, repeated_us, block_us] =
             [missing, repeated, frames.len() as u64].map(|frames| self.rate.microseconds(frames));
@@ -332,6 +357,8 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         inner.activate_when_due()?;
         inner.bill_when_due(registers)?;
         inner.close_interval(registers)?;
+        inner.read_when_due(registers)?;
+        inner.seal_rows()?;
         inner.watch_limit()?;
         inner.write_quality()?;
         if inner.uptime_ms() - self.last_save_ms >= self.save_interval_ms {
@@ -342,6 +369,45 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             }
         }
         Ok(())
+    }
+
+    /// The checkpoint that is due, to be signed with the key in slot [`KeySlot::Log`](meterseal_seal::KeySlot::Log) of the
+    /// key store; `None` when none is due, one is being signed already, or the meter has no such key. Signing takes long:
+    /// do it beside the measuring, and hand the signature to [`Self::signed`].
+    pub fn signing_request(&mut self) -> Option<SigningRequest> {
+        self.inner.as_deref_mut().expect(INNER).signing_request()
+    }
+
+    /// Takes the signature of a checkpoint; when this returns `Ok`, the checkpoint is in flash. `None`: it could not be
+    /// signed; it is asked for again.
+    ///
+    /// # Errors
+    /// The flash failed; the checkpoint is asked for again.
+    pub fn signed(
+        &mut self,
+        number: u64,
+        signature: Option<&[u8; 96]>,
+    ) -> Result<(), StorageError<F::Error>> {
+        self.inner.as_deref_mut().expect(INNER).signed(number, signature)
+    }
+
+    /// The newest signed checkpoint of the sealed log; empty before the first.
+    pub fn checkpoint(&self) -> &[u8] {
+        &self.inner().sealed.newest_bytes
+    }
+
+    /// The sealed log's leaves that are held: from the oldest to one past the newest.
+    pub fn sealed_leaves(&self) -> core::ops::Range<u64> {
+        let storage = self.inner().storage.borrow();
+        storage.tree().oldest()..storage.tree().peaks().size()
+    }
+
+    /// A leaf of the sealed log; `None` when it is not held.
+    ///
+    /// # Errors
+    /// The flash failed.
+    pub fn sealed_leaf(&self, index: u64) -> Result<Option<SealedLeaf>, StorageError<F::Error>> {
+        self.inner().leaf(index)
     }
 
     /// A connection has come up: no association yet, nothing sent yet. Who is at its other end, as TLS has found out,

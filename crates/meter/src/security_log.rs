@@ -89,6 +89,9 @@ impl<F: NorFlash> Inner<F> {
         let entry = SecurityEntry { sequence: sequence.into(), ..entry };
         self.take_note(&entry);
         self.newest_entry = Some(entry);
+        self.sealed_event(entry.code);
+        // The entry is in flash; a leaf that is not, is made up for by the next tick.
+        let _ = self.seal_rows();
         let (room, reserve) = self.room();
         if room <= reserve + 1 && !self.state.nearly_full {
             self.state.nearly_full = true;

@@ -5,12 +5,14 @@ use alloc::vec::Vec;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Calibration, CalibrationError};
 use meterseal_model::{MeterId, UnixMillis};
+use meterseal_seal::log::{LeafKind, LogHash, LogId, SaltKey};
 use zeroize::Zeroizing;
 
 use crate::billing::BillingRow;
 use crate::calibration::read_calibration;
-use crate::flash::{self, Map, RegionName, Ring};
+use crate::flash::{self, Map, RegionName, Ring, Slot, Tree, TreeReader};
 use crate::quality::QualityRow;
+use crate::reading::{CHECKPOINT_SLOT_BYTES, READING_SLOT_BYTES, Record, StoredReading};
 use crate::records::{
     BILLING_SLOT_BYTES, LOG_SLOT_BYTES, PROFILE_SLOT_BYTES, ProfileRow, QUALITY_SLOT_BYTES,
     REGISTER_SLOT_BYTES, SETTINGS_SLOT_BYTES, STATE_SLOT_BYTES, SavedRegisters, SecurityEntry, State,
@@ -34,17 +36,22 @@ pub(crate) struct Storage<F> {
     tariff: Ring,
     events: Ring,
     billing: Ring,
+    tree: Tree,
+    readings: Ring,
+    checkpoints: Ring,
     vault: Vault,
 }
 
 /// What a mounted flash held last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Newest {
     pub(crate) state: Option<State>,
     pub(crate) registers: Option<SavedRegisters>,
     pub(crate) calibration: Option<Result<Calibration, CalibrationError>>,
     pub(crate) settings: Option<Settings>,
     pub(crate) tariff: Option<TariffState>,
+    /// The sealed log's name and the key of its salts.
+    pub(crate) log: (LogId, SaltKey),
 }
 
 /// When a meter's registers were last saved, in the time that it was given then; `None` for a flash that holds none.
@@ -77,6 +84,7 @@ impl<F: NorFlash> Storage<F> {
         layout: Layout,
         secret: Option<&SecretKey>,
         salt: [u8; 4],
+        fresh: &([u8; 16], [u8; 32]),
     ) -> Result<(Self, Newest), OpenError<F::Error>> {
         flash::mount(&mut flash, id.system_title(), layout)?;
         let calibration = read_calibration(&mut flash, id, layout)?;
@@ -86,7 +94,7 @@ impl<F: NorFlash> Storage<F> {
         };
         let (state, state_record) = ring(RegionName::State, STATE_SLOT_BYTES)?;
         let (registers, registers_record) = ring(RegionName::Registers, REGISTER_SLOT_BYTES)?;
-        let (log, _) = ring(RegionName::Log, LOG_SLOT_BYTES)?;
+        let (log_ring, _) = ring(RegionName::Log, LOG_SLOT_BYTES)?;
         let (profile, _) = ring(RegionName::Profile, PROFILE_SLOT_BYTES)?;
         let (quality, _) = ring(RegionName::Quality, QUALITY_SLOT_BYTES)?;
         let (settings, settings_record) = ring(RegionName::Settings, SETTINGS_SLOT_BYTES)?;
@@ -94,8 +102,13 @@ impl<F: NorFlash> Storage<F> {
         let (events, _) = ring(RegionName::Events, LOG_SLOT_BYTES)?;
         let (billing, _) = ring(RegionName::Billing, BILLING_SLOT_BYTES)?;
         let map = Map::new(layout.region(RegionName::Secrets));
-        let vault = Vault::open(&mut flash, map, secret, id.system_title(), salt)?;
+        let (readings, _) = ring(RegionName::Readings, READING_SLOT_BYTES)?;
+        let (checkpoints, _) = ring(RegionName::Checkpoints, CHECKPOINT_SLOT_BYTES)?;
+        let mut vault = Vault::open(&mut flash, map, secret, id.system_title(), salt)?;
+        let (log, salt_key) = vault.log(&mut flash, fresh)?;
+        let tree = Tree::open(&mut flash, layout.region(RegionName::Tree), log)?;
         let newest = Newest {
+            log: (log, salt_key),
             calibration,
             settings: known(&settings_record, Settings::decode(&settings_record))?,
             tariff: known(&tariff_record, TariffState::decode(&tariff_record))?,
@@ -107,12 +120,27 @@ impl<F: NorFlash> Storage<F> {
             },
         };
         // The state is the first record of all. Without it nobody knows which invocation counters are spent.
-        let others = [&registers, &log, &profile, &quality, &settings, &tariff, &events, &billing];
+        let others = [&registers, &log_ring, &profile, &quality, &settings, &tariff, &events, &billing];
         if newest.state.is_none() && others.iter().any(|ring| ring.newest().is_some()) {
             return Err(OpenError::StateLost);
         }
         Ok((
-            Self { flash, state, registers, log, profile, quality, settings, tariff, events, billing, vault },
+            Self {
+                flash,
+                state,
+                registers,
+                log: log_ring,
+                profile,
+                quality,
+                settings,
+                tariff,
+                events,
+                billing,
+                tree,
+                readings,
+                checkpoints,
+                vault,
+            },
             newest,
         ))
     }
@@ -218,6 +246,82 @@ impl<F: NorFlash> Storage<F> {
     ) -> Result<Option<QualityRow>, StorageError<F::Error>> {
         let record = self.quality.read(&mut self.flash, sequence)?;
         Ok(record.and_then(|record| QualityRow::decode(sequence, record)))
+    }
+
+    /// Appends a reading or a start.
+    pub(crate) fn append_reading(&mut self, record: &Record) -> Result<u32, StorageError<F::Error>> {
+        self.readings.append(&mut self.flash, &record.encode())
+    }
+
+    /// A reading or a start, by its number in their ring.
+    pub(crate) fn reading(&mut self, sequence: u32) -> Result<Option<Record>, StorageError<F::Error>> {
+        let record = self.readings.read(&mut self.flash, sequence)?;
+        Ok(record.and_then(Record::decode))
+    }
+
+    /// The number of the newest start, and the newest reading, as far as they are held.
+    pub(crate) fn newest_reading(&mut self) -> Result<(u64, Option<StoredReading>), StorageError<F::Error>> {
+        let (mut boot, mut reading) = (None, None);
+        for sequence in self.readings.sequences().rev() {
+            match self.reading(sequence)? {
+                Some(Record::Boot(found)) => boot = boot.or(Some(found.row)),
+                Some(Record::Reading(found)) => {
+                    let day = found.time.0.div_euclid(86_400_000);
+                    boot = boot.or(Some(found.boot));
+                    reading = reading.or(Some(StoredReading { row: found.row, day }));
+                }
+                None => {}
+            }
+            if boot.is_some() && reading.is_some() {
+                break;
+            }
+        }
+        Ok((boot.unwrap_or(0), reading))
+    }
+
+    pub(crate) fn append_checkpoint(&mut self, signed: &[u8]) -> Result<u32, StorageError<F::Error>> {
+        self.checkpoints.append(&mut self.flash, signed)
+    }
+
+    /// The newest checkpoint as it was signed; empty where there is none.
+    pub(crate) fn newest_checkpoint(&mut self) -> Result<Vec<u8>, StorageError<F::Error>> {
+        let newest = self.checkpoints.newest_sequence();
+        Ok(self.checkpoints.read(&mut self.flash, newest)?.map(Vec::from).unwrap_or_default())
+    }
+
+    pub(crate) const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub(crate) const fn tree_reader(&mut self) -> TreeReader<'_, F> {
+        TreeReader { tree: &self.tree, flash: &mut self.flash }
+    }
+
+    /// Where a leaf's record is.
+    pub(crate) fn leaf_slot(&mut self, index: u64) -> Result<Option<Slot>, StorageError<F::Error>> {
+        self.tree.slot(&mut self.flash, index)
+    }
+
+    pub(crate) fn append_leaf(
+        &mut self,
+        kind: LeafKind,
+        row: u32,
+        hash: impl Fn(u64) -> LogHash,
+    ) -> Result<u64, StorageError<F::Error>> {
+        self.tree.append(&mut self.flash, kind, row, hash)
+    }
+
+    /// The records of a kind that have no leaf yet: from, and the newest there is.
+    pub(crate) fn unsealed(&self, kind: LeafKind) -> (u32, u32) {
+        let ring = match kind {
+            LeafKind::Void => return (1, 0),
+            LeafKind::Event => &self.log,
+            LeafKind::Interval => &self.profile,
+            LeafKind::Reading | LeafKind::Boot => &self.readings,
+            LeafKind::Billing => &self.billing,
+        };
+        let sequences = ring.sequences();
+        ((self.tree.rows().of(kind) + 1).max(*sequences.start()), *sequences.end())
     }
 
     /// The highest log entry that the next append would erase, if it would erase any.

@@ -12,6 +12,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::SystemTitle;
+use meterseal_seal::log::{LogId, SaltKey};
 use zeroize::Zeroizing;
 
 use crate::flash::{Map, Put};
@@ -34,6 +35,8 @@ pub(crate) enum Item {
     Wifi,
     /// How often the meter has been tampered with: no secret, and kept in the clear.
     TamperCounts,
+    /// The key of the log's salts.
+    LogSalts,
 }
 
 impl Item {
@@ -41,11 +44,15 @@ impl Item {
         match self {
             Self::KeyEncryptionKey => 1,
             Self::Wifi => 2,
-            Self::TamperCounts => 3,
+            Self::TamperCounts => 8,
+            Self::LogSalts => 3,
             Self::RoleKeys(place) => 16 + place as u16,
         }
     }
 }
+
+/// The sealed log's name, 16 bytes; behind it the key of its salts where there is no device secret to seal that with.
+const LOG: u16 = 4;
 
 /// The map's own entry: the highest counter that may have been used. No secret.
 const RESERVED: u16 = 0;
@@ -157,6 +164,40 @@ impl Vault {
         bytes: &[u8],
     ) -> Result<(), StorageError<F::Error>> {
         self.map.put(flash, item.key(), bytes)
+    }
+
+    /// The sealed log's name and the key of its salts; `fresh` where this flash has none yet. The name is written last:
+    /// until it is there, nothing has been salted.
+    pub(crate) fn log<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        fresh: &([u8; 16], [u8; 32]),
+    ) -> Result<(LogId, SaltKey), StorageError<F::Error>> {
+        if let Some(known) = self.map.get(flash, LOG)?
+            && let Some((name, rest)) = known.split_first_chunk()
+        {
+            let key = match <[u8; 32]>::try_from(rest) {
+                Ok(key) => Some(SaltKey::new(key)),
+                Err(_) => match self.get(flash, Item::LogSalts) {
+                    Ok(plain) => plain.and_then(|plain| plain.as_slice().try_into().ok()).map(SaltKey::new),
+                    Err(VaultError::Storage(error)) => return Err(error),
+                    // Without the secret the leaves cannot be written out again; another log begins.
+                    Err(VaultError::Sealed) => None,
+                },
+            };
+            if let Some(key) = key {
+                return Ok((LogId(*name), key));
+            }
+        }
+        let (name, key) = fresh;
+        let mut known = Vec::from(name);
+        match self.put(flash, Item::LogSalts, key) {
+            Ok(()) => {}
+            Err(VaultError::Storage(error)) => return Err(error),
+            Err(VaultError::Sealed) => known.extend_from_slice(key),
+        }
+        self.map.put(flash, LOG, &known)?;
+        Ok((LogId(*name), SaltKey::new(*key)))
     }
 
     fn next_counter<F: NorFlash>(&mut self, flash: &mut F) -> Result<u64, StorageError<F::Error>> {

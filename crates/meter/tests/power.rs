@@ -304,9 +304,9 @@ fn another_meters_flash_and_other_flashes_are_refused_unharmed() {
     assert!(matches!(error, OpenError::OtherLayout { .. }), "{error}");
 
     let mut newer = flash.clone();
-    newer.bytes[8] = 3;
+    newer.bytes[8] = 4;
     let error = refused(&mut newer, identity(), config());
-    assert!(matches!(error, OpenError::OtherVersion { found: 3, supported: 2 }), "{error}");
+    assert!(matches!(error, OpenError::OtherVersion { found: 4, supported: 3 }), "{error}");
 
     let mut foreign = blank();
     foreign.bytes.fill(0x5A);
@@ -433,7 +433,7 @@ fn version_1() -> RamFlash {
     record.extend(checksum.to_le_bytes());
     flash.bytes[..SECTOR].fill(0xFF);
     flash.bytes[..record.len()].copy_from_slice(&record);
-    flash.bytes[layout.former_size()..].fill(0xFF);
+    flash.bytes[layout.former_size(1)..].fill(0xFF);
     flash
 }
 
@@ -459,7 +459,7 @@ fn a_flash_of_format_version_1_is_taken_over_whole_at_any_cut() {
         cuts += 1;
     }
     assert!(cuts > 10, "{cuts} cuts");
-    let mut short = RamFlash::new(Layout::TINY.former_size());
-    short.bytes.copy_from_slice(&before.bytes[..Layout::TINY.former_size()]);
+    let mut short = RamFlash::new(Layout::TINY.former_size(1));
+    short.bytes.copy_from_slice(&before.bytes[..Layout::TINY.former_size(1)]);
     assert!(matches!(try_open(&mut short, at(5_000)), Err(OpenError::TooSmall { .. })));
 }

@@ -105,7 +105,7 @@ events! {
     BillingPeriodEnded = 206, "billing_period_ended", Notice, "A billing period ended; its row is in the billing profile.";
     CalendarRefused = 207, "calendar_refused", Warning, "The passive activity calendar could not be activated: it is not whole.";
     DemandReset = 208, "demand_reset", Notice, "The utility reset the maximum demand.";
-    PhaseSequenceRight = 220, "phase_sequence_right", Notice, "The phases are in their order again.";
+    PhaseSequenceRight = 219, "phase_sequence_right", Notice, "The phases are in their order again.";
     CurrentForward = 221, "current_forward", Notice, "No current flows backwards any more.";
     AlternatingFieldOn = 222, "alternating_field_on", Critical, "A strong alternating magnetic field is at the meter.";
     AlternatingFieldOff = 223, "alternating_field_off", Notice, "The strong alternating magnetic field is gone.";
@@ -124,7 +124,8 @@ events! {
     OvervoltageOverL2 = 236, "overvoltage_over_l2", Notice, "The voltage of L2 is no longer too high.";
     OvervoltageOverL3 = 237, "overvoltage_over_l3", Notice, "The voltage of L3 is no longer too high.";
     EventLogCleared = 255, "event_log_cleared", Warning, "The event log was cleared.";
-    CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, or made a key pair for one.";
+    CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, lost one, or made a key pair for one.";
+    CertificateRefused = 220, "certificate_refused", Warning, "The meter refused a certificate, or another act on its certificates.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -179,6 +180,7 @@ impl EventCode {
             Self::FailedLogins => "count: logins failed since power-up",
             Self::KeysChanged => "count: client address of the role, 0 for the key encryption key",
             Self::UnauthorisedAct => "count: acts refused since power-up",
+            Self::CertificateRefused => "count: the refused method of the security setup",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
             _ => "",

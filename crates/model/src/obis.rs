@@ -69,6 +69,16 @@ impl Obis {
     pub const ALARM_REGISTER: Self = Self::general(97, 98, 0);
     /// Push setup for alarms.
     pub const ALARM_PUSH_SETUP: Self = Self([0, 4, 25, 9, 0, 255]);
+    /// Harmonics of the voltages of L1 to L3, then of the currents of L1 to L3 and neutral.
+    pub const HARMONICS: [Self; 7] = [
+        Self::manufacturer(96, 13, 0),
+        Self::manufacturer(96, 13, 1),
+        Self::manufacturer(96, 13, 2),
+        Self::manufacturer(96, 13, 3),
+        Self::manufacturer(96, 13, 4),
+        Self::manufacturer(96, 13, 5),
+        Self::manufacturer(96, 13, 6),
+    ];
     /// Image transfer.
     pub const IMAGE_TRANSFER: Self = Self([0, 0, 44, 0, 0, 255]);
     /// Load profile 1.
@@ -92,6 +102,19 @@ impl Obis {
     pub const TIME_BASE: Self = Self::manufacturer(96, 3, 0);
     /// Whether the meter is calibrated: 0 valid, 1 no record, 2 refused, 3 beyond the record's temperatures.
     pub const CALIBRATION_STATUS: Self = Self::manufacturer(96, 3, 1);
+    /// Newest signed checkpoint of the sealed log.
+    pub const LOG_CHECKPOINT: Self = Self::manufacturer(96, 4, 0);
+    /// The sealed log's name: 16 bytes, new with new memory.
+    pub const LOG_ID: Self = Self::manufacturer(96, 4, 1);
+    /// The leaves of the sealed log.
+    pub const SEALED_LEAVES: Self = Self::manufacturer(96, 4, 2);
+    /// A leaf of the sealed log: its bytes, or the 32 bytes of its hash where its record is no longer held.
+    pub const SEALED_LEAF: Self = Self::manufacturer(96, 4, 3);
+    /// The key that signs checkpoints: certificates in DER one after another, its own first; or its
+    /// SubjectPublicKeyInfo where nobody certified it; empty where there is none.
+    pub const LOG_KEY: Self = Self::manufacturer(96, 4, 4);
+    /// Script table: take a reading of all energy registers now, and sign it.
+    pub const READING_SCRIPTS: Self = Self::manufacturer(96, 4, 5);
     /// Power-quality log.
     pub const POWER_QUALITY_LOG: Self = Self::general(99, 98, 5);
     /// Event code of the power-quality log ([`crate::event::PowerEvent`]).

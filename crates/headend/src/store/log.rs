@@ -211,7 +211,11 @@ const ROW: &str = "SELECT sequence, at_ms, active_import_micro, active_export_mi
     reactive_export_micro, mean_millivolts_1, mean_millivolts_2, mean_millivolts_3, status, received_ms
     FROM load_profile";
 
-fn find_row(sql: &Connection, meter: MeterId, sequence: u64) -> Result<Option<StoredProfileRow>, Failure> {
+pub(super) fn find_row(
+    sql: &Connection,
+    meter: MeterId,
+    sequence: u64,
+) -> Result<Option<StoredProfileRow>, Failure> {
     Ok(sql
         .prepare_cached(&format!("{ROW} WHERE meter = ?1 AND sequence = ?2"))?
         .query_row(params![meter.to_string(), signed(sequence, "a sequence number")?], stored_row)

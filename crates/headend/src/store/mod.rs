@@ -10,6 +10,7 @@ mod alarm_record;
 mod alarm_tests;
 mod alarms;
 mod deliveries;
+mod enrolment;
 mod error;
 mod live;
 mod log;
@@ -19,6 +20,10 @@ mod record;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod witness;
+mod witness_record;
+#[cfg(test)]
+mod witness_tests;
 mod worker;
 
 use std::fs::File;
@@ -27,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use meterseal_model::{MeterId, UnixMillis};
+use meterseal_seal::log::{Checkpoint, LeafKind, LogId};
 
 pub use alarm_record::{
     Alarm, AlarmAct, AlarmChange, AlarmChoice, AlarmGroup, AlarmMoment, AlarmNote, AlarmShow, DeadLetter,
@@ -34,10 +40,11 @@ pub use alarm_record::{
 };
 pub use error::StoreError;
 pub use record::{
-    Committed, ConnectionState, DeviceFacts, Energies, LiveReading, MeterHistory, MeterRecord, OtherCell,
-    PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch, StoredEvent, StoredProfileRow,
-    StoredRows,
+    Committed, ConnectionState, DeviceFacts, Energies, EnrolmentRecord, EnrolmentState, LiveReading,
+    MeterHistory, MeterRecord, OtherCell, PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch,
+    StoredEvent, StoredProfileRow, StoredRows,
 };
+pub use witness_record::{Appended, Audit, LeafContent, Proof, StoredLeaf, Witnessed};
 use worker::Worker;
 
 /// How long live readings are kept, on the meter's clock.
@@ -217,6 +224,34 @@ impl Store {
         self.write(move |sql| meters::raise_peer_counters(sql, meter, counters)).await
     }
 
+    /// Forgets a meter's counters, because it has new keys, under which they begin anew.
+    pub async fn restart_peer_counters(&self, meter: MeterId) -> Result<(), StoreError> {
+        self.write(move |sql| enrolment::restart_peer_counters(sql, meter)).await
+    }
+
+    /// How every meter's enrolment stands.
+    pub async fn enrolments(&self) -> Result<Vec<EnrolmentRecord>, StoreError> {
+        self.read(enrolment::all).await
+    }
+
+    /// The same for a command beside a head-end that may be running. Empty where there is no database yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn enrolments_in(folder: &Path) -> Result<Vec<EnrolmentRecord>, StoreError> {
+        let path = folder.join("headend.sqlite");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let connection = schema::open_reader(&path)?;
+        enrolment::all(&connection).map_err(|failure| failure.at(&path))
+    }
+
+    /// Remembers how a meter's enrolment stands.
+    pub async fn put_enrolment(&self, record: EnrolmentRecord) -> Result<(), StoreError> {
+        self.write(move |sql| enrolment::put(sql, &record)).await
+    }
+
     /// Up to where a meter's rings are stored without a hole.
     pub async fn committed(&self, meter: MeterId) -> Result<Committed, StoreError> {
         self.read(move |sql| meters::committed(sql, meter)).await
@@ -270,6 +305,89 @@ impl Store {
         complete_to: Option<u64>,
     ) -> Result<(StoredRows, Committed), StoreError> {
         self.write(move |sql| log::insert_profile(sql, meter, &rows, received_at, complete_to)).await
+    }
+
+    /// What is known of a meter's sealed log; `None` before its key was pinned.
+    pub async fn witnessed(&self, meter: MeterId) -> Result<Option<Witnessed>, StoreError> {
+        self.read(move |sql| witness::witnessed(sql, meter)).await
+    }
+
+    /// Pins a meter's log and the key that signs it, with the key's certificates. The log that was pinned before is
+    /// replaced; its leaves and checkpoints stay.
+    pub async fn pin_log(
+        &self,
+        meter: MeterId,
+        log: LogId,
+        key: Vec<u8>,
+        chain: Vec<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| witness::pin(sql, meter, log, &key, &chain)).await
+    }
+
+    /// Appends leaves from place `first` on behind those that are stored of a meter's log.
+    pub async fn append_leaves(
+        &self,
+        meter: MeterId,
+        first: u64,
+        leaves: Vec<LeafContent>,
+    ) -> Result<Appended, StoreError> {
+        self.write(move |sql| witness::append(sql, meter, first, &leaves)).await
+    }
+
+    /// Compares the root of a checkpoint, whose signature has been verified, with the leaves that are stored.
+    pub async fn prove_leaves(
+        &self,
+        meter: MeterId,
+        checkpoint: Checkpoint,
+        signed: Vec<u8>,
+        received_at: UnixMillis,
+    ) -> Result<Proof, StoreError> {
+        self.write(move |sql| witness::prove(sql, meter, &checkpoint, &signed, received_at)).await
+    }
+
+    /// Compares a meter's events and intervals with its sealed leaves, and restores those that are missing or say
+    /// something else.
+    pub async fn audit(&self, meter: MeterId, at: UnixMillis) -> Result<Audit, StoreError> {
+        self.write(move |sql| witness::audit(sql, meter, at)).await
+    }
+
+    /// Puts leaves that a meter gave again in the place of those from `first` on. `false`: they are not those that it
+    /// signed, and nothing has changed.
+    pub async fn restore_leaves(
+        &self,
+        meter: MeterId,
+        first: u64,
+        leaves: Vec<LeafContent>,
+    ) -> Result<bool, StoreError> {
+        self.write(move |sql| witness::restore(sql, meter, first, &leaves)).await
+    }
+
+    /// Leaves of a log from one place up to another, in their order.
+    pub async fn leaves(
+        &self,
+        meter: MeterId,
+        log: LogId,
+        from: u64,
+        end: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredLeaf>, StoreError> {
+        self.read(move |sql| witness::stored_leaves(sql, meter, log, from, end, limit)).await
+    }
+
+    /// Leaves of one kind between two times (both included), in their order.
+    pub async fn leaves_of_kind(
+        &self,
+        meter: MeterId,
+        log: LogId,
+        kind: LeafKind,
+        between: (UnixMillis, UnixMillis),
+    ) -> Result<Vec<StoredLeaf>, StoreError> {
+        self.read(move |sql| witness::leaves_of_kind(sql, meter, log, kind, between)).await
+    }
+
+    /// The signed checkpoints of a log, oldest first.
+    pub async fn checkpoints(&self, meter: MeterId, log: LogId) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.read(move |sql| witness::checkpoint_bytes(sql, meter, log)).await
     }
 
     /// Events, newest first; with `before`, those stored before that one.

@@ -83,6 +83,7 @@ impl Utility {
             receivers: Vec::new(),
             silent_after: Duration::from_secs(900),
             virtual_sites: Some(self.sites.clone()),
+            enrolment: None,
         }
     }
 

@@ -80,6 +80,7 @@ pub(super) fn invoke<F: NorFlash>(
                     let now = inner.clock();
                     inner.bill(now)
                 }),
+                (Obis::READING_SCRIPTS, 1) => spent(inner).map(|()| inner.ask_for_reading()),
                 (Obis::DISCONNECTOR_SCRIPTS, 1 | 2) => {
                     spent(inner).and_then(|()| inner.run_disconnector_script(selector, By::Utility)).map(drop)
                 }

@@ -13,7 +13,7 @@ use dlms_cosem_rs::xdlms::{DataAccessResult, SelectiveAccess};
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::{
     BILLING_COLUMNS, Column, EVENT_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, Object, POWER_QUALITY_COLUMNS,
-    SECURITY_LOG_COLUMNS,
+    SEALED_LEAVES_COLUMNS, SECURITY_LOG_COLUMNS,
 };
 use meterseal_model::{Obis, UnixMillis};
 
@@ -25,6 +25,7 @@ use crate::dlms::VALUE_MAX;
 use crate::inner::Inner;
 use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
+use crate::sealed_log::SealedLeaf;
 
 pub(super) fn get<F: NorFlash>(
     inner: &Inner<F>,
@@ -43,7 +44,11 @@ pub(super) fn get<F: NorFlash>(
             w,
             Data::DoubleLongUnsigned(match profile {
                 Profile::Load => inner.interval.period_seconds(),
-                Profile::SecurityLog | Profile::Quality | Profile::Events | Profile::Billing => 0,
+                Profile::SecurityLog
+                | Profile::Quality
+                | Profile::Events
+                | Profile::Billing
+                | Profile::Leaves => 0,
             }),
         ),
         // First in, first out: sorted by nothing but their order.
@@ -76,6 +81,7 @@ enum Profile {
     Quality,
     Events,
     Billing,
+    Leaves,
 }
 
 /// A row of any profile.
@@ -85,6 +91,7 @@ enum Row {
     Quality(QualityRow),
     Event(SecurityEntry),
     Billing(BillingRow),
+    Leaf(u64, SealedLeaf),
 }
 
 type Sequences = core::ops::RangeInclusive<u32>;
@@ -97,6 +104,7 @@ impl Profile {
             Obis::POWER_QUALITY_LOG => Self::Quality,
             Obis::EVENT_LOG => Self::Events,
             Obis::BILLING_PROFILE => Self::Billing,
+            Obis::SEALED_LEAVES => Self::Leaves,
             _ => return None,
         })
     }
@@ -108,18 +116,25 @@ impl Profile {
             Self::Quality => POWER_QUALITY_COLUMNS,
             Self::Events => EVENT_LOG_COLUMNS,
             Self::Billing => BILLING_COLUMNS,
+            Self::Leaves => SEALED_LEAVES_COLUMNS,
         }
     }
 
     /// The sequence numbers held, and how many are held at least once the profile has filled.
     fn extent<F: NorFlash>(self, inner: &Inner<F>) -> (Sequences, u32) {
         let storage = inner.storage.borrow();
+        if self == Self::Leaves {
+            // Rows count from one, leaves from nought.
+            let tree = storage.tree();
+            let number = |index: u64| u32::try_from(index).unwrap_or(u32::MAX);
+            return (number(tree.oldest() + 1)..=number(tree.peaks().size()), tree.capacity());
+        }
         let ring = match self {
             Self::SecurityLog => storage.log(),
             Self::Load => storage.profile(),
             Self::Quality => storage.quality(),
             Self::Events => storage.events(),
-            Self::Billing => storage.billing(),
+            Self::Billing | Self::Leaves => storage.billing(),
         };
         let mut held = ring.sequences();
         if self == Self::Events && inner.tariff.events_cleared >= *held.start() {
@@ -129,13 +144,18 @@ impl Profile {
     }
 
     fn row<F: NorFlash>(self, inner: &Inner<F>, sequence: u32) -> StoreResult<Option<Row>> {
+        if self == Self::Leaves {
+            let index = u64::from(sequence) - 1;
+            let leaf = inner.leaf(index).map_err(|_| DataAccessResult::HardwareFault)?;
+            return Ok(leaf.map(|leaf| Row::Leaf(sequence.into(), leaf)));
+        }
         let mut storage = inner.storage.borrow_mut();
         let row = match self {
             Self::SecurityLog => storage.log_entry(sequence).map(|entry| entry.map(Row::Entry)),
             Self::Load => storage.profile_row(sequence).map(|row| row.map(Row::Interval)),
             Self::Quality => storage.quality_row(sequence).map(|row| row.map(Row::Quality)),
             Self::Events => storage.event(sequence).map(|entry| entry.map(Row::Event)),
-            Self::Billing => storage.billing_row(sequence).map(|row| row.map(Row::Billing)),
+            Self::Billing | Self::Leaves => storage.billing_row(sequence).map(|row| row.map(Row::Billing)),
         };
         row.map_err(|_| DataAccessResult::HardwareFault)
     }
@@ -241,6 +261,8 @@ impl Row {
             Self::Billing(row) => row.time,
             Self::Interval(row) => row.time,
             Self::Quality(row) => row.time,
+            // Leaves are found by their place alone.
+            Self::Leaf(..) => UnixMillis(0),
         }
     }
 
@@ -256,6 +278,7 @@ impl Row {
         let time = inner.date_time(self.time()).to_bytes();
         chosen().try_for_each(|(_, column)| match (self, column.obis, column.attribute) {
             (_, Obis::CLOCK, _) => put(w, Data::OctetString(&time)),
+            (Self::Leaf(_, leaf), Obis::SEALED_LEAF, _) => put(w, Data::OctetString(leaf.octets())),
             (Self::Billing(row), obis, 5) => {
                 let k = super::tariff::direction(&Obis::MAXIMUM_DEMAND, obis)?;
                 put_instant(inner, given(row.maxima[k].time), w)
@@ -308,7 +331,10 @@ impl Row {
                     ),
                 },
             },
-            (Self::Entry(_) | Self::Event(_), _) => return Err(DataAccessResult::ObjectUndefined),
+            (Self::Leaf(number, _), Obis::ROW_SEQUENCE) => Data::Long64Unsigned(*number),
+            (Self::Entry(_) | Self::Event(_) | Self::Leaf(..), _) => {
+                return Err(DataAccessResult::ObjectUndefined);
+            }
         })
     }
 }

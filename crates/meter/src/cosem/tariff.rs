@@ -237,6 +237,7 @@ fn scripts(table: Obis, w: &mut dyn Writer) -> StoreResult<()> {
             all.extend((0..RATES).map(|_| Script(WRITE, 1, Obis::ACTIVE_RATE, 2)));
         }
         Obis::BILLING_SCRIPTS => all.push(Script(EXECUTE, 4, Obis::MAXIMUM_DEMAND[0], 1)),
+        Obis::READING_SCRIPTS => all.push(Script(EXECUTE, 9, Obis::READING_SCRIPTS, 1)),
         Obis::DISCONNECTOR_SCRIPTS => {
             all.extend([1, 2].map(|method| Script(EXECUTE, 70, Obis::DISCONNECT_CONTROL, method)));
         }

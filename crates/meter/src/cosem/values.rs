@@ -11,7 +11,7 @@ use meterseal_metrology::{PhaseQuantities, Registers, Window};
 use meterseal_model::objects::{Class, Object};
 use meterseal_model::{Obis, TimeBase};
 
-use super::{parse, put, put_structure};
+use super::{parse, put, put_array, put_structure};
 use crate::Thresholds;
 use crate::inner::{Inner, milli};
 use crate::records::KEYED;
@@ -66,6 +66,14 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         Obis::SECURITY_EVENT_CODE => {
             put(w, Data::Unsigned(inner.newest_entry.map_or(0, |entry| entry.code as u8)))
         }
+        Obis::LOG_CHECKPOINT => put(w, Data::OctetString(&inner.sealed.newest_bytes)),
+        Obis::LOG_ID => put(w, Data::OctetString(&inner.sealed.log.0)),
+        Obis::LOG_KEY => put(w, Data::OctetString(&inner.log_key_chain())),
+        Obis::SEALED_LEAF => {
+            let size = inner.storage.borrow().tree().peaks().size();
+            let leaf = inner.leaf(size.saturating_sub(1)).map_err(|_| DataAccessResult::HardwareFault)?;
+            put(w, Data::OctetString(leaf.as_ref().map_or(&[], |leaf| leaf.octets())))
+        }
         Obis::EVENT_EXTREME => put(w, Data::Long64(inner.newest_entry.map_or(0, |entry| entry.extreme))),
         Obis::ACTIVE_RATE => put(w, Data::Unsigned(inner.rate)),
         Obis::EVENT_LOG_CODE => {
@@ -97,6 +105,7 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
             let place = Obis::TAMPER_COUNTERS.iter().position(|&counter| counter == obis).unwrap_or(0);
             put(w, Data::DoubleLongUnsigned(inner.counts.counters[place]))
         }
+        _ if Obis::HARMONICS.contains(&obis) => harmonics(inner, obis, w),
         Obis::ALARM_REGISTER => put(w, Data::DoubleLongUnsigned(inner.state.alarms)),
         _ => {
             let key = KEYED.iter().position(|&role| obis == Obis::invocation_counter(role));
@@ -130,6 +139,21 @@ pub(super) fn with_thresholds(settings: &Settings, value: &Data<'_>) -> StoreRes
 
 /// More fields are another version.
 const THRESHOLDS_VERSION: u8 = 1;
+
+/// Orders from 1 on, each its RMS value and its angle. Empty where none are analysed, or frames are missing.
+fn harmonics<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {
+    let Some(all) = inner.harmonics.as_deref() else { return put_array(w, 0) };
+    let spectra = all.voltages().into_iter().chain(all.currents());
+    let spectrum = Obis::HARMONICS.iter().zip(spectra).find(|(own, _)| **own == obis);
+    let (_, spectrum) = spectrum.ok_or(DataAccessResult::ObjectUndefined)?;
+    put_array(w, all.highest_order())?;
+    (1..=all.highest_order()).try_for_each(|order| {
+        put_structure(w, 2)?;
+        let rms = spectrum.rms(order).unwrap_or(0);
+        put(w, Data::DoubleLongUnsigned(u32::try_from(rms).unwrap_or(u32::MAX)))?;
+        put(w, spectrum.angle_microdegrees(order).map_or(Data::Null, Data::DoubleLong))
+    })
+}
 
 fn register<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {
     if let Some(energy) = inner.saved.rates.energy(obis) {

@@ -13,16 +13,17 @@ use super::{Cursor, Layout, Put, SECTOR_BYTES, StorageError};
 use crate::OpenError;
 
 /// The format that this version writes and reads.
-pub(crate) const FORMAT_VERSION: u16 = 2;
+pub(crate) const FORMAT_VERSION: u16 = 3;
 
 const MAGIC: [u8; 8] = *b"MTRSEAL\0";
-/// magic, version, system title, ten region sizes, checksum; the slot is a multiple of every write size.
-const RECORD_BYTES: usize = 8 + 2 + 8 + 2 * 10 + 4;
+/// magic, version, system title, thirteen region sizes, checksum; the slot is a multiple of every write size.
+const RECORD_BYTES: usize = 8 + 2 + 8 + 2 * 13 + 4;
 const SLOT_BYTES: usize = 64;
+/// Slots of 48 bytes, the tree's, begin at multiples of this.
+const WRITE_BYTES_MAX: usize = 16;
 
-/// The version before, which is taken over.
-const FORMER_VERSION: u16 = 1;
-const FORMER_BYTES: usize = 8 + 2 + 8 + 2 * 4 + 4;
+/// The versions before, which are taken over, and how many region sizes their records have.
+const FORMER: [(u16, usize); 2] = [(1, 4), (2, 10)];
 
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
@@ -41,7 +42,7 @@ pub(crate) fn mount<F: NorFlash>(
     }
     let mut slot = vec![0; SLOT_BYTES];
     flash.read(0, &mut slot).map_err(StorageError::Flash)?;
-    if flash.capacity() < layout.size() && former_owner(&slot, layout).is_some() {
+    if flash.capacity() < layout.size() && former(&slot, layout).is_some() {
         return Err(too_small);
     }
     if flash.capacity() < layout.size() {
@@ -57,7 +58,7 @@ pub(crate) fn mount<F: NorFlash>(
     if slot[..RECORD_BYTES] == record {
         return Ok(false);
     }
-    if former_owner(&slot, layout) == Some(owner) {
+    if former(&slot, layout).is_some_and(|(_, found)| found == owner) {
         return upgrade(flash, &record, layout);
     }
     let blank = regions_are_blank(flash, layout)?;
@@ -85,19 +86,23 @@ pub(crate) fn mount<F: NorFlash>(
     Ok(true)
 }
 
-/// Takes a flash of version 1 over: its regions stay where and as they are, those that it did not have begin blank
-/// behind them, and this version's record goes beside the old one, last: until it is there, a cut leaves version 1.
+/// Takes a flash of a former version over: its regions stay where and as they are, those that it did not have begin blank
+/// behind them, and this version's record goes beside the old ones, last: until it is there, a cut leaves the former.
 fn upgrade<F: NorFlash>(
     flash: &mut F,
     record: &[u8; RECORD_BYTES],
     layout: Layout,
 ) -> Result<bool, OpenError<F::Error>> {
     let mut slot = vec![0; SLOT_BYTES];
-    let mut free = None;
-    for offset in (SLOT_BYTES as u32..SECTOR_BYTES).step_by(SLOT_BYTES) {
+    let (mut free, mut version) = (None, 1);
+    for offset in (0..SECTOR_BYTES).step_by(SLOT_BYTES) {
         flash.read(offset, &mut slot).map_err(StorageError::Flash)?;
         if slot[..RECORD_BYTES] == *record {
             return Ok(false);
+        }
+        if let Some((found, _)) = former(&slot, layout) {
+            version = version.max(found);
+            continue;
         }
         // A record of this version for another layout, or one that was torn.
         match decode(&slot) {
@@ -112,25 +117,30 @@ fn upgrade<F: NorFlash>(
         }
     }
     let offset = free.ok_or(OpenError::NotAMeter)?;
-    flash.erase(layout.former_size() as u32, layout.size() as u32).map_err(StorageError::Flash)?;
+    flash.erase(layout.former_size(version) as u32, layout.size() as u32).map_err(StorageError::Flash)?;
     slot.fill(0xFF);
     slot[..RECORD_BYTES].copy_from_slice(record);
     flash.write(offset, &slot).map_err(StorageError::Flash)?;
     Ok(true)
 }
 
-/// Whose flash of version 1 this is, if it is laid out as the first regions of `layout`: magic, version, system title,
-/// four region sizes, checksum.
-fn former_owner(slot: &[u8], layout: Layout) -> Option<SystemTitle> {
+/// Which former version a record is of, and whose, if its regions are the first ones of `layout`: magic, version, system
+/// title, region sizes, checksum.
+fn former(slot: &[u8], layout: Layout) -> Option<(u16, SystemTitle)> {
     let mut fields = Cursor::new(slot);
-    if fields.array()? != MAGIC || fields.u16()? != FORMER_VERSION {
+    if fields.array()? != MAGIC {
         return None;
     }
+    let version = fields.u16()?;
+    let (_, regions) = FORMER.into_iter().find(|&(former, _)| former == version)?;
     let owner = SystemTitle(fields.array()?);
-    let sectors = [fields.u16()?, fields.u16()?, fields.u16()?, fields.u16()?];
-    let wanted = [layout.state_sectors, layout.register_sectors, layout.log_sectors, layout.profile_sectors];
-    let checksum = CHECKSUM.checksum(slot.get(..FORMER_BYTES - 4)?);
-    (fields.u32()? == checksum && sectors == wanted).then_some(owner)
+    for wanted in sizes(layout).into_iter().take(regions) {
+        if fields.u16()? != wanted {
+            return None;
+        }
+    }
+    let checksum = CHECKSUM.checksum(slot.get(..8 + 2 + 8 + 2 * regions)?);
+    (fields.u32()? == checksum).then_some((version, owner))
 }
 
 /// Whether the layout's regions can be read at all.
@@ -142,16 +152,27 @@ pub(crate) fn is_readable<F: NorFlash>(flash: &F, layout: Layout) -> bool {
 const fn geometry_fits<F: NorFlash>() -> bool {
     F::ERASE_SIZE as u32 <= SECTOR_BYTES
         && SECTOR_BYTES.is_multiple_of(F::ERASE_SIZE as u32)
-        && F::WRITE_SIZE <= SLOT_BYTES
-        && SLOT_BYTES.is_multiple_of(F::WRITE_SIZE)
-        && F::READ_SIZE <= SLOT_BYTES
-        && SLOT_BYTES.is_multiple_of(F::READ_SIZE)
+        && F::WRITE_SIZE <= WRITE_BYTES_MAX
+        && WRITE_BYTES_MAX.is_multiple_of(F::WRITE_SIZE)
+        && F::READ_SIZE <= WRITE_BYTES_MAX
+        && WRITE_BYTES_MAX.is_multiple_of(F::READ_SIZE)
 }
 
 fn encode(owner: SystemTitle, layout: Layout) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
     let mut put = Put::new(&mut record);
     put.bytes(&MAGIC).u16(FORMAT_VERSION).bytes(&owner.0);
+    sizes(layout).into_iter().for_each(|sectors| {
+        put.u16(sectors);
+    });
+    let len = put.len();
+    let checksum = CHECKSUM.checksum(&record[..len]);
+    record[len..].copy_from_slice(&checksum.to_le_bytes());
+    record
+}
+
+/// The region sizes in the order in which records have them; each version has added some at the end.
+fn sizes(layout: Layout) -> [u16; 13] {
     let Layout {
         state_sectors,
         register_sectors,
@@ -163,18 +184,25 @@ fn encode(owner: SystemTitle, layout: Layout) -> [u8; RECORD_BYTES] {
         event_sectors,
         billing_sectors,
         secret_sectors,
+        tree_sectors,
+        reading_sectors,
+        checkpoint_sectors,
     } = layout;
-    put.u16(state_sectors).u16(register_sectors).u16(log_sectors).u16(profile_sectors);
-    put.u16(settings_sectors)
-        .u16(tariff_sectors)
-        .u16(quality_sectors)
-        .u16(event_sectors)
-        .u16(billing_sectors)
-        .u16(secret_sectors);
-    let len = put.len();
-    let checksum = CHECKSUM.checksum(&record[..len]);
-    record[len..].copy_from_slice(&checksum.to_le_bytes());
-    record
+    [
+        state_sectors,
+        register_sectors,
+        log_sectors,
+        profile_sectors,
+        settings_sectors,
+        tariff_sectors,
+        quality_sectors,
+        event_sectors,
+        billing_sectors,
+        secret_sectors,
+        tree_sectors,
+        reading_sectors,
+        checkpoint_sectors,
+    ]
 }
 
 /// Version, owner, layout, and whether the checksum holds. Another version may lay out what follows its number
@@ -197,6 +225,9 @@ fn decode(slot: &[u8]) -> Option<(u16, SystemTitle, Layout, bool)> {
         event_sectors: fields.u16()?,
         billing_sectors: fields.u16()?,
         secret_sectors: fields.u16()?,
+        tree_sectors: fields.u16()?,
+        reading_sectors: fields.u16()?,
+        checkpoint_sectors: fields.u16()?,
     };
     let checksum = fields.u32()?;
     Some((version, owner, layout, checksum == CHECKSUM.checksum(&slot[..RECORD_BYTES - 4])))

@@ -9,11 +9,13 @@ mod codec;
 mod format;
 mod map;
 mod ring;
+mod tree;
 
 pub(crate) use codec::{Cursor, Put};
 pub(crate) use format::{is_readable, mount};
 pub(crate) use map::Map;
 pub(crate) use ring::Ring;
+pub(crate) use tree::{Slot, Tree, TreeReader};
 
 /// Bytes in a sector: what all regions are counted in. A chip may erase in smaller steps that divide it.
 pub const SECTOR_BYTES: u32 = 4096;
@@ -41,12 +43,19 @@ pub struct Layout {
     pub billing_sectors: u16,
     /// Keys, enciphered: a map.
     pub secret_sectors: u16,
+    /// Hashes of the sealed log's leaves, 64 a sector.
+    pub tree_sectors: u16,
+    /// Readings and starts, 256 B slots.
+    pub reading_sectors: u16,
+    /// Signed checkpoints, 512 B slots.
+    pub checkpoint_sectors: u16,
 }
 
 impl Layout {
-    /// For an 8 MiB chip (uses 5.9 MiB). The security log holds 4 096 entries and the load profile 19 136 rows (of
+    /// For an 8 MiB chip (uses 7.8 MiB). The security log holds 4 096 entries and the load profile 19 136 rows (of
     /// 19 056 required: 198 days of 15 minutes), each beside the one sector that may just have been erased; the
-    /// power-quality log 1 024, the event log 256, the billing profile 32 months.
+    /// power-quality log 1 024, the event log 256, the billing profile 32 months, readings and starts 1 024, and checkpoints
+    /// 128; the tree covers every record of security log, load profile, billing profile and readings.
     /// Registers saved every second for 20 years come to 6.31 × 10⁸ records, or 77 000 erases of each sector at
     /// 8 records a sector, of the 100 000 that such a chip is rated for.
     pub const STANDARD: Self = Self {
@@ -60,6 +69,9 @@ impl Layout {
         event_sectors: 9,
         billing_sectors: 3,
         secret_sectors: 4,
+        tree_sectors: 384,
+        reading_sectors: 65,
+        checkpoint_sectors: 17,
     };
 
     /// The smallest layout that works, for tests and for fleets of virtual meters: 64 log entries.
@@ -74,6 +86,9 @@ impl Layout {
         event_sectors: 2,
         billing_sectors: 2,
         secret_sectors: 2,
+        tree_sectors: 5,
+        reading_sectors: 2,
+        checkpoint_sectors: 2,
     };
 
     /// Bytes of flash that this layout needs, the format record's sector included.
@@ -88,13 +103,15 @@ impl Layout {
         sectors * SECTOR_BYTES as usize
     }
 
-    /// Bytes of flash that the first four regions and the format record need: all that format version 1 had. A flash
-    /// of that size is taken over once it has grown to [`Self::size`] with erased bytes.
-    pub const fn former_size(self) -> usize {
-        let former = [self.state_sectors, self.register_sectors, self.log_sectors, self.profile_sectors];
+    /// Bytes of flash that a former format had of this layout: versions 1 and 2, whose regions were the first of today's.
+    /// A flash of such a size is taken over once it has grown to [`Self::size`] with erased bytes.
+    pub const fn former_size(self, version: u16) -> usize {
+        // Version 2 had all but the last three; version 1 the first four.
+        let count = if version == 1 { 4 } else { RegionName::COUNT - 3 };
+        let regions = self.sectors();
         let (mut sectors, mut k) = (1, 0);
-        while k < former.len() {
-            sectors += former[k] as usize;
+        while k < count {
+            sectors += regions[k] as usize;
             k += 1;
         }
         sectors * SECTOR_BYTES as usize
@@ -112,6 +129,18 @@ impl Layout {
             && self.event_sectors >= 2
             && self.billing_sectors >= 2
             && self.secret_sectors >= 2
+            && self.reading_sectors >= 2
+            && self.checkpoint_sectors >= 2
+            && self.tree_covers_records()
+    }
+
+    /// Whether the tree still has the leaf of every record that is surely held.
+    const fn tree_covers_records(self) -> bool {
+        let records = (self.log_sectors as u32 - 1) * 32
+            + (self.profile_sectors as u32 - 1) * 64
+            + (self.billing_sectors as u32 - 1) * 16
+            + (self.reading_sectors as u32 - 1) * 16;
+        self.tree_sectors >= 2 && (self.tree_sectors as u32 - 1) * tree::LEAVES as u32 >= records
     }
 
     /// Every region's sectors in their order on the chip: that of [`RegionName`]'s numbers.
@@ -128,6 +157,9 @@ impl Layout {
             self.event_sectors,
             self.billing_sectors,
             self.secret_sectors,
+            self.tree_sectors,
+            self.reading_sectors,
+            self.checkpoint_sectors,
         ]
     }
 
@@ -161,10 +193,13 @@ pub(crate) enum RegionName {
     Events = 9,
     Billing = 10,
     Secrets = 11,
+    Tree = 12,
+    Readings = 13,
+    Checkpoints = 14,
 }
 
 impl RegionName {
-    const COUNT: usize = 11;
+    const COUNT: usize = 14;
 }
 
 #[derive(Clone, Copy, Debug)]

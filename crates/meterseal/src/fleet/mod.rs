@@ -121,6 +121,9 @@ async fn start(arguments: &Args) -> Result<()> {
             return say(&format!("{count} meters are enrolled in {}", place.members.display()));
         }
         let headend = serve(arguments, &installation, &place).await?;
+        // Dropped at the end, which ends what it does.
+        let mut background = tokio::task::JoinSet::new();
+        background.spawn(installation.upkeep());
         let target = Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() };
         let fleet =
             if meters { place.fleet(arguments, target, installation.pki()).map(Some) } else { Ok(None) };

@@ -53,6 +53,9 @@ async fn serve(data: &Path, arguments: &Args) -> Result<()> {
     )?;
     config.marks = marks(&config.data_dir.join("marks"))?;
     let headend = Headend::start(config).await?;
+    // Dropped at the end, which ends what it does.
+    let mut background = tokio::task::JoinSet::new();
+    background.spawn(installation.upkeep());
     let outcome = up::until_told_to_stop(&headend, &installation, None).await;
     headend.shutdown().await;
     outcome?;

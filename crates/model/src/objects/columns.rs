@@ -26,6 +26,12 @@ pub const SECURITY_LOG_COLUMNS: &[Column] = &[
     column(Class::Data, Obis::UPTIME, Kind::Long64Unsigned),
 ];
 
+/// The columns of the sealed log's leaves: a row's number is its leaf's place plus one.
+pub const SEALED_LEAVES_COLUMNS: &[Column] = &[
+    column(Class::Data, Obis::ROW_SEQUENCE, Kind::Long64Unsigned),
+    column(Class::Data, Obis::SEALED_LEAF, Kind::OctetString),
+];
+
 /// The columns of the load profile.
 pub const LOAD_PROFILE_COLUMNS: &[Column] = &[
     column(Class::Clock, Obis::CLOCK, Kind::OctetString),

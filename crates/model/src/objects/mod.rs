@@ -9,12 +9,14 @@ mod class;
 mod columns;
 mod energy;
 mod firmware;
+mod harmonics;
 mod identity;
 mod link;
 mod live;
 mod load_profile;
 mod quality;
 pub mod rights;
+mod sealed_log;
 mod security;
 mod security_log;
 mod supply;
@@ -25,7 +27,7 @@ mod time;
 pub use class::{Class, Kind};
 pub use columns::{
     BILLING_COLUMNS, Column, EVENT_LOG_COLUMNS, LOAD_PROFILE_COLUMNS, POWER_QUALITY_COLUMNS, PUSH_COLUMNS,
-    SECURITY_LOG_COLUMNS,
+    SEALED_LEAVES_COLUMNS, SECURITY_LOG_COLUMNS,
 };
 pub use rights::{Access, Rights};
 
@@ -38,9 +40,11 @@ const SUBJECTS: &[&[Object]] = &[
     time::OBJECTS,
     energy::OBJECTS,
     live::OBJECTS,
+    harmonics::OBJECTS,
     load_profile::OBJECTS,
     security_log::OBJECTS,
     tamper::OBJECTS,
+    sealed_log::OBJECTS,
     quality::OBJECTS,
     tariff::OBJECTS,
     supply::OBJECTS,

@@ -238,7 +238,8 @@ pub enum ReadingReason {
 }
 
 impl ReadingReason {
-    const fn from_number(number: u8) -> Option<Self> {
+    /// The reason with this number.
+    pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             0 => Some(Self::Daily),
             1 => Some(Self::BillingPeriod),

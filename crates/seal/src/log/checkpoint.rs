@@ -91,6 +91,11 @@ impl Checkpoint {
         Ok(SignedCheckpoint { checkpoint: Self::decode(verified.payload)?, signer: verified.signer })
     }
 
+    /// What a signed checkpoint says, whoever signed it: for a meter's own memory, and for explaining a refusal.
+    pub fn unverified(bytes: &[u8]) -> Option<Self> {
+        Self::decode(envelope::unverified(bytes, CONTENT_TYPE)?.payload).ok()
+    }
+
     /// What names this checkpoint in the next one: SHA-256 of its content, without the signature.
     pub fn digest(&self) -> LogHash {
         LogHash(Sha256::digest(self.encode()).into())

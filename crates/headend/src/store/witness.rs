@@ -1,0 +1,497 @@
+//! Meters' sealed logs in SQL: leaves, checkpoints, and the comparison of rows with them.
+
+use meterseal_model::{MeterId, UnixMillis};
+use meterseal_seal::SealPublicKey;
+use meterseal_seal::log::{Body, Checkpoint, Event, Interval, Leaf, LeafKind, LogHash, LogId, Peaks};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::witness_record::{Appended, Audit, LeafContent, Proof, StoredLeaf, Witnessed};
+use super::worker::Failure;
+use super::{Energies, ProfileRow, SecurityEvent, log, meters, signed};
+
+/// `proven` and `tail` are peaks in CBOR; a leaf without bytes is one whose record had left the meter.
+pub(super) const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS witness (
+    meter TEXT PRIMARY KEY NOT NULL REFERENCES meter (id),
+    log BLOB NOT NULL,
+    log_key BLOB NOT NULL,
+    chain BLOB NOT NULL,
+    proven BLOB NOT NULL,
+    tail BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leaf (
+    meter TEXT NOT NULL REFERENCES meter (id),
+    log BLOB NOT NULL,
+    sequence INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    bytes BLOB,
+    kind INTEGER,
+    at_ms INTEGER,
+    PRIMARY KEY (meter, log, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS leaf_by_kind ON leaf (meter, log, kind, at_ms);
+CREATE TABLE IF NOT EXISTS checkpoint (
+    meter TEXT NOT NULL REFERENCES meter (id),
+    log BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    received_ms INTEGER NOT NULL,
+    PRIMARY KEY (meter, log, number)
+) STRICT, WITHOUT ROWID;
+";
+
+/// What is known of a meter's log.
+pub(super) fn witnessed(sql: &Connection, meter: MeterId) -> Result<Option<Witnessed>, Failure> {
+    let found = sql
+        .prepare_cached("SELECT log, log_key, chain, proven, tail FROM witness WHERE meter = ?1")?
+        .query_row([meter.to_string()], |row| {
+            let blob = |place| row.get::<_, Vec<u8>>(place);
+            Ok((blob(0)?, blob(1)?, blob(2)?, blob(3)?, blob(4)?))
+        })
+        .optional()?;
+    let Some((log, key, chain, proven, tail)) = found else { return Ok(None) };
+    let log = LogId(log.try_into().map_err(|_| Failure::Value("a log's name"))?);
+    let peaks = |bytes: Vec<u8>| Peaks::decode(&bytes).map_err(|_| Failure::Value("a tree's peaks"));
+    let (proven, tail) = (peaks(proven)?, peaks(tail)?);
+    let newest = newest_checkpoint(sql, meter, log, &key)?;
+    Ok(Some(Witnessed { log, key, chain: split(&chain)?, proven, tail, newest }))
+}
+
+/// Pins a log and its key, at the first contact, or when somebody vouches for a new log.
+pub(super) fn pin(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    key: &[u8],
+    chain: &[Vec<u8>],
+) -> Result<(), Failure> {
+    let empty = Peaks::new().encode();
+    sql.prepare_cached(
+        "INSERT INTO witness (meter, log, log_key, chain, proven, tail) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+         ON CONFLICT (meter) DO UPDATE SET log = ?2, log_key = ?3, chain = ?4, proven = ?5, tail = ?5
+         WHERE log <> ?2",
+    )?
+    .execute(params![meter.to_string(), log.0, key, join(chain), empty])?;
+    Ok(())
+}
+
+/// Appends leaves from place `first` on behind the tail. Those that are there already must be the same.
+pub(super) fn append(
+    sql: &Connection,
+    meter: MeterId,
+    first: u64,
+    leaves: &[LeafContent],
+) -> Result<Appended, Failure> {
+    let Some(mut known) = witnessed(sql, meter)? else { return Ok(Appended::Refused("no log is pinned")) };
+    if first != known.tail.size() {
+        return Ok(Appended::Refused("they do not continue what was read before"));
+    }
+    let read = match read_leaves(known.log, first, leaves) {
+        Ok(read) => read,
+        Err(problem) => return Ok(Appended::Refused(problem)),
+    };
+    let mut insert = sql.prepare_cached(INSERT)?;
+    for leaf in &read {
+        insert_leaf(&mut insert, meter, known.log, leaf)?;
+        known.tail.append(leaf.stored.hash);
+    }
+    set_tail(sql, meter, &known.tail)?;
+    Ok(Appended::Tail(known.tail.size()))
+}
+
+/// Compares a verified checkpoint's root with the leaves that were read up to its size.
+pub(super) fn prove(
+    sql: &Connection,
+    meter: MeterId,
+    checkpoint: &Checkpoint,
+    bytes: &[u8],
+    received_at: UnixMillis,
+) -> Result<Proof, Failure> {
+    let known = witnessed(sql, meter)?.ok_or(Failure::Value("the log's pin"))?;
+    let mut proven = known.proven.clone();
+    for hash in hashes(sql, meter, known.log, proven.size(), checkpoint.size)? {
+        proven.append(hash);
+    }
+    if proven.size() != checkpoint.size || proven.root() != checkpoint.root {
+        let from = signed(known.proven.size(), "a leaf's place")?;
+        sql.prepare_cached("DELETE FROM leaf WHERE meter = ?1 AND log = ?2 AND sequence >= ?3")?
+            .execute(params![meter.to_string(), known.log.0, from])?;
+        set_tail(sql, meter, &known.proven)?;
+        return Ok(Proof::Other(proven.root()));
+    }
+    sql.prepare_cached("UPDATE witness SET proven = ?2 WHERE meter = ?1")?
+        .execute(params![meter.to_string(), proven.encode()])?;
+    sql.prepare_cached("INSERT INTO checkpoint VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING")?
+        .execute(params![
+            meter.to_string(),
+            known.log.0,
+            signed(checkpoint.number, "a checkpoint's number")?,
+            signed(checkpoint.size, "a log's size")?,
+            bytes,
+            received_at.0
+        ])?;
+    Ok(Proof::Proven)
+}
+
+/// Compares leaves with the proven root and rows with their leaves; rows that are missing or say something else are
+/// restored, because a proven leaf is what the meter signed.
+pub(super) fn audit(sql: &Connection, meter: MeterId, at: UnixMillis) -> Result<Audit, Failure> {
+    let mut audit = Audit::default();
+    let Some(known) = witnessed(sql, meter)? else { return Ok(audit) };
+    let end = known.newest.map_or(0, |newest| newest.size);
+    let mut peaks = Peaks::new();
+    // The newest place at which a stored checkpoint agrees with the leaves: from there on the meter is asked again.
+    let mut agreed = 0;
+    let checkpoints = checkpoints(sql, meter, known.log, &known.key)?;
+    let mut signed_roots = checkpoints.iter().map(|one| (one.size, one.root)).peekable();
+    let committed = meters::committed(sql, meter)?;
+    let mut rows = Vec::new();
+    for leaf in stored_leaves(sql, meter, known.log, 0, end, u32::MAX)? {
+        let intact = leaf.bytes.as_ref().is_none_or(|bytes| LogHash::of_leaf(bytes) == leaf.hash);
+        if leaf.sequence != peaks.size() || !intact {
+            break;
+        }
+        peaks.append(leaf.hash);
+        audit.leaves += 1;
+        let mut contradicted = false;
+        while let Some(&(_, root)) = signed_roots.peek().filter(|(size, _)| *size == peaks.size()) {
+            contradicted |= root != peaks.root();
+            signed_roots.next();
+        }
+        if contradicted {
+            break;
+        }
+        if signed_roots.peek().is_none_or(|&(size, _)| size > peaks.size()) {
+            let signed_here = checkpoints.iter().any(|one| one.size == peaks.size());
+            agreed = if signed_here { peaks.size() } else { agreed };
+        }
+        rows.push(leaf);
+    }
+    let whole = known.newest.is_none_or(|newest| (peaks.size(), peaks.root()) == (newest.size, newest.root));
+    if !whole || known.proven.size() != end {
+        audit.refetch = Some(agreed);
+        rows.retain(|leaf| leaf.sequence < agreed);
+    }
+    for leaf in rows {
+        let Some(Ok(leaf)) = leaf.bytes.as_deref().map(Leaf::decode) else { continue };
+        let repaired = match leaf.body {
+            Body::Event(event) if event.row <= committed.security_log => {
+                restore_event(sql, meter, &event, at)?
+            }
+            Body::Interval(interval) if interval.row <= committed.load_profile => {
+                restore_interval(sql, meter, &interval, at)?
+            }
+            _ => None,
+        };
+        audit.repaired.extend(repaired);
+    }
+    Ok(audit)
+}
+
+/// Puts leaves that the meter gave again in the place of those that were missing or altered: `true` when all leaves
+/// then lead to the newest checkpoint's root; else nothing is changed.
+pub(super) fn restore(
+    sql: &Connection,
+    meter: MeterId,
+    from: u64,
+    leaves: &[LeafContent],
+) -> Result<bool, Failure> {
+    let Some(known) = witnessed(sql, meter)? else { return Ok(false) };
+    let Some(newest) = known.newest else { return Ok(false) };
+    let Ok(read) = read_leaves(known.log, from, leaves) else { return Ok(false) };
+    let mut peaks = Peaks::new();
+    hashes(sql, meter, known.log, 0, from)?.into_iter().for_each(|hash| peaks.append(hash));
+    read.iter().for_each(|leaf| peaks.append(leaf.stored.hash));
+    if peaks.size() != newest.size || peaks.root() != newest.root {
+        return Ok(false);
+    }
+    let id = meter.to_string();
+    sql.prepare_cached("DELETE FROM leaf WHERE meter = ?1 AND log = ?2 AND sequence >= ?3")?
+        .execute(params![id, known.log.0, signed(from, "a leaf's place")?])?;
+    let mut insert = sql.prepare_cached(INSERT)?;
+    read.iter().try_for_each(|leaf| insert_leaf(&mut insert, meter, known.log, leaf))?;
+    sql.prepare_cached("UPDATE witness SET proven = ?2, tail = ?2 WHERE meter = ?1")?
+        .execute(params![id, peaks.encode()])?;
+    Ok(true)
+}
+
+/// Leaves of a meter's present log, in their order.
+pub(super) fn stored_leaves(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    from: u64,
+    end: u64,
+    limit: u32,
+) -> Result<Vec<StoredLeaf>, Failure> {
+    let leaves = sql
+        .prepare_cached(
+            "SELECT sequence, hash, bytes FROM leaf
+             WHERE meter = ?1 AND log = ?2 AND sequence >= ?3 AND sequence < ?4 ORDER BY sequence LIMIT ?5",
+        )?
+        .query_map(
+            params![
+                meter.to_string(),
+                log.0,
+                signed(from, "a leaf's place")?,
+                signed(end, "a leaf's place")?,
+                limit
+            ],
+            stored_leaf,
+        )?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(leaves)
+}
+
+/// Proven leaves of one kind between two times, in their order: readings for a statement.
+pub(super) fn leaves_of_kind(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    kind: LeafKind,
+    (from, to): (UnixMillis, UnixMillis),
+) -> Result<Vec<StoredLeaf>, Failure> {
+    let leaves = sql
+        .prepare_cached(
+            "SELECT sequence, hash, bytes FROM leaf
+             WHERE meter = ?1 AND log = ?2 AND kind = ?3 AND at_ms BETWEEN ?4 AND ?5 ORDER BY sequence",
+        )?
+        .query_map(params![meter.to_string(), log.0, kind as u8, from.0, to.0], stored_leaf)?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(leaves)
+}
+
+/// The signed checkpoints of a log as they came, oldest first.
+pub(super) fn checkpoint_bytes(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+) -> Result<Vec<Vec<u8>>, Failure> {
+    let found = sql
+        .prepare_cached("SELECT bytes FROM checkpoint WHERE meter = ?1 AND log = ?2 ORDER BY number")?
+        .query_map(params![meter.to_string(), log.0], |row| row.get(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(found)
+}
+
+const INSERT: &str = "INSERT INTO leaf (meter, log, sequence, hash, bytes, kind, at_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+/// A leaf that stands where it should, and what the index takes of it.
+struct ReadLeaf {
+    stored: StoredLeaf,
+    kind: Option<u8>,
+    at: Option<UnixMillis>,
+}
+
+fn read_leaves(log: LogId, first: u64, leaves: &[LeafContent]) -> Result<Vec<ReadLeaf>, &'static str> {
+    (first..)
+        .zip(leaves)
+        .map(|(sequence, content)| match content {
+            LeafContent::Hash(hash) => Ok(ReadLeaf {
+                stored: StoredLeaf { sequence, hash: *hash, bytes: None },
+                kind: None,
+                at: None,
+            }),
+            LeafContent::Bytes(bytes) => {
+                let leaf = Leaf::decode(bytes).map_err(|_| "a leaf cannot be read")?;
+                if leaf.log != log {
+                    return Err("a leaf belongs to another log");
+                }
+                if leaf.sequence != sequence {
+                    return Err("a leaf is missing, or stands at another's place");
+                }
+                let hash = LogHash::of_leaf(bytes);
+                let stored = StoredLeaf { sequence, hash, bytes: Some(bytes.clone()) };
+                Ok(ReadLeaf { stored, kind: Some(leaf.body.kind() as u8), at: leaf.body.time() })
+            }
+        })
+        .collect()
+}
+
+fn insert_leaf(
+    insert: &mut rusqlite::CachedStatement<'_>,
+    meter: MeterId,
+    log: LogId,
+    leaf: &ReadLeaf,
+) -> Result<(), Failure> {
+    insert.execute(params![
+        meter.to_string(),
+        log.0,
+        signed(leaf.stored.sequence, "a leaf's place")?,
+        leaf.stored.hash.0,
+        leaf.stored.bytes,
+        leaf.kind,
+        leaf.at.map(|at| at.0)
+    ])?;
+    Ok(())
+}
+
+fn set_tail(sql: &Connection, meter: MeterId, tail: &Peaks) -> Result<(), Failure> {
+    sql.prepare_cached("UPDATE witness SET tail = ?2 WHERE meter = ?1")?
+        .execute(params![meter.to_string(), tail.encode()])?;
+    Ok(())
+}
+
+fn hashes(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    from: u64,
+    end: u64,
+) -> Result<Vec<LogHash>, Failure> {
+    let found = sql
+        .prepare_cached(
+            "SELECT hash FROM leaf WHERE meter = ?1 AND log = ?2 AND sequence >= ?3 AND sequence < ?4 ORDER BY sequence",
+        )?
+        .query_map(
+            params![
+                meter.to_string(),
+                log.0,
+                signed(from, "a leaf's place")?,
+                signed(end, "a leaf's place")?
+            ],
+            |row| row.get(0).map(LogHash),
+        )?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(found)
+}
+
+fn stored_leaf(row: &Row<'_>) -> rusqlite::Result<StoredLeaf> {
+    let sequence: i64 = row.get(0)?;
+    let sequence =
+        u64::try_from(sequence).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, sequence))?;
+    Ok(StoredLeaf { sequence, hash: LogHash(row.get(1)?), bytes: row.get(2)? })
+}
+
+/// A log's checkpoints, oldest first. One that the pinned key did not sign was put there by somebody else, and does
+/// not count.
+fn checkpoints(sql: &Connection, meter: MeterId, log: LogId, key: &[u8]) -> Result<Vec<Checkpoint>, Failure> {
+    let key = SealPublicKey::from_der(key).map_err(|_| Failure::Value("a log's key"))?;
+    let all = checkpoint_bytes(sql, meter, log)?;
+    Ok(all.iter().filter_map(|bytes| verified(bytes, &key, meter, log)).collect())
+}
+
+fn newest_checkpoint(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    key: &[u8],
+) -> Result<Option<Checkpoint>, Failure> {
+    let key = SealPublicKey::from_der(key).map_err(|_| Failure::Value("a log's key"))?;
+    let mut newest_first = sql
+        .prepare_cached("SELECT bytes FROM checkpoint WHERE meter = ?1 AND log = ?2 ORDER BY number DESC")?;
+    let mut found = newest_first.query(params![meter.to_string(), log.0])?;
+    while let Some(row) = found.next()? {
+        let bytes: Vec<u8> = row.get(0)?;
+        if let Some(checkpoint) = verified(&bytes, &key, meter, log) {
+            return Ok(Some(checkpoint));
+        }
+    }
+    Ok(None)
+}
+
+fn verified(bytes: &[u8], key: &SealPublicKey, meter: MeterId, log: LogId) -> Option<Checkpoint> {
+    let signed = Checkpoint::verify(bytes, core::slice::from_ref(key)).ok()?;
+    let checkpoint = *signed.checkpoint();
+    (checkpoint.meter == meter && checkpoint.log == log).then_some(checkpoint)
+}
+
+/// A leaf's time as a row has it, which came by DLMS: in hundredths of a second.
+const fn as_read(time: UnixMillis) -> UnixMillis {
+    UnixMillis(time.0.div_euclid(10) * 10)
+}
+
+/// Makes an event's row say what its leaf says; in words what that took.
+fn restore_event(
+    sql: &Connection,
+    meter: MeterId,
+    leaf: &Event,
+    at: UnixMillis,
+) -> Result<Option<String>, Failure> {
+    let sealed = SecurityEvent {
+        sequence: leaf.row,
+        code: leaf.code,
+        at: as_read(leaf.time),
+        uptime_milliseconds: leaf.uptime_ms,
+        extreme_micro_units: leaf.extreme,
+    };
+    match log::find(sql, meter, leaf.row)? {
+        Some(stored) if stored.event == sealed => Ok(None),
+        Some(stored) => {
+            sql.prepare_cached(
+                "UPDATE event SET code = ?3, at_ms = ?4, uptime_ms = ?5, extreme_micro = ?6
+                 WHERE meter = ?1 AND sequence = ?2",
+            )?
+            .execute(params![
+                meter.to_string(),
+                signed(leaf.row, "a sequence number")?,
+                sealed.code,
+                sealed.at.0,
+                signed(sealed.uptime_milliseconds, "an uptime")?,
+                sealed.extreme_micro_units
+            ])?;
+            Ok(Some(format!(
+                "event {} said {} at {}, and was {} at {}",
+                leaf.row, stored.event.code, stored.event.at, sealed.code, sealed.at
+            )))
+        }
+        None => {
+            log::insert_events(sql, meter, &[sealed], at, None)?;
+            Ok(Some(format!("event {} was missing", leaf.row)))
+        }
+    }
+}
+
+/// The same for a row of the load profile.
+fn restore_interval(
+    sql: &Connection,
+    meter: MeterId,
+    leaf: &Interval,
+    at: UnixMillis,
+) -> Result<Option<String>, Failure> {
+    let micro = |milli: u64| {
+        let micro = i64::try_from(milli).ok().and_then(|milli| milli.checked_mul(1000));
+        micro.ok_or(Failure::Value("an energy register"))
+    };
+    let sealed = ProfileRow {
+        sequence: leaf.row,
+        at: as_read(leaf.time),
+        energies: Energies {
+            active_import_microwatt_hours: micro(leaf.totals.active_import_milliwatt_hours)?,
+            active_export_microwatt_hours: micro(leaf.totals.active_export_milliwatt_hours)?,
+            reactive_import_microvar_hours: micro(leaf.totals.reactive_import_millivar_hours)?,
+            reactive_export_microvar_hours: micro(leaf.totals.reactive_export_millivar_hours)?,
+        },
+        mean_voltage_millivolts: leaf.mean_voltage_centivolts.map(|centivolts| u32::from(centivolts) * 10),
+        status: leaf.status,
+    };
+    let words = match log::find_row(sql, meter, leaf.row)? {
+        Some(stored) if stored.row == sealed => return Ok(None),
+        Some(_) => {
+            sql.prepare_cached("DELETE FROM load_profile WHERE meter = ?1 AND sequence = ?2")?
+                .execute(params![meter.to_string(), signed(leaf.row, "a sequence number")?])?;
+            format!("interval {} to {} was altered", leaf.row, leaf.time)
+        }
+        None => format!("interval {} to {} was missing", leaf.row, leaf.time),
+    };
+    log::insert_profile(sql, meter, &[sealed], at, None)?;
+    Ok(Some(words))
+}
+
+/// Certificates in one blob: each behind its length.
+fn join(chain: &[Vec<u8>]) -> Vec<u8> {
+    chain.iter().flat_map(|der| [&(der.len() as u32).to_be_bytes()[..], der].concat()).collect()
+}
+
+fn split(mut blob: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut chain = Vec::new();
+    while let Some((length, rest)) = blob.split_first_chunk() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let (der, rest) = rest.split_at_checked(length).ok_or(Failure::Value("a chain of certificates"))?;
+        chain.push(der.to_vec());
+        blob = rest;
+    }
+    if blob.is_empty() { Ok(chain) } else { Err(Failure::Value("a chain of certificates")) }
+}
