@@ -1,0 +1,171 @@
+//! NOR flash in memory, of any geometry, that keeps NOR's rules and whose power can be cut at any operation: before it,
+//! torn within it, or after it but before anybody knows.
+//!
+//! Rules: erased bytes are 0xFF; a write step is written once between two erases. Breaking them is a panic, because it
+//! is a mistake of the program, not of the world.
+
+use embedded_storage::nor_flash::{
+    ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_write,
+};
+
+use crate::random::Random;
+
+/// What happens to the operation during which the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It did not begin.
+    Before,
+    /// It was done, but nobody learnt of it.
+    After,
+    /// A write ends within some write step, of which some bits are there; an erase leaves erased, untouched and random
+    /// steps side by side.
+    Torn,
+}
+
+impl Cut {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Before, Self::After, Self::Torn];
+}
+
+/// A chip that writes `WRITE` bytes at once and erases `ERASE`.
+#[derive(Clone, Debug)]
+pub struct SimulatedFlash<const WRITE: usize, const ERASE: usize> {
+    bytes: Vec<u8>,
+    /// Which write steps were written since their erase.
+    written: Vec<bool>,
+    operations: u64,
+    cut: Option<(u64, Cut)>,
+    dead: bool,
+    random: Random,
+}
+
+impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
+    /// An erased chip of at least `bytes`. The seed is for what is torn.
+    pub fn new(bytes: usize, seed: u64) -> Self {
+        let bytes = bytes.next_multiple_of(ERASE);
+        Self {
+            bytes: vec![0xFF; bytes],
+            written: vec![false; bytes / WRITE],
+            operations: 0,
+            cut: None,
+            dead: false,
+            random: Random::new(seed),
+        }
+    }
+
+    /// Another seed for what is torn from now on.
+    pub fn reseed(&mut self, seed: u64) {
+        self.random = Random::new(seed);
+    }
+
+    /// Writes and erases so far.
+    pub const fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    /// Lets the power go at the operation that so many others come before.
+    pub const fn cut_after(&mut self, operations: u64, cut: Cut) {
+        self.cut = Some((self.operations + operations, cut));
+    }
+
+    /// Whether the power is away.
+    pub const fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    /// The power comes back, if it was away.
+    pub const fn power_on(&mut self) {
+        self.dead = false;
+    }
+
+    /// The bytes, for somebody who reaches the chip past the program.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// What becomes of the next operation: `None`, it is done.
+    fn begin(&mut self) -> Result<Option<Cut>, NorFlashErrorKind> {
+        if self.dead {
+            return Err(NorFlashErrorKind::Other);
+        }
+        let cut = self.cut.filter(|&(at, _)| at == self.operations).map(|(_, cut)| cut);
+        self.operations += 1;
+        if cut.is_some() {
+            (self.dead, self.cut) = (true, None);
+        }
+        if cut == Some(Cut::Before) { Err(NorFlashErrorKind::Other) } else { Ok(cut) }
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.random.next() % limit.max(1) as u64) as usize
+    }
+}
+
+impl<const WRITE: usize, const ERASE: usize> ErrorType for SimulatedFlash<WRITE, ERASE> {
+    type Error = NorFlashErrorKind;
+}
+
+impl<const WRITE: usize, const ERASE: usize> ReadNorFlash for SimulatedFlash<WRITE, ERASE> {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Self::Error> {
+        if self.dead {
+            return Err(NorFlashErrorKind::Other);
+        }
+        let from = offset as usize;
+        let range = self.bytes.get(from..from + into.len()).ok_or(NorFlashErrorKind::OutOfBounds)?;
+        into.copy_from_slice(range);
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl<const WRITE: usize, const ERASE: usize> NorFlash for SimulatedFlash<WRITE, ERASE> {
+    const WRITE_SIZE: usize = WRITE;
+    const ERASE_SIZE: usize = ERASE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
+        check_erase(self, from, to)?;
+        let cut = self.begin()?;
+        for step in from as usize / WRITE..to as usize / WRITE {
+            let range = step * WRITE..(step + 1) * WRITE;
+            match if cut == Some(Cut::Torn) { self.below(3) } else { 0 } {
+                0 => {
+                    self.bytes[range].fill(0xFF);
+                    self.written[step] = false;
+                }
+                1 => {}
+                _ => {
+                    for at in range {
+                        self.bytes[at] = self.random.next() as u8;
+                    }
+                    self.written[step] = true;
+                }
+            }
+        }
+        cut.map_or(Ok(()), |_| Err(NorFlashErrorKind::Other))
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        check_write(self, offset, bytes.len())?;
+        let cut = self.begin()?;
+        let steps = bytes.len() / WRITE;
+        let whole = if cut == Some(Cut::Torn) { self.below(steps) } else { steps };
+        for k in 0..steps.min(whole + 1) {
+            let at = offset as usize + k * WRITE;
+            assert!(!self.written[at / WRITE], "flash written twice at {at}");
+            for (place, &byte) in (at..).zip(&bytes[k * WRITE..(k + 1) * WRITE]) {
+                // In the torn step, some of the bits that should have become 0 still are 1.
+                let left = if k < whole { 0 } else { self.random.next() as u8 };
+                self.bytes[place] = byte | left;
+            }
+            // A step that a tear left blank can be written like any other.
+            let blank = self.bytes[at..at + WRITE].iter().all(|&byte| byte == 0xFF);
+            self.written[at / WRITE] = !blank || (WRITE > 1 && k < whole);
+        }
+        cut.map_or(Ok(()), |_| Err(NorFlashErrorKind::Other))
+    }
+}
