@@ -72,12 +72,15 @@ test('the button raises the alarm within a second, without a reload', async () =
 });
 
 test('an acknowledged alarm stays acknowledged after a reload', async () => {
+  for (let tries = 0; tries < 250 && (await openAlarms()) < 3; tries += 1) await page.waitForTimeout(20);
   const open = await openAlarms();
+  assert.equal(open, 3);
   await page.locator('[data-testid^="acknowledge-"]').first().click();
-  for (let tries = 0; tries < 100 && (await openAlarms()) === open; tries += 1) await page.waitForTimeout(20);
+  for (let tries = 0; tries < 250 && (await openAlarms()) === open; tries += 1) await page.waitForTimeout(20);
   assert.equal(await openAlarms(), open - 1);
   await page.reload();
   await page.getByTestId(`power-${FACTORY}`).waitFor();
+  await page.getByTestId('alarm-banner').waitFor();
   assert.equal(await openAlarms(), open - 1);
 });
 
@@ -100,7 +103,7 @@ test('a storm is one line; it is acknowledged with a name and a comment, ends by
   await past.waitFor();
   assert.match(await past.innerText(), /over since .*acknowledged by Ann: “the fitters are there”/s);
   await past.getByRole('button', { name: 'History' }).click();
-  await past.getByText('Acknowledged by Ann').waitFor();
+  await past.getByText('Acknowledged by Ann', { exact: true }).waitFor();
   assert.match(await past.innerText(), /Raised.*Acknowledged by Ann.*Over/s);
   await page.getByTestId('alarm-history').uncheck();
 });

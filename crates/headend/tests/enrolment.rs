@@ -130,6 +130,11 @@ impl KeyCustody for Vault {
         held.0 = held.1.take();
         Ok(())
     }
+
+    fn discard(&self, meter: MeterId) -> Result<(), CustodyError> {
+        self.0.lock().unwrap().entry(meter).or_default().1 = None;
+        Ok(())
+    }
 }
 
 /// The utility's authority, which may be out of reach.

@@ -322,6 +322,49 @@ mod with_openssl {
         }
     }
 
+    /// 0-RTT can be replayed by whoever recorded it (RFC 8446, 8): no session that we give allows it.
+    #[tokio::test]
+    async fn openssl_may_resume_and_gets_no_early_data() {
+        let dir = tempfile::tempdir().unwrap();
+        if !available() {
+            return;
+        }
+        let pki = pki(dir.path());
+        let issued = pki.issue_meter(meter()).unwrap();
+        let (session, early) = (dir.path().join("session"), dir.path().join("early"));
+        std::fs::write(&early, b"early").unwrap();
+        let (session_file, early_file) = (session.to_str().unwrap(), early.to_str().unwrap());
+        let server = gateway(&pki);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let meet = async |args: &[&str]| {
+            let knock = Knock::start(dir.path(), address, Some(&issued), args);
+            let (stream, from) = timeout(DEADLINE, listener.accept()).await.expect("it knocks").unwrap();
+            (handshake(&server, stream, from, DEADLINE).await.unwrap(), knock)
+        };
+        let first = meet(&["-sess_out", session_file]).await;
+        // Written when the ticket arrives.
+        let described = async || {
+            let command = std::process::Command::new("openssl")
+                .args(["sess_id", "-noout", "-text", "-in", session_file])
+                .output();
+            String::from_utf8_lossy(&command.unwrap().stdout).into_owned()
+        };
+        let mut text = described().await;
+        for _ in 0..1000 {
+            if text.contains("Max Early Data") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            text = described().await;
+        }
+        assert!(text.contains("Max Early Data: 0"), "{text}");
+        drop(first);
+        let (second, _knock) = meet(&["-sess_in", session_file, "-early_data", early_file]).await;
+        let connection = second.stream.get_ref().1;
+        assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Resumed));
+    }
+
     #[tokio::test]
     async fn openssl_with_anything_less_is_refused() {
         let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ mod support;
 use aes_kw::KekAes256;
 use dlms_cosem_rs::security::{KeyRing, Protector, RustCryptoProvider, SystemTitle};
 use meterseal_model::{EventCode, Obis, Role};
+use support::axdr;
 use support::client::{CLIENT_TITLE, Client, METER_TITLE, POLICY, frame};
 use support::{KEK, OPEN, TestMeter, at, blank, open, run, utility_keys};
 
@@ -123,24 +124,30 @@ fn get_normal_and_with_list() {
     });
 }
 
+/// Reads an attribute that needs more than one block.
+fn get_in_blocks(meter: &mut TestMeter<'_>, raw: &mut Raw, attribute: &[u8]) -> Vec<u8> {
+    let mut answer = raw.exchange(meter, &[&[0xC0, 1, 0xC1][..], attribute, &[0]].concat());
+    let mut value = Vec::new();
+    for number in 1u32.. {
+        assert_eq!(answer[..3], [0xC4, 2, 0xC1]);
+        assert_eq!(answer[4..8], number.to_be_bytes());
+        assert_eq!(answer[8], 0);
+        let skipped = if answer[9] < 0x80 { 10 } else { 10 + usize::from(answer[9] & 0x7F) };
+        value.extend_from_slice(&answer[skipped..]);
+        assert!(answer.len() + 31 <= 512 + 9);
+        if answer[3] == 1 {
+            break;
+        }
+        answer = raw.exchange(meter, &[&[0xC0, 2, 0xC1][..], &number.to_be_bytes()].concat());
+    }
+    value
+}
+
 #[test]
 fn get_in_blocks_each_within_what_the_client_takes() {
     in_both_forms(|meter, raw| {
         let list = descriptor(15, Obis::ASSOCIATION, 2);
-        let mut answer = raw.exchange(meter, &[&[0xC0, 1, 0xC1][..], &list, &[0]].concat());
-        let mut value = Vec::new();
-        for number in 1u32.. {
-            assert_eq!(answer[..3], [0xC4, 2, 0xC1]);
-            assert_eq!(answer[4..8], number.to_be_bytes());
-            assert_eq!(answer[8], 0);
-            let skipped = if answer[9] < 0x80 { 10 } else { 10 + usize::from(answer[9] & 0x7F) };
-            value.extend_from_slice(&answer[skipped..]);
-            assert!(answer.len() + 31 <= 512 + 9);
-            if answer[3] == 1 {
-                break;
-            }
-            answer = raw.exchange(meter, &[&[0xC0, 2, 0xC1][..], &number.to_be_bytes()].concat());
-        }
+        let value = get_in_blocks(meter, raw, &list);
         assert!(value.len() > 4_000 && value[0] == 1, "the object list is an array");
         // A block that is not the next one ends the transfer.
         raw.exchange(meter, &[&[0xC0, 1, 0xC1][..], &list, &[0]].concat());
@@ -183,6 +190,43 @@ fn set_normal_with_list_and_in_blocks() {
         assert_eq!(raw.exchange(meter, &first.concat()), [0xC5, 2, 0xC1, 0, 0, 0, 1]);
         let second = [&[0xC1, 3, 0xC1][..], &block(true, 2, &values[4..])].concat();
         assert_eq!(raw.exchange(meter, &second), [0xC5, 4, 0xC1, 2, 0, 0, 0, 0, 0, 2]);
+    });
+}
+
+/// Sets an attribute in blocks of 400 bytes; gives the result.
+fn set_in_blocks(meter: &mut TestMeter<'_>, raw: &mut Raw, attribute: &[u8], value: &[u8]) -> u8 {
+    let parts: Vec<_> = value.chunks(400).collect();
+    for (part, number) in parts.iter().zip(1u32..) {
+        let last = number as usize == parts.len();
+        let head = match number {
+            1 => [&[0xC1, 2, 0xC1][..], attribute, &[0]].concat(),
+            _ => vec![0xC1, 3, 0xC1],
+        };
+        let answer = raw.exchange(meter, &[head, block(last, number, part)].concat());
+        assert!(answer.ends_with(&number.to_be_bytes()), "{answer:?}");
+        if last {
+            assert_eq!(answer[..3], [0xC5, 3, 0xC1]);
+            return answer[3];
+        }
+        assert_eq!(answer[..3], [0xC5, 2, 0xC1]);
+    }
+    unreachable!("a value has a last block")
+}
+
+#[test]
+fn a_calendar_with_every_table_full_goes_in_and_comes_out_in_blocks() {
+    in_both_forms(|meter, raw| {
+        let actions: Vec<_> = (0..12u8).map(|k| (2 * k, k, u16::from(k % 4 + 1))).collect();
+        let days: Vec<_> = (1..=16).map(|id| axdr::day(id, &actions)).collect();
+        let value = axdr::array(&days);
+        assert!(value.len() > 3_500, "{} bytes", value.len());
+        let table = descriptor(20, Obis::ACTIVITY_CALENDAR, 9);
+        assert_eq!(set_in_blocks(meter, raw, &table, &value), 0);
+        assert_eq!(get_in_blocks(meter, raw, &table), value);
+        // One day more than fits is refused as a whole, and what was there stays.
+        let more = axdr::array(&[days, vec![axdr::day(17, &actions)]].concat());
+        assert_eq!(set_in_blocks(meter, raw, &table, &more), 13, "scope-of-access-violated");
+        assert_eq!(get_in_blocks(meter, raw, &table), value);
     });
 }
 

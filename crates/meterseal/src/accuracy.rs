@@ -3,6 +3,7 @@
 use crate::calibrate::{Temperatures, read_record};
 use crate::progress::Progress;
 use anyhow::Context;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use meterseal_bench::accuracy::{self, Fault, Sensors, Settings, unit_id};
 use meterseal_bench::report::Report;
 use meterseal_bench::{computation, plot};
@@ -37,8 +38,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "uncalibrated")]
     calibration: Option<PathBuf>,
     /// Give every unit a fault that sets in after calibration, to see that the limits find it.
-    #[arg(long, value_enum)]
-    fault: Option<FaultKind>,
+    #[arg(long, value_parser = faults())]
+    fault: Option<Fault>,
     /// Print JSON in place of the table.
     #[arg(long)]
     json: bool,
@@ -58,39 +59,6 @@ enum SensorsKind {
     Shunt,
 }
 
-/// The laboratory's faults by the names of their parts.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum FaultKind {
-    /// Currents 10 µs late.
-    Phase,
-    /// L1's current 0.8 % too large.
-    Gain,
-    /// A reference that drifts by 60 ppm/K.
-    Drift,
-    /// A converter of 23 dB.
-    Noise,
-    /// Two hundred times the cross-talk.
-    Crosstalk,
-    /// The same with thresholds that let it through.
-    Creep,
-    /// Start thresholds three times as high.
-    Start,
-    /// Pulses of another meter constant.
-    Pulses,
-    /// Crooked converters.
-    Curvature,
-    /// Anti-alias filters at 200 Hz.
-    Filter,
-    /// Unshielded current loops.
-    Field,
-    /// Transformers that a magnet saturates.
-    Magnet,
-    /// Ten times the warmth.
-    Heat,
-    /// Eighty times the remanence.
-    Remanence,
-}
-
 /// Runs the population. Gives whether every limit holds.
 pub(crate) fn run(arguments: &Args, out: &mut dyn Write) -> anyhow::Result<bool> {
     let record = match &arguments.calibration {
@@ -107,7 +75,7 @@ pub(crate) fn run(arguments: &Args, out: &mut dyn Write) -> anyhow::Result<bool>
         full: arguments.full,
         calibrated: !arguments.uncalibrated,
         record,
-        fault: arguments.fault.map(FaultKind::fault),
+        fault: arguments.fault,
         ..Settings::new(arguments.units, arguments.seed)
     };
     // A folder that cannot be is better known before than after.
@@ -133,25 +101,12 @@ pub(crate) fn run(arguments: &Args, out: &mut dyn Write) -> anyhow::Result<bool>
     Ok(report.limits_hold())
 }
 
-impl FaultKind {
-    fn fault(self) -> Fault {
-        match self {
-            Self::Phase => Fault::Phase,
-            Self::Gain => Fault::Gain,
-            Self::Drift => Fault::Drift,
-            Self::Noise => Fault::Noise,
-            Self::Crosstalk => Fault::Crosstalk,
-            Self::Creep => Fault::Creep,
-            Self::Start => Fault::Start,
-            Self::Pulses => Fault::Pulses,
-            Self::Curvature => Fault::Curvature,
-            Self::Filter => Fault::Filter,
-            Self::Field => Fault::Field,
-            Self::Magnet => Fault::Magnet,
-            Self::Heat => Fault::Heat,
-            Self::Remanence => Fault::Remanence,
-        }
-    }
+/// The laboratory's faults, by their names.
+fn faults() -> impl TypedValueParser<Value = Fault> {
+    let names = Fault::ALL.iter().map(|fault| PossibleValue::new(fault.name()).help(fault.what()));
+    PossibleValuesParser::new(names).try_map(|name| {
+        Fault::ALL.iter().find(|fault| fault.name() == name).copied().ok_or("there is no such fault")
+    })
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {

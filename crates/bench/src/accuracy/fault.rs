@@ -5,59 +5,50 @@ use crate::rig::Rig;
 use meterseal_metrology::Calibration;
 use meterseal_world::physics::{LoadPoint, Tolerances};
 
-/// What is wrong with a unit. It sets in after calibration, which therefore cannot mend it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// Each current 10 µs late: 0.54 % at PF 0.5.
-    Phase,
-    /// A gain of L1's current that is 0.8 % too large.
-    Gain,
-    /// A reference that drifts by 60 ppm/K, which acts on voltage and current.
-    Drift,
-    /// A converter with 23 dB in place of 101 dB.
-    Noise,
-    /// Voltages that reach the current channels two hundred times as strongly.
-    Crosstalk,
-    /// Start thresholds that let noise through, and offsets of current that swing with the supply.
-    Creep,
-    /// Start thresholds three times as high.
-    Start,
-    /// A pulse output of 9 990 impulses a kilowatt-hour in place of 10 000.
-    Pulses,
-    /// Converters that are far from straight.
-    Curvature,
-    /// Anti-alias filters at 200 Hz in place of 20 kHz, which drift by 0.6 %/K.
-    Filter,
-    /// Current loops that an alternating field reaches two hundred times as strongly, and a supply transformer whose own field is there always.
-    Field,
-    /// Transformers that a magnet saturates.
-    Magnet,
-    /// Shunts that warm up by ten times as much, in a case that does by four times as much.
-    Heat,
-    /// Remanence four times as large as what the transformers' curves themselves change.
-    Remanence,
+macro_rules! faults {
+    ($($variant:ident = $name:literal, $what:literal;)*) => {
+        /// What is wrong with a unit. It sets in after calibration, which therefore cannot mend it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Fault {
+            $(#[doc = $what] $variant,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// What it is called.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What is wrong, in words.
+            pub const fn what(self) -> &'static str {
+                match self { $(Self::$variant => $what,)* }
+            }
+        }
+    };
+}
+
+faults! {
+    Phase = "phase", "Each current 10 µs late: 0.54 % at PF 0.5.";
+    Gain = "gain", "A gain of L1's current that is 0.8 % too large.";
+    Drift = "drift", "A reference that drifts by 60 ppm/K, which acts on voltage and current.";
+    Noise = "noise", "A converter with 23 dB in place of 101 dB.";
+    Crosstalk = "crosstalk", "Voltages that reach the current channels two hundred times as strongly.";
+    Creep = "creep", "Start thresholds that let noise through, and offsets of current that swing with the supply.";
+    Start = "start", "Start thresholds three times as high.";
+    Pulses = "pulses", "A pulse output of 9 990 impulses a kilowatt-hour in place of 10 000.";
+    Curvature = "curvature", "Converters that are far from straight.";
+    Filter = "filter", "Anti-alias filters at 200 Hz in place of 20 kHz, which drift by 0.6 %/K.";
+    Field = "field", "Current loops that an alternating field reaches two hundred times as strongly, and a supply transformer whose own field is there always.";
+    Magnet = "magnet", "Transformers that a magnet saturates.";
+    Heat = "heat", "Shunts that warm up by ten times as much, in a case that does by four times as much.";
+    Remanence = "remanence", "Remanence four times as large as what the transformers' curves themselves change.";
 }
 
 impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 14] = [
-        Self::Phase,
-        Self::Gain,
-        Self::Drift,
-        Self::Noise,
-        Self::Crosstalk,
-        Self::Creep,
-        Self::Start,
-        Self::Pulses,
-        Self::Curvature,
-        Self::Filter,
-        Self::Field,
-        Self::Magnet,
-        Self::Heat,
-        Self::Remanence,
-    ];
-
     /// The parts of the unit that was `sound` in the factory.
     pub(super) fn tolerances(self, sound: &Tolerances) -> Tolerances {
         let mut parts = *sound;

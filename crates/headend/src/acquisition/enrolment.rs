@@ -21,6 +21,8 @@ pub(super) struct Renewal {
     due: SystemTime,
     not_after: SystemTime,
     failures: u32,
+    /// Whether it was looked after the keys of the factory: a power cut at enrolment may have left them.
+    keys_looked_at: bool,
     pub(super) look_at: Instant,
 }
 
@@ -33,6 +35,7 @@ impl Renewal {
             not_after: certificate.validity.not_after,
             enroller,
             failures: 0,
+            keys_looked_at: false,
             look_at,
         }
     }
@@ -100,6 +103,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             return Ok(());
         };
         let meter = self.meter;
+        if !std::mem::replace(&mut self.renewal.keys_looked_at, true) {
+            self.reserve().await?;
+            let outcome = enroller.replace_keys(meter, &mut self.client).await;
+            if self.tolerate(outcome)?.unwrap_or(false) {
+                // With its new keys the meter has ended the association.
+                return Err(EnrolmentError::Done.into());
+            }
+        }
         if enroller.is_time(meter, self.renewal.due) {
             // A chain may take some blocks.
             self.reserve_more_than(2 * super::MARGIN).await?;

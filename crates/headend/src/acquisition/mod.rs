@@ -312,6 +312,7 @@ impl Acquisition {
         let first = self.store.reserve_invocations(meter, FIRST_BLOCK).await?;
         let chosen = self.keys(meter).await?;
         let is_next = chosen.as_ref().is_some_and(|chosen| chosen.is_next);
+        let is_instead = chosen.as_ref().is_some_and(|chosen| chosen.is_instead);
         // Under new keys a meter's counters begin anew.
         let counters =
             if is_next { PeerCounters::default() } else { self.store.peer_counters(meter).await? };
@@ -331,6 +332,9 @@ impl Acquisition {
                 client.allow_counters_to(ceiling - 1);
                 if let Some(enroller) = self.enroller.as_ref().filter(|_| is_next) {
                     enroller.keys_in_force(meter).await??;
+                }
+                if let Some(enroller) = self.enroller.as_ref().filter(|_| is_instead) {
+                    enroller.keys_not_in_force(meter)?;
                 }
                 Ok((client, ceiling))
             }

@@ -26,6 +26,12 @@ pub trait KeyCustody: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`CustodyError`].
     fn confirm(&self, meter: MeterId) -> Result<(), CustodyError>;
+
+    /// The proposed keys never came into force: they are forgotten.
+    ///
+    /// # Errors
+    /// [`CustodyError`].
+    fn discard(&self, meter: MeterId) -> Result<(), CustodyError>;
 }
 
 /// The keys of a meter.
@@ -47,14 +53,18 @@ pub(crate) struct Chosen {
     pub(crate) keys: DlmsKeys,
     /// Whether a login with them proves that they have come into force.
     pub(crate) is_next: bool,
+    /// Whether a login with them proves that the proposed ones have not.
+    pub(crate) is_instead: bool,
 }
 
 impl HeldKeys {
     pub(super) fn choose(&self, turn: usize) -> Chosen {
         match &self.next {
             // The proposed ones first: most likely only the answer was lost.
-            Some(next) if turn.is_multiple_of(2) => Chosen { keys: next.clone(), is_next: true },
-            _ => Chosen { keys: self.current.clone(), is_next: false },
+            Some(next) if turn.is_multiple_of(2) => {
+                Chosen { keys: next.clone(), is_next: true, is_instead: false }
+            }
+            next => Chosen { keys: self.current.clone(), is_next: false, is_instead: next.is_some() },
         }
     }
 }

@@ -271,6 +271,13 @@ impl Enroller {
         Ok(Some(held.choose(turn.unwrap_or(0))))
     }
 
+    /// A login with the keys in force succeeded although others were proposed: those never arrived.
+    pub(crate) fn keys_not_in_force(&self, meter: MeterId) -> Result<(), EnrolmentError> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&meter);
+        let Some(custody) = &self.how.custody else { return Ok(()) };
+        Ok(custody.discard(meter)?)
+    }
+
     /// A login with the keys of `keys` failed: the next tries others, where there are any.
     pub(crate) fn keys_failed(&self, meter: MeterId) {
         if self.how.custody.is_some() {

@@ -178,6 +178,13 @@ impl Pki {
         self.utility.issue(&self.dir, &Subject::meter(meter), validity)
     }
 
+    /// Whether a meter's certificate is an operational one: of the utility, and not of the manufacturer. Only the names
+    /// are compared.
+    pub fn is_operational(&self, certificate: &Certificate) -> bool {
+        let utility = Certificate::read(self.utility.certificate());
+        utility.is_ok_and(|utility| utility.subject_name == certificate.issuer_name)
+    }
+
     /// Certifies a head-end's or time source's key that is in a key store, and gives the chain.
     ///
     /// # Errors

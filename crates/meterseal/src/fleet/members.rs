@@ -1,17 +1,22 @@
 //! Who belongs to a fleet: identities and DLMS keys of all its meters in one file, made once and then only added to.
 //!
-//! The file has a line of JSON for each meter, for its owner only. It is the enrolment too: a head-end that opens the
-//! same data folder knows the meters by it.
+//! The file has a line of JSON for each meter, for its owner only, with its keys under AES-256-GCM with the fleet's secret
+//! (`fleet.secret` beside it). It is the enrolment too: a fleet's meters are born with operational identities, because
+//! ten thousand enrolments over COSEM would take longer than most loads last; a head-end that opens the same data folder
+//! knows the meters by it. Files of earlier versions, with keys in the clear and the manufacturer's identities, are
+//! rewritten once; identities that are due are renewed at the start.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use meterseal_link::pki::OPERATIONAL_VALIDITY;
-use meterseal_link::{Pki, Validity};
+use meterseal_link::keys::DeviceSecret;
+use meterseal_link::pki::{OPERATIONAL_VALIDITY, write_secret};
+use meterseal_link::{Identity, Pki, Validity};
 use meterseal_model::MeterId;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
@@ -19,8 +24,6 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::progress::Progress;
 
 /// One meter's enrolment. Keys are wiped when it is dropped.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Member {
     pub(crate) meter: MeterName,
     /// Certificate chain in PEM, own certificate first.
@@ -30,6 +33,65 @@ pub(crate) struct Member {
     /// Global encryption and authentication key, 64 hexadecimal digits each.
     encryption: String,
     authentication: String,
+}
+
+/// A member as it stands in the file: its keys sealed, or, from earlier versions, in the clear.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    meter: MeterName,
+    certificates: String,
+    /// Hexadecimal digits of [`Secrets`], sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
+    #[serde(default, skip_serializing)]
+    key: Option<String>,
+    #[serde(default, skip_serializing)]
+    encryption: Option<String>,
+    #[serde(default, skip_serializing)]
+    authentication: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Secrets {
+    key: String,
+    encryption: String,
+    authentication: String,
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.encryption.zeroize();
+        self.authentication.zeroize();
+    }
+}
+
+impl Line {
+    fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    fn open(self, secret: &DeviceSecret) -> Result<Member> {
+        let mut secrets = match (self.sealed, self.key, self.encryption, self.authentication) {
+            (Some(sealed), ..) => {
+                let sealed = from_hex(&sealed).context("what is sealed is no row of hexadecimal digits")?;
+                let plain = secret.open(&context(self.meter.0), &sealed)?;
+                serde_json::from_slice(&plain).context("what is sealed are no keys")?
+            }
+            (None, Some(key), Some(encryption), Some(authentication)) => {
+                Secrets { key, encryption, authentication }
+            }
+            _ => bail!("keys are missing"),
+        };
+        Ok(Member {
+            meter: self.meter,
+            certificates: self.certificates,
+            key: std::mem::take(&mut secrets.key),
+            encryption: std::mem::take(&mut secrets.encryption),
+            authentication: std::mem::take(&mut secrets.authentication),
+        })
+    }
 }
 
 /// A meter's identifier as it stands in the file.
@@ -98,16 +160,78 @@ impl Member {
             authentication: random()?,
         })
     }
+
+    /// Gives it a new identity where its own is its manufacturer's or due for renewal; the DLMS keys stay. `true`: done.
+    fn renew_if_due(&mut self, pki: &Pki, origin: &Path) -> Result<bool> {
+        let own = Identity::from_pem(&self.certificates, &self.key, origin)?.certificate()?;
+        if pki.is_operational(&own) && own.renewal_due() > SystemTime::now() {
+            return Ok(false);
+        }
+        let issued = pki.issue_operational(self.meter.0, Validity::from_now(OPERATIONAL_VALIDITY))?;
+        self.certificates = issued.chain_pem().to_owned();
+        self.key.zeroize();
+        self.key = issued.key_pem().to_owned();
+        Ok(true)
+    }
+
+    /// Its line in the file.
+    fn line(&self, secret: &DeviceSecret) -> Result<String> {
+        let secrets = Secrets {
+            key: self.key.clone(),
+            encryption: self.encryption.clone(),
+            authentication: self.authentication.clone(),
+        };
+        let plain = Zeroizing::new(serde_json::to_vec(&secrets)?);
+        let sealed = secret.seal(&context(self.meter.0), &plain)?;
+        let line = Line {
+            meter: self.meter,
+            certificates: self.certificates.clone(),
+            sealed: Some(sealed.iter().map(|byte| format!("{byte:02x}")).collect()),
+            key: None,
+            encryption: None,
+            authentication: None,
+        };
+        Ok(serde_json::to_string(&line)?)
+    }
+}
+
+/// One member's keys cannot take the place of another's.
+fn context(meter: MeterId) -> String {
+    format!("meterseal fleet member {meter}")
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    (digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit))
+        .then(|| digits.chunks_exact(2).map(pair).collect())?
+}
+
+/// The fleet's secret. A new one opens nothing: it is made only for a file without sealed keys.
+fn secret(path: &Path, make: bool) -> Result<DeviceSecret> {
+    let path = path.with_file_name("fleet.secret");
+    if !make && !path.exists() {
+        bail!(
+            "{} is missing, and the fleet's keys open with nothing else; restore it from a copy",
+            path.display()
+        );
+    }
+    Ok(DeviceSecret::open_or_create(&path)?)
 }
 
 /// The first `count` members in the file; fewer where there are fewer, none where there is no file.
 pub(crate) fn read(path: &Path, count: usize) -> Result<Vec<Member>> {
+    Ok(read_lines(path, count)?.0)
+}
+
+/// The same, and whether any had its keys in the clear.
+fn read_lines(path: &Path, count: usize) -> Result<(Vec<Member>, bool)> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), false)),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let mut members = Vec::new();
+    let (mut members, mut opens, mut plain) = (Vec::new(), None, false);
     for (number, line) in BufReader::new(file).lines().take(count).enumerate() {
         let place = || {
             format!(
@@ -117,22 +241,48 @@ pub(crate) fn read(path: &Path, count: usize) -> Result<Vec<Member>> {
             )
         };
         let line = Zeroizing::new(line.with_context(place)?);
-        let member: Member = serde_json::from_str(&line).with_context(place)?;
+        let line: Line = serde_json::from_str(&line).with_context(place)?;
+        plain |= !line.is_sealed();
+        if opens.is_none() {
+            opens = Some(secret(path, !line.is_sealed())?);
+        }
+        let Some(secret) = &opens else { bail!(place()) };
+        let member = line.open(secret).with_context(place)?;
         // Flash lies in the file in this order.
         if member.meter.0 != meter_id(number) {
             bail!("{}: {} stands where {} belongs", place(), member.meter.0, meter_id(number));
         }
         members.push(member);
     }
-    Ok(members)
+    Ok((members, plain))
+}
+
+/// Rewrites the file where something in it is in the clear or due: whole or not at all.
+fn renew(path: &Path, pki: &Pki) -> Result<()> {
+    let (mut members, mut changed) = read_lines(path, usize::MAX)?;
+    for member in &mut members {
+        changed |= member.renew_if_due(pki, path)?;
+    }
+    if !changed {
+        return Ok(());
+    }
+    let secret = secret(path, true)?;
+    let mut text = String::new();
+    for member in &members {
+        text += &member.line(&secret)?;
+        text.push('\n');
+    }
+    Ok(write_secret(path, text.as_bytes())?)
 }
 
 /// Makes members until there are `count`. Keys are made on two threads; what was written stays when it is stopped.
 pub(crate) fn enrol(path: &Path, pki: &Pki, count: usize) -> Result<()> {
+    renew(path, pki)?;
     let have = read(path, count)?.len();
     if have >= count {
         return Ok(());
     }
+    let secret = secret(path, have == 0)?;
     let failed = || format!("cannot write {}; check the room on its disk", path.display());
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(failed)?;
     let mut out = BufWriter::new(file);
@@ -141,8 +291,7 @@ pub(crate) fn enrol(path: &Path, pki: &Pki, count: usize) -> Result<()> {
     while next < count {
         let end = count.min(next + BATCH);
         for member in make_all(pki, next..end)? {
-            let line = Zeroizing::new(serde_json::to_string(&member)?);
-            writeln!(out, "{}", line.as_str()).with_context(failed)?;
+            writeln!(out, "{}", member.line(&secret)?).with_context(failed)?;
         }
         out.flush().with_context(failed)?;
         next = end;
@@ -207,11 +356,49 @@ mod tests {
             meterseal_link::Identity::from_pem(&member.certificates, &member.key, &path).unwrap();
         }
         assert_eq!(read(&path, 2).unwrap().len(), 2);
+        for member in &members {
+            let secrets =
+                [&member.encryption, &member.authentication, &member.key.lines().nth(1).unwrap().to_owned()];
+            assert!(secrets.iter().all(|secret| !both.contains(secret.as_str())), "sealed");
+        }
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
         std::fs::write(&path, both.replacen("\n", "\nx", 1)).unwrap();
         let message = format!("{:#}", read(&path, 100).err().unwrap());
         assert!(message.contains("line 2"), "{message}");
+        std::fs::remove_file(path.with_file_name("fleet.secret")).unwrap();
+        let message = format!("{:#}", read(&path, 100).err().unwrap());
+        assert!(message.contains("fleet.secret"), "{message}");
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_sealed_and_its_meters_are_enrolled() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::open_or_create(&folder.path().join("pki")).unwrap();
+        let path = folder.path().join("members.jsonl");
+        // As version 0.1 wrote them.
+        let lines: Vec<_> = (0..2)
+            .map(|number| {
+                let issued = pki.issue_meter(meter_id(number)).unwrap();
+                serde_json::json!({
+                    "meter": meter_id(number).to_string(), "certificates": issued.chain_pem(), "key": issued.key_pem(),
+                    "encryption": format!("{number}1").repeat(32), "authentication": format!("{number}2").repeat(32),
+                })
+                .to_string()
+            })
+            .collect();
+        write_secret(&path, (lines.join("\n") + "\n").as_bytes()).unwrap();
+        enrol(&path, &pki, 3).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("PRIVATE KEY") && !text.contains(&"01".repeat(32)), "{text}");
+        let members = read(&path, 10).unwrap();
+        assert_eq!(members[1].dlms_keys().unwrap(), ([0x11; 32], [0x12; 32]));
+        for member in &members {
+            let own = Identity::from_pem(&member.certificates, &member.key, &path).unwrap();
+            assert!(pki.is_operational(&own.certificate().unwrap()));
+        }
+        enrol(&path, &pki, 3).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "once");
     }
 }

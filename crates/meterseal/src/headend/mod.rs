@@ -1,5 +1,7 @@
-//! `meterseal headend`: a head-end without virtual meters, and the meters of other makers that it reads.
+//! `meterseal headend`: a head-end without virtual meters, the enrolment of its meters, and the meters of other makers
+//! that it reads.
 
+mod enrol;
 mod others;
 mod run;
 
@@ -23,7 +25,17 @@ pub(crate) struct Args {
 enum Command {
     Run(run::Args),
     AddMeter(others::Add),
-    /// List the meters of other makers
+    /// Allow a meter to be enrolled, for the first time or anew
+    ///
+    /// A meter that calls with its manufacturer's identity is enrolled without this only if it never was before. Give the
+    /// word again after its operational certificate was revoked or its key lost; a meter that is connected gets a new
+    /// key and certificate at once. The word is used up when the meter calls with its new identity.
+    Enrol {
+        /// Which meter
+        #[arg(value_name = "METER")]
+        id: meterseal_model::MeterId,
+    },
+    /// List the meters with their identity, its expiry and how their enrolment stands, and the meters of other makers
     ListMeters {
         /// Print JSON
         #[arg(long)]
@@ -40,6 +52,7 @@ enum Command {
 pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<bool> {
     match &arguments.command {
         Command::Run(options) => run::run(&arguments.data, options).map(|()| true),
+        Command::Enrol { id } => enrol::allow(&arguments.data, *id, out).map(|()| true),
         Command::AddMeter(options) => others::add(&arguments.data, options, out).map(|()| true),
         Command::ListMeters { json } => others::list(&arguments.data, *json, out),
         Command::RemoveMeter { id } => others::remove(&arguments.data, *id, out).map(|()| true),

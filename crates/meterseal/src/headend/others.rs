@@ -110,19 +110,21 @@ pub(super) fn add(data: &Path, arguments: &Add, out: &mut impl Write) -> Result<
 pub(super) fn list(data: &Path, as_json: bool, out: &mut impl Write) -> Result<bool> {
     let entries = entry::list(&folder(data)?)?;
     let usable = entries.iter().all(Result::is_ok);
+    let own = super::enrol::standings(data)?;
     if as_json {
-        let list: Vec<_> = entries
-            .iter()
-            .map(|entry| match entry {
-                Ok(entry) => json!({
-                    "id": entry.id.to_string(), "name": entry.name, "address": entry.address.to_string(),
-                    "security": entry.security.name(), "period_seconds": entry.period_seconds, "conforms": false,
-                }),
-                Err(error) => json!({ "error": error.to_string() }),
-            })
-            .collect();
+        let others = entries.iter().map(|entry| match entry {
+            Ok(entry) => json!({
+                "id": entry.id.to_string(), "name": entry.name, "address": entry.address.to_string(),
+                "security": entry.security.name(), "period_seconds": entry.period_seconds, "conforms": false,
+            }),
+            Err(error) => json!({ "error": error.to_string() }),
+        });
+        let list: Vec<_> = own.iter().map(super::enrol::Standing::json).chain(others).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
         return Ok(usable);
+    }
+    for meter in &own {
+        writeln!(out, "{}", meter.line())?;
     }
     for entry in &entries {
         match entry {
@@ -137,7 +139,7 @@ pub(super) fn list(data: &Path, as_json: bool, out: &mut impl Write) -> Result<b
             Err(error) => writeln!(out, "– {error}")?,
         }
     }
-    writeln!(out, "{} meters of other makers", entries.len())?;
+    writeln!(out, "{} meters, {} meters of other makers", own.len(), entries.len())?;
     Ok(usable)
 }
 

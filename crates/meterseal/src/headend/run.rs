@@ -95,6 +95,22 @@ fn meters(folder: &Path, admit: &[Scope]) -> Result<Vec<MeterEntry>> {
     Ok(meters)
 }
 
+/// The meters with a key in the folder.
+pub(super) fn meter_ids(folder: &Path) -> Result<Vec<MeterId>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let cannot = || format!("cannot list {}", folder.display());
+    let mut ids = Vec::new();
+    for file in fs::read_dir(folder).with_context(cannot)? {
+        let path = file.with_context(cannot)?.path();
+        let id: Option<MeterId> =
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        ids.extend(id.filter(|_| has_dlms_keys(&path)));
+    }
+    Ok(ids)
+}
+
 /// Every mark in the folder.
 fn marks(folder: &Path) -> Result<Vec<Vec<u8>>> {
     if !folder.exists() {

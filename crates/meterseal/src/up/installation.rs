@@ -24,6 +24,7 @@ use meterseal_seal::{KeySlot, KeyStore, Mark};
 use sha2::{Digest, Sha384};
 use zeroize::Zeroizing;
 
+use super::custody::DataCustody;
 use super::data_folder::{DataFolder, write_private};
 use super::local::LOCAL_ROLES;
 use super::sealed_files::SealedFiles;
@@ -92,7 +93,11 @@ impl Installation {
 
     /// How meters are enrolled: by the authority in this folder, every one that is configured.
     pub(crate) fn enrolment(&self) -> Enrolment {
-        Enrolment::new(Arc::clone(&self.pki) as _, OPERATIONAL_VALIDITY)
+        let custody = DataCustody::new(self.folder.path().join("meters"));
+        Enrolment {
+            custody: Some(Arc::new(custody)),
+            ..Enrolment::new(Arc::clone(&self.pki) as _, OPERATIONAL_VALIDITY)
+        }
     }
 
     /// A head-end of this installation: its identity, folder and trust, at the usual pace and without virtual sites.

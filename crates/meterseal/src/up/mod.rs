@@ -3,6 +3,7 @@
 //! Head-end first, so that its addresses are known; then the meters, which dial it over a real socket. Ctrl-C stops
 //! the meters first, so that what they say last is still stored.
 
+mod custody;
 pub(crate) mod data_folder;
 pub(crate) mod installation;
 mod local;

@@ -105,6 +105,48 @@ impl SealedFiles {
         self.random(KEY_ENCRYPTION_FILE)
     }
 
+    /// Whether a folder holds a key under which keys are transferred.
+    pub(crate) fn has_key_encryption_key(folder: &Path) -> bool {
+        folder.join(KEY_ENCRYPTION_FILE).exists()
+    }
+
+    /// The utility's keys that were proposed to the meter and not confirmed; encryption, then authentication.
+    pub(crate) fn proposed_keys(&self) -> Result<Option<Zeroizing<[u8; 64]>>> {
+        let Some(text) = self.read(PROPOSED_FILE)? else { return Ok(None) };
+        let keys = from_digits(&text).with_context(|| {
+            format!(
+                "{} does not hold keys; restore it from a copy",
+                self.folder.join(PROPOSED_FILE).display()
+            )
+        })?;
+        Ok(Some(keys))
+    }
+
+    /// Keeps keys that may come into force.
+    pub(crate) fn propose_keys(&self, encryption: &[u8; 32], authentication: &[u8; 32]) -> Result<()> {
+        let text = Zeroizing::new([digits(encryption).as_str(), digits(authentication).as_str()].concat());
+        self.write(PROPOSED_FILE, &text)
+    }
+
+    /// The proposed keys take the place of the others.
+    pub(crate) fn confirm_keys(&self) -> Result<()> {
+        let Some(text) = self.read(PROPOSED_FILE)? else { return Ok(()) };
+        self.write(DLMS_FILE, &text)?;
+        let marker = self.folder.join(REPLACED_FILE);
+        write_private(&marker, b"").with_context(|| format!("cannot write {}", marker.display()))?;
+        self.forget(PROPOSED_FILE)
+    }
+
+    /// The proposed keys are forgotten.
+    pub(crate) fn discard_keys(&self) -> Result<()> {
+        self.forget(PROPOSED_FILE)
+    }
+
+    /// Whether the keys of the factory were replaced.
+    pub(crate) fn were_replaced(&self) -> bool {
+        self.folder.join(REPLACED_FILE).exists()
+    }
+
     /// What the meter enciphers keys in its flash with; made where there is none. On a meter of its own it lies beside
     /// the device's secret, never in flash.
     pub(crate) fn vault_key(&self) -> Result<Zeroizing<[u8; 32]>> {
@@ -241,6 +283,10 @@ const SECRET_FILE: &str = "device.secret";
 const IDENTITY_FILE: &str = "identity.sealed";
 const DLMS_FILE: &str = "dlms.sealed";
 const KEY_ENCRYPTION_FILE: &str = "key-encryption.sealed";
+/// The utility's next keys, while nobody knows whether the meter has them.
+const PROPOSED_FILE: &str = "dlms-next.sealed";
+/// Stands there once the keys of the factory were replaced.
+const REPLACED_FILE: &str = "dlms.replaced";
 const VAULT_FILE: &str = "vault.sealed";
 const CERTIFICATE_FILE: &str = "certificate.pem";
 /// PKCS#8 in PEM (RFC 7468), which stands behind the certificates.
