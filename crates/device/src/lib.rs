@@ -31,6 +31,7 @@ use meterseal_link::enrolled::MeterProfiles;
 use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{
     CalibrationStatus, Config, Connectivity, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey,
+    Thresholds,
 };
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
@@ -181,6 +182,7 @@ impl Opened {
         {
             start = start.max(saved);
         }
+        let thresholds = thresholds_for(&place);
         let site = match &place {
             Place::Synthetic(kind) => Site::new(*kind, seed, start),
             Place::Recording(recording) => Site::replay(recording, None, seed, start)?,
@@ -192,6 +194,7 @@ impl Opened {
             role_keys: access.role_keys,
             key_encryption_key: access.key_encryption_key,
             device_secret: access.device_secret,
+            thresholds,
             ..settings_for(&site)
         };
         let mut meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
@@ -334,6 +337,20 @@ impl Drop for Device {
 fn join(id: MeterId, sampling: JoinHandle<()>) {
     if sampling.join().is_err() {
         tracing::error!(meter = %id, "the sampling thread panicked; registers are as of the last save");
+    }
+}
+
+/// When a meter at such a place is tampered with: behind a plant on the roof current may flow backwards, and of a recording
+/// nobody knows what generates there, or whether its neutral was recorded.
+const fn thresholds_for(place: &Place) -> Thresholds {
+    match place {
+        Place::Synthetic(SiteKind::Factory | SiteKind::Commercial) => Thresholds::STANDARD,
+        Place::Synthetic(SiteKind::HomeSolar) => {
+            Thresholds { generation_expected: 1, ..Thresholds::STANDARD }
+        }
+        Place::Recording(_) => {
+            Thresholds { generation_expected: 1, neutral_milliamperes: 0, ..Thresholds::STANDARD }
+        }
     }
 }
 

@@ -25,7 +25,9 @@ use crate::sealed_log::Sealed;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::supply::Limiter;
+use crate::tamper::{Counts, Thresholds};
 use crate::tariff::{Rates, TariffState};
+use crate::vault::Item;
 use crate::wifi::WifiNetwork;
 use crate::{Connectivity, Identity, ImageStore, OpenError, RoleKeys, SecretKey, StorageError};
 
@@ -48,6 +50,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) state_changed: bool,
     pub(crate) saved: SavedRegisters,
     pub(crate) window: Option<Window>,
+    /// Since the sensors were looked at.
+    pub(crate) window_is_new: bool,
     /// Those of the latest window that has some.
     pub(crate) harmonics: Option<Box<Harmonics>>,
     pub(crate) newest_entry: Option<SecurityEntry>,
@@ -69,6 +73,14 @@ pub(crate) struct Inner<F: NorFlash> {
     /// Events that wait for a failed flash to work again.
     pub(crate) pending: VecDeque<SecurityEntry>,
     pub(crate) settings: Settings,
+    /// The maker's thresholds, where the utility has set none.
+    factory_thresholds: Thresholds,
+    /// The measuring core has not taken the thresholds over yet.
+    pub(crate) thresholds_changed: bool,
+    /// Tamper events of the meter's life, as of the newest log entry.
+    pub(crate) counts: Counts,
+    /// How long before power-up nobody watched, microseconds; −1 where nobody knows.
+    pub(crate) unseen_us: i64,
     pub(crate) tariff: TariffState,
     /// Maxima that flash has not taken yet.
     pub(crate) unwritten_maxima: Option<TariffState>,
@@ -112,6 +124,8 @@ pub(crate) struct Timing {
     pub(crate) base: TimeBase,
     pub(crate) profile_period_seconds: u32,
     pub(crate) sample_rate_microhertz: u64,
+    /// When readings become events, where the utility has not set it.
+    pub(crate) thresholds: Thresholds,
 }
 
 impl<F: NorFlash> Inner<F> {
@@ -136,6 +150,7 @@ impl<F: NorFlash> Inner<F> {
         }
         let generations = state.key_generations;
         let wifi = crate::wifi::kept(&mut storage)?;
+        let counts = storage.plain(Item::TamperCounts)?.and_then(|record| Counts::decode(&record));
         let keys = Keyring::open(keys, key_encryption_key, &mut storage, &mut state)?;
         // One step further than reserved: should the newest state record have rotted, the one before it, a step
         // lower, was found.
@@ -153,6 +168,7 @@ impl<F: NorFlash> Inner<F> {
             state_changed: false,
             saved,
             window: None,
+            window_is_new: false,
             harmonics: None,
             newest_entry: None,
             newest_row: None,
@@ -167,6 +183,10 @@ impl<F: NorFlash> Inner<F> {
             incoming: None,
             pending: VecDeque::new(),
             settings: newest.settings.unwrap_or_default(),
+            factory_thresholds: timing.thresholds,
+            thresholds_changed: false,
+            counts: counts.unwrap_or(Counts { latches: state.latches, ..Counts::default() }),
+            unseen_us: -1,
             tariff: newest.tariff.unwrap_or_default(),
             unwritten_maxima: None,
             rates: saved.rates,
@@ -218,6 +238,11 @@ impl<F: NorFlash> Inner<F> {
 
     pub(crate) const fn uptime_ms(&self) -> u64 {
         self.uptime_ms
+    }
+
+    /// When readings and measurements become events: as the utility has set it, or else the maker.
+    pub(crate) fn thresholds(&self) -> Thresholds {
+        self.settings.thresholds.unwrap_or(self.factory_thresholds)
     }
 
     /// Takes the time over. Uptime only ever grows, whatever the clock does.
@@ -354,6 +379,7 @@ impl<F: NorFlash> Inner<F> {
             self.interval.disturb(ProfileRow::NOT_BOOKED);
         }
         self.window = Some(*window);
+        self.window_is_new = true;
     }
 
     /// What a window holds order by order; `None` where frames of it are missing.
@@ -396,13 +422,20 @@ impl<F: NorFlash> Inner<F> {
     /// Brings latches and alarms up to the newest log entry: the state's record may be older than the log's.
     fn catch_up(&mut self) -> Result<(), StorageError<F::Error>> {
         let sequences = self.storage.get_mut().log().sequences();
+        // The tamper record tells latches and counts as of its entry; the state's own latches are not all. A meter from
+        // before there was such a record has not counted: its log is counted now.
+        self.state.latches = self.counts.latches;
+        let from = self.state.latched_up_to.min(self.counts.up_to);
         for sequence in sequences.clone() {
             let is_newest = sequence == *sequences.end();
-            if (sequence > self.state.latched_up_to || is_newest)
+            if (sequence > from || is_newest)
                 && let Some(entry) = self.storage.get_mut().log_entry(sequence)?
             {
                 if sequence > self.state.latched_up_to {
-                    self.take_note(&entry);
+                    self.raise(&entry);
+                }
+                if sequence > self.counts.up_to {
+                    self.count(entry.code);
                 }
                 self.newest_entry = Some(entry);
             }
@@ -429,7 +462,9 @@ impl<F: NorFlash> Inner<F> {
         let never_saved = self.saved == SavedRegisters::default();
         let gap =
             if first_start || last_seen == UnixMillis(0) { 0 } else { clock.0.saturating_sub(last_seen.0) };
-        self.log(EventCode::PowerUp, gap.max(0).saturating_mul(1000))?;
+        let gap_us = gap.max(0).saturating_mul(1000);
+        self.unseen_us = if first_start { -1 } else { gap_us };
+        self.log(EventCode::PowerUp, gap_us)?;
         if first_start || never_saved {
             self.interval.begin(clock, ProfileRow::IRREGULAR);
             return Ok(());

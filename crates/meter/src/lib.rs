@@ -57,5 +57,5 @@ pub use quality::QualityRow;
 pub use records::{ProfileRow, SecurityEntry};
 pub use sealed_log::{SealedLeaf, SigningRequest};
 pub use storage::saved_time;
-pub use tamper::Thresholds;
+pub use tamper::{Fault, ThresholdError, Thresholds};
 pub use wifi::WifiNetwork;

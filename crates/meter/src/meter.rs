@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{
-    CalibrationState, Extras, Frame, HarmonicAnalysis, MeteredEnergy, Metrology, Pulse, Registers, VOLTAGES,
-    Window,
+    CalibrationState, EventSettings, Extras, Frame, HarmonicAnalysis, MeteredEnergy, Metrology, Pulse,
+    Registers, VOLTAGES, Window,
 };
 use meterseal_model::{EventCode, Role, Roles, SensorReadings, UnixMillis};
 use meterseal_seal::KeyStore;
@@ -20,7 +20,7 @@ use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
 use crate::sealed_log::{SealedLeaf, SigningRequest};
 use crate::storage::Storage;
-use crate::tamper::Detector;
+use crate::tamper::{Detector, Moment};
 use crate::{
     Config, Connectivity, DlmsKeys, Identity, ImageStore, LinkStatus, OpenError, Peer, ProtocolError, Random,
     StorageError, WifiNetwork,
@@ -43,6 +43,8 @@ pub struct Meter<F: NorFlash, R: Random> {
     /// The registers as they were when the calibration record was refused: nothing is booked then.
     standing: Option<Registers>,
     detector: Detector,
+    /// The core's event settings before the tamper thresholds.
+    power_events: Option<EventSettings>,
     random: R,
     links: [Option<(LinkId, Link<F>)>; LINKS_MAX],
     last_link: u32,
@@ -78,8 +80,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         };
         range("profile_period_seconds", config.profile_period_seconds, 60, 86_400)?;
         range("register_save_interval_ms", config.register_save_interval_ms, 100, 60_000)?;
-        let thresholds = config.thresholds;
-        range("magnet_off_microtesla", thresholds.magnet_off_microtesla, 1, thresholds.magnet_on_microtesla)?;
+        config.thresholds.check().map_err(|error| OpenError::Setting {
+            field: error.field,
+            value: error.value,
+            min: error.min,
+            max: error.max,
+        })?;
         config.metrology.check().map_err(OpenError::Metrology)?;
         let keys = config.role_keys.with(Role::Utility, keys);
         for role in Roles::AUTHENTICATED.iter() {
@@ -95,12 +101,13 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         random.fill(&mut fresh.1);
         let (storage, newest) = Storage::open(flash, identity.id, config.layout, secret, salt, &fresh)?;
         let calibration = newest.calibration;
+        let thresholds = newest.settings.as_ref().and_then(|set| set.thresholds).unwrap_or(config.thresholds);
         let extras = Extras {
             calibration,
             thresholds: config.start_thresholds,
             // A test lamp must not blink for energy that is not booked.
             pulses: if matches!(calibration, Some(Err(_))) { [None; 2] } else { config.pulses },
-            events: config.power_events,
+            events: config.power_events.map(|events| thresholds.on(events)),
             kernel: config.kernel,
         };
         extras.check(&config.metrology).map_err(OpenError::Metrology)?;
@@ -108,6 +115,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             base: config.time_base,
             profile_period_seconds: config.profile_period_seconds,
             sample_rate_microhertz: config.metrology.sample_rate_microhertz,
+            thresholds: config.thresholds,
         };
         let mut inner =
             Inner::new(identity, timing, (keys, config.key_encryption_key), storage, newest, now)?;
@@ -124,7 +132,8 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             metrology,
             analysis: config.harmonics.then(|| Box::new(HarmonicAnalysis::new())),
             standing,
-            detector: Detector::new(thresholds),
+            detector: Detector::new(),
+            power_events: config.power_events,
             random,
             links: [const { None }; LINKS_MAX],
             last_link: 0,
@@ -272,6 +281,8 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let samples = self.metrology.samples();
         while let Some(event) = self.metrology.take_event() {
             let ago_ms = |sample: u64| self.rate.microseconds(samples.saturating_sub(sample)) / 1000;
+            let uptime_ms = inner.uptime_ms();
+            self.detector.note(&event, |sample| uptime_ms.saturating_sub(ago_ms(sample)));
             inner.note_power_event(&event, ago_ms);
         }
     }
@@ -292,8 +303,9 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         self.inner().calibration
     }
 
-    /// Looks at the sensors. The calibration follows the temperature. Every tamper event that these readings amount to is in flash when this returns `Ok`,
-    /// and is pushed from there.
+    /// Looks at the sensors, every [`SensorReadings::PERIOD_MS`], and at what was measured since the call before. The
+    /// calibration follows the temperature. Every tamper event that these amount to is in flash when this returns `Ok`,
+    /// and is pushed from there; the device then resets the covers' latches.
     ///
     /// # Errors
     /// The flash failed; the events are kept and written by the next call that succeeds.
@@ -311,7 +323,18 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
             state => state.into(),
         };
         let mut outcome = inner.write_pending();
-        for event in self.detector.sense(readings, inner.latches(), inner.uptime_ms()) {
+        let window = core::mem::take(&mut inner.window_is_new).then_some(inner.window).flatten();
+        let thresholds = inner.thresholds();
+        let moment = Moment {
+            thresholds: &thresholds,
+            latched: inner.latches(),
+            uptime_ms: inner.uptime_ms(),
+            unseen_us: inner.unseen_us,
+            declared_millivolts: self
+                .power_events
+                .map_or(DECLARED_MILLIVOLTS, |events| events.declared_millivolts),
+        };
+        for event in self.detector.sense(readings, window.as_ref(), &moment) {
             outcome = outcome.and(inner.log_since(event.code, event.extreme, event.since_ms));
         }
         if outcome.is_err() {
@@ -346,9 +369,16 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
 
     fn do_what_is_due(&mut self) -> Result<(), StorageError<F::Error>> {
         let inner = self.inner.as_deref_mut().expect(INNER);
+        if core::mem::take(&mut inner.thresholds_changed)
+            && let Some(events) = self.power_events
+        {
+            // In their ranges, as they were when they were set: the core takes them.
+            let _ = self.metrology.set_event_settings(inner.thresholds().on(events));
+        }
         let registers = self.standing.as_ref().unwrap_or(self.metrology.registers());
         inner.write_pending()?;
         inner.log_gaps()?;
+        inner.save_counts_when_due()?;
         inner.book_rates(registers);
         inner.advance_demand(self.position, registers)?;
         inner.activate_when_due()?;
@@ -569,11 +599,16 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         inner.save_registers(registers)?;
         inner.write_quality()?;
         inner.log(EventCode::PowerDown, 0)?;
+        inner.save_counts()?;
         inner.write_state()
     }
 
     fn inner(&self) -> &Inner<F> {
         self.inner.as_deref().expect(INNER)
+    }
+
+    pub(crate) fn inner_mut(&mut self) -> &mut Inner<F> {
+        self.inner.as_deref_mut().expect(INNER)
     }
 }
 
@@ -596,5 +631,8 @@ impl Rate {
         u64::try_from(microseconds).unwrap_or(u64::MAX)
     }
 }
+
+/// The supply's voltage where the core watches none: 230 V to neutral.
+const DECLARED_MILLIVOLTS: u32 = 230_000;
 
 const INNER: &str = "the meter's state only leaves while receive() serves a request, and comes back with it";

@@ -156,6 +156,7 @@ const fn kind(kind: EventKind) -> PowerEvent {
         EventKind::PhaseSequence => PowerEvent::PhaseSequence,
         EventKind::ReversePower => PowerEvent::ReversePower,
         EventKind::OverCurrent => PowerEvent::OverCurrent,
+        EventKind::PhaseLost => PowerEvent::PhaseLost,
     }
 }
 

@@ -265,11 +265,8 @@ impl State {
         });
         self.clients.iter().for_each(|client| client.put(&mut put));
         put.u32(self.committed_log).u32(self.committed_profile).i64(self.clock_offset_ms);
-        let Latches { meter_cover_open, terminal_cover_open, magnet_on } = self.latches;
-        put.u8(u8::from(meter_cover_open)
-            | u8::from(terminal_cover_open) << 1
-            | u8::from(magnet_on) << 2
-            | u8::from(self.nearly_full) << 3);
+        // The first three are kept here for meters that know no more; the tamper record has all.
+        put.u8((self.latches.0 & 7) as u8 | u8::from(self.nearly_full) << 3);
         put.u32(self.latched_up_to).u32(self.alarms).u32(self.not_logged);
         put.bytes(&self.key_generations);
         record
@@ -292,11 +289,7 @@ impl State {
             ..Self::default()
         };
         let bits = fields.u8()?;
-        state.latches = Latches {
-            meter_cover_open: bits & 1 != 0,
-            terminal_cover_open: bits & 2 != 0,
-            magnet_on: bits & 4 != 0,
-        };
+        state.latches = Latches(u32::from(bits & 7));
         state.nearly_full = bits & 8 != 0;
         state.latched_up_to = fields.u32()?;
         state.alarms = fields.u32()?;
@@ -333,7 +326,7 @@ mod tests {
             committed_log: 4,
             committed_profile: 5,
             clock_offset_ms: -6,
-            latches: Latches { meter_cover_open: true, terminal_cover_open: false, magnet_on: true },
+            latches: Latches(0b101),
             latched_up_to: 7,
             alarms: 8,
             not_logged: 9,

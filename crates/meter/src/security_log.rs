@@ -108,20 +108,25 @@ impl<F: NorFlash> Inner<F> {
 
     /// What an entry changes beside the log: latches, alarms, the count of those that found no room.
     pub(crate) fn take_note(&mut self, entry: &SecurityEntry) {
-        self.state.latches = self.state.latches.after(entry.code);
+        self.count(entry.code);
+        self.raise(entry);
+    }
+
+    /// Latches and counts an event.
+    pub(crate) fn count(&mut self, code: EventCode) {
+        self.state.latches = self.state.latches.after(code);
+        self.counts.count(code);
+        self.state_changed = true;
+    }
+
+    /// Raises an entry's alarm, and takes off the count of those that found no room what it reports.
+    pub(crate) fn raise(&mut self, entry: &SecurityEntry) {
         self.state.latched_up_to = entry.sequence as u32;
         if entry.code == EventCode::EventsNotLogged {
             let reported = u32::try_from(entry.extreme).unwrap_or(0);
             self.state.not_logged = self.state.not_logged.saturating_sub(reported);
         }
-        self.state.alarms |= match entry.code {
-            EventCode::PowerUp => ALARM_POWER_UP,
-            EventCode::ClockBefore | EventCode::ClockAfter => ALARM_CLOCK,
-            EventCode::StorageError => ALARM_MEMORY,
-            EventCode::MeasurementError => ALARM_MEASUREMENT,
-            code if code.severity() == Severity::Critical => ALARM_FRAUD,
-            _ => 0,
-        };
+        self.state.alarms |= entry.code.alarm();
         self.state_changed = true;
     }
 
@@ -135,7 +140,7 @@ impl<F: NorFlash> Inner<F> {
 
     fn count_as_not_logged(&mut self, code: EventCode) {
         // What has ended has ended, logged or not: the next beginning is an event again.
-        self.state.latches = self.state.latches.after(code);
+        self.count(code);
         self.state.not_logged = self.state.not_logged.saturating_add(1);
         self.state_changed = true;
     }
@@ -156,9 +161,8 @@ impl<F: NorFlash> Inner<F> {
 
 /// Whether an event may use the room that is kept: tampering, its end, and the warning that only this room is left.
 fn may_use_reserve(code: EventCode) -> bool {
-    use EventCode::{CoverClosed, LogNearlyFull, MagnetOff, TerminalCoverClosed};
-    code.severity() == Severity::Critical
-        || matches!(code, CoverClosed | TerminalCoverClosed | MagnetOff | LogNearlyFull)
+    let is_critical = |code: EventCode| code.severity() == Severity::Critical;
+    is_critical(code) || code.ends().is_some_and(is_critical) || code == EventCode::LogNearlyFull
 }
 
 /// Events that wait for a failed flash to work again.
@@ -166,10 +170,3 @@ const PENDING_MAX: usize = 32;
 
 /// Failed logins that make an event.
 const FAILED_LOGINS: u32 = 3;
-
-/// Alarm register 1 (IDIS/DSMR numbering): clock, power up, non-volatile memory, measurement, fraud.
-const ALARM_CLOCK: u32 = 1 << 0;
-const ALARM_POWER_UP: u32 = 1 << 2;
-const ALARM_MEMORY: u32 = 1 << 10;
-const ALARM_MEASUREMENT: u32 = 1 << 11;
-const ALARM_FRAUD: u32 = 1 << 13;

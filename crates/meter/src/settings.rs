@@ -11,6 +11,7 @@ use crate::calendar::{
 };
 use crate::flash::Cursor;
 use crate::push_setup::{PushSettings, WINDOWS_MAX, Window};
+use crate::tamper::Thresholds;
 
 /// Most execution times of a schedule.
 pub(crate) const EXECUTIONS_MAX: usize = 12;
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) push: PushSettings,
     /// After so long without a byte a connection is given up, seconds; 0 leaves it to the device.
     pub(crate) inactivity_seconds: u16,
+    /// When readings become tamper events; `None` leaves it to the maker.
+    pub(crate) thresholds: Option<Thresholds>,
 }
 
 /// A single action schedule (class 22): its times, the instants within the days that they mean.
@@ -90,6 +93,7 @@ impl Default for Settings {
             },
             push: PushSettings::default(),
             inactivity_seconds: 0,
+            thresholds: None,
         }
     }
 }
@@ -117,9 +121,13 @@ impl Settings {
         + 1
         + WINDOWS_MAX * 16
         + 5
-        + 2;
-    const VERSION: u8 = 2;
-    /// Without what concerns the connection.
+        + 2
+        + 1
+        + 4 * Thresholds::COUNT;
+    const VERSION: u8 = 3;
+    /// Without thresholds of tampering.
+    const SECOND_VERSION: u8 = 2;
+    /// Without what concerns the connection, too.
     const FIRST_VERSION: u8 = 1;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -166,6 +174,10 @@ impl Settings {
         w.push(push.retries);
         w.extend(push.repetition_delay_seconds.to_le_bytes());
         w.extend(self.inactivity_seconds.to_le_bytes());
+        // How many there are: with a later version more.
+        w.push(if self.thresholds.is_some() { Thresholds::COUNT as u8 } else { 0 });
+        let fields = self.thresholds.map(|thresholds| thresholds.to_fields());
+        fields.iter().flatten().for_each(|field| w.extend(field.to_le_bytes()));
         w
     }
 
@@ -208,6 +220,7 @@ impl Settings {
         } else {
             (push(&mut fields)?, fields.u16()?)
         };
+        let thresholds = if version <= Self::SECOND_VERSION { None } else { thresholds(&mut fields)? };
         Some(Self {
             active,
             passive,
@@ -217,6 +230,7 @@ impl Settings {
             limiter,
             push,
             inactivity_seconds,
+            thresholds,
         })
     }
 }
@@ -296,6 +310,20 @@ fn calendar(fields: &mut Cursor<'_>) -> Option<Calendar> {
             Some(DayProfile { id, actions })
         })?,
     })
+}
+
+/// Thresholds that came later than the record have their standard value.
+fn thresholds(fields: &mut Cursor<'_>) -> Option<Option<Thresholds>> {
+    let count = usize::from(fields.u8()?);
+    if count == 0 {
+        return Some(None);
+    }
+    let mut values = Thresholds::STANDARD.to_fields();
+    for value in values.get_mut(..count)? {
+        *value = fields.u32()?;
+    }
+    let thresholds = Thresholds::from_fields(values);
+    thresholds.check().is_ok().then_some(Some(thresholds))
 }
 
 fn push(fields: &mut Cursor<'_>) -> Option<PushSettings> {
@@ -400,6 +428,7 @@ mod tests {
                 repetition_delay_seconds: 3,
             },
             inactivity_seconds: 4,
+            thresholds: Some(Thresholds::STANDARD),
             ..Settings::default()
         }
     }
@@ -413,8 +442,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_version_1_has_the_defaults_for_what_came_later() {
+    fn a_record_of_an_earlier_version_has_the_defaults_for_what_came_later() {
         let mut record = Settings::default().encode();
+        record[0] = 2;
+        record.pop();
+        assert_eq!(Settings::decode(&record), Some(Settings::default()));
         record[0] = 1;
         record.truncate(record.len() - 1 - 5 - 2);
         assert_eq!(Settings::decode(&record), Some(Settings::default()));

@@ -145,6 +145,16 @@ impl<F: NorFlash> Storage<F> {
         ))
     }
 
+    /// What was kept in the clear beside the secrets.
+    pub(crate) fn plain(&mut self, item: Item) -> Result<Option<Vec<u8>>, StorageError<F::Error>> {
+        self.vault.plain(&mut self.flash, item)
+    }
+
+    /// Keeps something in the clear beside the secrets. When this returns, it is in flash.
+    pub(crate) fn put_plain(&mut self, item: Item, bytes: &[u8]) -> Result<(), StorageError<F::Error>> {
+        self.vault.put_plain(&mut self.flash, item, bytes)
+    }
+
     /// A secret that was put here; `None` where none was.
     pub(crate) fn secret(&mut self, item: Item) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError<F::Error>> {
         self.vault.get(&mut self.flash, item)

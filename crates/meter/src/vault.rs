@@ -33,6 +33,8 @@ pub(crate) enum Item {
     KeyEncryptionKey,
     /// The wireless network's name and passphrase.
     Wifi,
+    /// How often the meter has been tampered with: no secret, and kept in the clear.
+    TamperCounts,
     /// The key of the log's salts.
     LogSalts,
 }
@@ -42,6 +44,7 @@ impl Item {
         match self {
             Self::KeyEncryptionKey => 1,
             Self::Wifi => 2,
+            Self::TamperCounts => 8,
             Self::LogSalts => 3,
             Self::RoleKeys(place) => 16 + place as u16,
         }
@@ -142,6 +145,25 @@ impl Vault {
         sealed.extend_from_slice(&ciphertext);
         self.map.put(flash, item.key(), &sealed)?;
         Ok(())
+    }
+
+    /// What is kept in the clear; `None` where there is nothing.
+    pub(crate) fn plain<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        item: Item,
+    ) -> Result<Option<Vec<u8>>, StorageError<F::Error>> {
+        self.map.get(flash, item.key())
+    }
+
+    /// Keeps something in the clear. When this returns, it is in flash; when it fails, what was there is.
+    pub(crate) fn put_plain<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        item: Item,
+        bytes: &[u8],
+    ) -> Result<(), StorageError<F::Error>> {
+        self.map.put(flash, item.key(), bytes)
     }
 
     /// The sealed log's name and the key of its salts; `fresh` where this flash has none yet. The name is written last:

@@ -13,6 +13,7 @@ mod measure;
 mod pki;
 mod progress;
 mod soak;
+mod tamper;
 mod up;
 mod verify;
 
@@ -51,6 +52,7 @@ enum Command {
     Measure(measure::Args),
     Pki(pki::Args),
     Soak(soak::Args),
+    Tamper(tamper::Args),
     Up(up::Args),
     Verify(Box<verify::Args>),
 }
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         }
         Command::Pki(arguments) => pki::run(&arguments, out).map(|()| true),
         Command::Soak(arguments) => soak::run(&arguments, out),
+        Command::Tamper(arguments) => tamper::run(&arguments, out),
         Command::Up(arguments) => up::run(&arguments).map(|()| true),
         Command::Verify(arguments) => verify::run(&arguments, out),
     };

@@ -204,6 +204,24 @@ impl Slot {
         taken
     }
 
+    /// How many frames of a block of `length` that comes next are needed for the squares of the first half, if that many are in it.
+    pub(crate) fn until_middle(&self, length: usize) -> Option<usize> {
+        let middle = self.middle.as_ref().filter(|middle| middle.squares.is_none())?;
+        // The first cell is not counted among the whole ones.
+        let behind_first = middle.cell as usize + 1;
+        let missing = match self.seen {
+            Seen::Nothing => behind_first + 1,
+            Seen::Whole(cells) => behind_first - cells as usize,
+        };
+        (missing <= length).then_some(missing)
+    }
+
+    /// The squares of the first half, once they are known, and its length.
+    pub(crate) fn first_half(&self) -> Option<([i128; CHANNELS], u64)> {
+        let squares = self.middle.as_ref()?.squares?;
+        Some((squares, self.length / 2))
+    }
+
     /// Whether the slot has all its cells and its end cuts none.
     pub(crate) fn is_complete(&self) -> bool {
         self.exit == 0 && self.seen == Seen::Whole(self.whole_cells)

@@ -45,6 +45,9 @@ fn symmetrical_components_are_those_of_the_fundamentals() {
             // A fifth harmonic is no part of it.
             site.voltage[n].0.push((5.0, 10.0, 0.3));
         }
+        let neutral = (random.within(0.0, 60.0), random.within(0.0, TAU));
+        // Nor is the phases' third, which the neutral carries three times.
+        site.current[3] = Channel(vec![(1.0, neutral.0, neutral.1), (3.0, 12.0, 0.2)]);
         // Channels whose counts are not worth the same.
         let mut scale = SCALE;
         scale.voltage_femtovolts_per_count[1] *= 2;
@@ -63,6 +66,13 @@ fn symmetrical_components_are_those_of_the_fundamentals() {
                 assert!((found as f64 * 1e-6 - truth).abs() < 2e-4, "{found} {truth}");
             }
         }
+        let parts = |(rms, angle): (f64, f64)| (rms * angle.cos(), rms * angle.sin());
+        let [mut re, mut im] = [-parts(neutral).0, -parts(neutral).1];
+        for phasor in amperes {
+            (re, im) = (re + parts(phasor).0, im + parts(phasor).1);
+        }
+        let residual = found.neutral_residual_microamperes as f64 * 1e-6;
+        assert!((residual - re.hypot(im)).abs() < 5e-4, "{residual} {}", re.hypot(im));
         let [zero, positive, negative] = sequences(volts);
         assert!((f64::from(found.voltage_unbalance_ppm) - negative / positive * 1e6).abs() < 30.0);
         assert!((f64::from(found.voltage_zero_unbalance_ppm) - zero / positive * 1e6).abs() < 30.0);

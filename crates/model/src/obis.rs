@@ -167,6 +167,19 @@ impl Obis {
         Self::electricity(2, 8, 3),
         Self::electricity(2, 8, 4),
     ];
+    /// Tamper counters (0.b.96.20.e), in the order of `TamperCounter::ALL`; what has no number there is our own.
+    pub const TAMPER_COUNTERS: [Self; 8] = [
+        Self::general(96, 20, 0),
+        Self::general(96, 20, 5),
+        Self::general(96, 20, 10),
+        Self::general(96, 20, 15),
+        Self::general(96, 20, 25),
+        Self::general(96, 20, 30),
+        Self::manufacturer(96, 20, 0),
+        Self::manufacturer(96, 20, 1),
+    ];
+    /// When readings and measurements become tamper events.
+    pub const TAMPER_THRESHOLDS: Self = Self::manufacturer(96, 20, 100);
     /// Whether the meter is connected to its head-end.
     pub const LINK_CONNECTED: Self = Self::manufacturer(96, 12, 0);
     /// Connections to the head-end since power-up.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use meterseal_link::dial::{self, DialLimits, Target, Tcp};
 use meterseal_link::tls::ClientProfile;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter};
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Thresholds};
 use meterseal_metrology::{Nominal, Scale};
 use meterseal_model::{SensorReadings, TimeBase, UnixMillis};
 use tokio::runtime::Handle;
@@ -236,6 +236,8 @@ fn open_member(
         register_save_interval_ms: save_ms.clamp(100, 60_000),
         time_base: TimeBase::Simulated,
         layout: LAYOUT,
+        // Every third has a photovoltaic plant; which, is the model's business.
+        thresholds: Thresholds { generation_expected: 1, ..Thresholds::STANDARD },
         ..Config::new(meterseal_metrology::Config::new(
             8_000_000_000,
             Nominal::Hz50,

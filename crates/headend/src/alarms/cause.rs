@@ -139,6 +139,6 @@ mod tests {
         assert_eq!(Cause::Event(254).name(), "event_254");
         assert_eq!(Cause::Event(254).severity(), Severity::Warning);
         assert!(Cause::Event(EventCode::CoverRemoved as u8).lasts());
-        assert!(!Cause::Event(EventCode::VoltageSpike as u8).lasts());
+        assert!(!Cause::Event(EventCode::FirmwareRefused as u8).lasts());
     }
 }

@@ -123,18 +123,18 @@ async fn events_that_come_in_another_order_end_in_the_same_state() {
 }
 
 #[tokio::test]
-async fn a_spike_is_over_when_somebody_has_seen_it_and_reopened_by_the_next() {
+async fn what_passes_is_over_when_somebody_has_seen_it_and_reopened_by_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), 1).await;
-    let spike = |sequence| [event(sequence, EventCode::VoltageSpike)];
-    store_events(&store, 1, 10, &spike(1)).await;
-    assert_eq!(store_events(&store, 1, 11, &spike(2)).await, [AlarmAct::Repeated]);
+    let refused = |sequence| [event(sequence, EventCode::FirmwareRefused)];
+    store_events(&store, 1, 10, &refused(1)).await;
+    assert_eq!(store_events(&store, 1, 11, &refused(2)).await, [AlarmAct::Repeated]);
     let changes = store.acknowledge_alarms(AlarmChoice::One(1), ann("storm"), UnixMillis(12)).await.unwrap();
     assert_eq!(
         changes.iter().map(|change| change.act).collect::<Vec<_>>(),
         [AlarmAct::Acknowledged, AlarmAct::Cleared]
     );
-    assert_eq!(store_events(&store, 1, 13, &spike(3)).await, [AlarmAct::Reopened]);
+    assert_eq!(store_events(&store, 1, 13, &refused(3)).await, [AlarmAct::Reopened]);
     let stored = store.events(None, None, 10).await.unwrap();
     let noted: Vec<_> = stored.iter().map(|event| event.acknowledged.is_some()).collect();
     assert_eq!(noted, [false, true, true], "newest first");
@@ -211,7 +211,7 @@ async fn alarms_of_a_database_from_before_they_had_lives_are_taken_over() {
     let events = [
         event(1, EventCode::CoverRemoved),
         event(2, EventCode::CoverClosed),
-        event(3, EventCode::VoltageSpike),
+        event(3, EventCode::FirmwareRefused),
         event(4, EventCode::MagnetOn),
     ];
     store_events(&store, 1, 10, &events).await;
@@ -232,7 +232,7 @@ async fn alarms_of_a_database_from_before_they_had_lives_are_taken_over() {
         states,
         [
             ("meter_cover_removed", false, true),
-            ("voltage_spike", true, true),
+            ("firmware_refused", true, true),
             ("magnetic_field_on", false, false)
         ]
     );

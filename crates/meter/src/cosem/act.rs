@@ -8,7 +8,7 @@ use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::{Class, Object};
 use meterseal_model::{EventCode, Obis};
 
-use super::{push, supply, tariff};
+use super::{push, supply, tariff, values};
 use crate::StorageError;
 use crate::inner::Inner;
 use crate::settings::Settings;
@@ -27,6 +27,9 @@ pub(super) fn set<F: NorFlash>(
         }
         Class::Limiter | Class::TcpUdpSetup => supply::changed(&inner.settings, object, attribute, value),
         Class::PushSetup => push::changed(&inner.settings, attribute, value),
+        Class::Data if object.obis == Obis::TAMPER_THRESHOLDS => {
+            values::with_thresholds(&inner.settings, value)
+        }
         _ => return None,
     };
     Some(
@@ -122,6 +125,7 @@ fn change<F: NorFlash>(
     }
     inner.log(EventCode::ParametersChanged, object.class.id().into())?;
     spent(inner)?;
+    inner.thresholds_changed |= settings.thresholds != inner.settings.thresholds;
     inner.write_settings(settings)
 }
 

@@ -11,9 +11,11 @@ use meterseal_metrology::{PhaseQuantities, Registers, Window};
 use meterseal_model::objects::{Class, Object};
 use meterseal_model::{Obis, TimeBase};
 
-use super::{put, put_array, put_structure};
+use super::{parse, put, put_array, put_structure};
+use crate::Thresholds;
 use crate::inner::{Inner, milli};
 use crate::records::KEYED;
+use crate::settings::Settings;
 
 /// What a text object shows at most.
 const TEXT_MAX: usize = 128;
@@ -98,6 +100,11 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         }
         Obis::LINK_BYTES_IN => put(w, Data::Long64Unsigned(link.bytes_in)),
         Obis::LINK_BYTES_OUT => put(w, Data::Long64Unsigned(link.bytes_out)),
+        Obis::TAMPER_THRESHOLDS => thresholds(&inner.thresholds(), w),
+        _ if Obis::TAMPER_COUNTERS.contains(&obis) => {
+            let place = Obis::TAMPER_COUNTERS.iter().position(|&counter| counter == obis).unwrap_or(0);
+            put(w, Data::DoubleLongUnsigned(inner.counts.counters[place]))
+        }
         _ if Obis::HARMONICS.contains(&obis) => harmonics(inner, obis, w),
         Obis::ALARM_REGISTER => put(w, Data::DoubleLongUnsigned(inner.state.alarms)),
         _ => {
@@ -107,6 +114,31 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         }
     }
 }
+
+/// The version of the structure, and the thresholds in their order.
+fn thresholds(thresholds: &Thresholds, w: &mut dyn Writer) -> StoreResult<()> {
+    put_structure(w, 1 + Thresholds::COUNT)?;
+    put(w, Data::Unsigned(THRESHOLDS_VERSION))?;
+    thresholds.to_fields().into_iter().try_for_each(|field| put(w, Data::DoubleLongUnsigned(field)))
+}
+
+/// What a SET would make of the settings. Nothing is changed here.
+pub(super) fn with_thresholds(settings: &Settings, value: &Data<'_>) -> StoreResult<Settings> {
+    let [version, values @ ..]: [Data<'_>; 1 + Thresholds::COUNT] = parse::fields(value)?;
+    if parse::number::<u8>(&version)? != THRESHOLDS_VERSION {
+        return Err(parse::OUT_OF_BOUNDS);
+    }
+    let mut fields = [0; Thresholds::COUNT];
+    for (field, value) in fields.iter_mut().zip(&values) {
+        *field = parse::number(value)?;
+    }
+    let thresholds = Thresholds::from_fields(fields);
+    thresholds.check().map_err(|_| parse::OUT_OF_BOUNDS)?;
+    Ok(Settings { thresholds: Some(thresholds), ..settings.clone() })
+}
+
+/// More fields are another version.
+const THRESHOLDS_VERSION: u8 = 1;
 
 /// Orders from 1 on, each its RMS value and its angle. Empty where none are analysed, or frames are missing.
 fn harmonics<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {

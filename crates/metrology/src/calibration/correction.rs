@@ -81,8 +81,14 @@ impl Correction {
         let half = halves.length / 2;
         self.correct_sums(&mut halves.down, half);
         self.correct_sums(&mut halves.up, halves.length - half);
-        // Events see the first half with its gain alone: noise and cross-talk are far below their thresholds.
-        for (square, gain) in halves.first_half.iter_mut().flatten().zip(self.gains) {
+        if let Some(squares) = &mut halves.first_half {
+            self.correct_first_half(squares);
+        }
+    }
+
+    /// Events see the first half with its gain alone: noise and cross-talk are far below their thresholds.
+    pub(crate) fn correct_first_half(&self, squares: &mut [i128; CHANNELS]) {
+        for (square, gain) in squares.iter_mut().zip(self.gains) {
             scale(square, product_of(gain, gain));
         }
     }

@@ -7,8 +7,9 @@ use crate::{
     Frame, Scale, VOLTAGES,
     accumulate::{micro, power},
     boundary::{Boundary, CHANNELS},
+    kernel::{VC, phase},
     sequence::{magnitude, sequences},
-    slot::EDGE,
+    slot::{EDGE, Halves},
     trig::Complex,
 };
 
@@ -29,14 +30,14 @@ pub(crate) struct Detector {
     single: [[Option<Open>; SINGLE]; VOLTAGES],
     common: [Option<Open>; COMMON],
     /// Which events are open, a bit each ([`EventKind::bit`]).
-    open: u32,
+    open: u64,
     pub(crate) queue: Queue,
     /// A sag, swell or interruption went on since somebody asked.
     flag: bool,
 }
 
 /// Kinds that each phase has, and those of all phases.
-const SINGLE: usize = 5;
+const SINGLE: usize = 6;
 const COMMON: usize = 3;
 
 #[derive(Clone, Debug)]
@@ -83,6 +84,12 @@ impl Detector {
             queue: Queue::new(),
             flag: false,
         }
+    }
+
+    /// Goes on with other thresholds.
+    pub(crate) fn follow(&mut self, settings: EventSettings) {
+        self.limits = core::array::from_fn(|number| Limits::new(&settings, &self.scale, number));
+        self.settings = settings;
     }
 
     /// Forgets what came before a gap; events that are open stay open.
@@ -151,6 +158,8 @@ impl Detector {
         let look = |kind, enter, leave, value| Look { kind, enter, leave, value, start: before.start, end };
         let mut largest = 0;
         let (mut lost, mut back) = (true, false);
+        // Half of what a sag begins at: below that on all phases the whole supply is going, not a phase.
+        let some_left = (0..VOLTAGES).any(|number| 4 * mean[number] >= self.limits[number].sag.enter);
         for number in 0..VOLTAGES {
             let Limits { sag, swell, interruption, over_current, .. } = self.limits[number].clone();
             let square = mean[number];
@@ -161,6 +170,8 @@ impl Detector {
             let phase = Some(number);
             self.look(phase, look(EventKind::Sag, square < sag.enter, square >= sag.leave, volts));
             self.look(phase, look(EventKind::Swell, square > swell.enter, square <= swell.leave, volts));
+            let (gone, here) = (some_left && square < interruption.enter, square >= interruption.leave);
+            self.look(phase, look(EventKind::PhaseLost, gone, here, volts));
             if let Some(limit) = over_current {
                 let square = mean[VOLTAGES + number];
                 let amperes = rms(square, self.scale.current_femtoamperes_per_count[number]);
@@ -190,7 +201,36 @@ impl Detector {
                 self.look(Some(number), look(EventKind::ReversePower, enter, leave, watts));
             }
         }
-        // Peak values in µV with 8 fractional bits: below 2⁵⁹.
+        let Some([positive, negative]) = self.system(boundary) else { return };
+        let (small, large) = (positive.min(negative), positive.max(negative));
+        let ratio = (small * 1_000_000 / large) as i64;
+        let limit = i64::from(self.settings.unbalance_ppm);
+        // With two phases exchanged the supply is not unbalanced but reversed.
+        self.look(None, look(EventKind::Unbalance, ratio > limit, ratio < limit * 3 / 4, ratio));
+    }
+
+    /// Looks at a whole slot that began at `start` (20 fractional bits): at the direction in which its phases turn. A boundary, with its weight on two
+    /// cycles, would see an exchange half a cycle later.
+    pub(crate) fn pass_cycle(&mut self, halves: &Halves, start: u128) {
+        if self.open & EventKind::PhaseSequence.bits() == 0 && turns_forwards(halves) {
+            return;
+        }
+        let sums = core::array::from_fn(|n| halves.down[n] + halves.up[n]);
+        let Some([positive, negative]) = self.system(&Boundary::new(&sums, 2 * halves.length, false)) else {
+            return;
+        };
+        let ratio = (negative * 1_000_000 / positive.max(1)).min(i64::MAX as u128) as i64;
+        // With one phase alone neither direction is the larger one; an exchange of two leaves next to nothing of the positive sequence.
+        let (enter, leave) = (2 * negative > 3 * positive, positive > negative);
+        let end = ((start + u128::from(halves.length)) >> EDGE) as u64;
+        let start = (start >> EDGE) as u64;
+        self.look(None, Look { kind: EventKind::PhaseSequence, enter, leave, value: ratio, start, end });
+    }
+
+    /// Positive and negative sequence of the voltages, three times their peak in µV with 8 fractional bits; `None` where both are below a tenth of the
+    /// declared voltage: there is no system to be unbalanced then.
+    fn system(&self, boundary: &Boundary) -> Option<[u128; 2]> {
+        // Below 2⁵⁹.
         let microvolts = core::array::from_fn(|number| {
             let scale = i128::from(self.scale.voltage_femtovolts_per_count[number]);
             let part = |value: i64| ((i128::from(value) * scale / 1_000_000_000) >> 24) as i64;
@@ -198,19 +238,8 @@ impl Detector {
             Complex { re: part(re), im: part(im) }
         });
         let [_, positive, negative] = sequences(microvolts).map(|phasor| u128::from(magnitude(phasor)));
-        // A tenth of the declared voltage (peak, three times, 8 fractional bits): below that there is no system to be unbalanced.
         let least = u128::from(self.settings.declared_millivolts) * 1000 * 256 * 3 * 141 / 1000;
-        if positive.max(negative) < least {
-            return;
-        }
-        let (small, large) = (positive.min(negative), positive.max(negative));
-        let reversed = negative > positive;
-        let ratio = (small * 1_000_000 / large) as i64;
-        let limit = i64::from(self.settings.unbalance_ppm);
-        // With two phases exchanged the supply is not unbalanced but reversed.
-        self.look(None, look(EventKind::Unbalance, ratio > limit, ratio < limit * 3 / 4, ratio));
-        let ratio = (negative * 1_000_000 / positive.max(1)).min(i64::MAX as u128) as i64;
-        self.look(None, look(EventKind::PhaseSequence, reversed, !reversed, ratio));
+        (positive.max(negative) >= least).then_some([positive, negative])
     }
 
     /// Whether a sag, swell or interruption went on since the last call.
@@ -261,35 +290,54 @@ impl EventKind {
             Self::OverCurrent | Self::PhaseSequence => 2,
             Self::ReversePower => 3,
             Self::Transient => 4,
+            Self::PhaseLost => 5,
         }
     }
 
     /// What [`Detector::pass_half_cycle`] looks for.
-    const OF_HALF_CYCLES: u32 =
-        Self::Sag.bits() | Self::Swell.bits() | Self::Interruption.bits() | Self::OverCurrent.bits();
+    const OF_HALF_CYCLES: u64 = Self::Sag.bits()
+        | Self::Swell.bits()
+        | Self::Interruption.bits()
+        | Self::OverCurrent.bits()
+        | Self::PhaseLost.bits();
     /// What [`Detector::pass_boundary`] looks for.
-    const OF_BOUNDARIES: u32 =
-        Self::Unbalance.bits() | Self::PhaseSequence.bits() | Self::ReversePower.bits();
+    const OF_BOUNDARIES: u64 = Self::Unbalance.bits() | Self::ReversePower.bits();
 
     /// The bit of one phase's event, or of all phases' event after those.
-    const fn bit(self, phase: usize) -> u32 {
+    const fn bit(self, phase: usize) -> u64 {
         1 << (4 * self as u32 + phase as u32)
     }
 
     /// The bits of all phases.
-    const fn bits(self) -> u32 {
+    const fn bits(self) -> u64 {
         0b1111 * self.bit(0)
     }
 
     /// Whether it disturbs the quantities of the windows it touches.
     const fn flags_window(self) -> bool {
-        matches!(self, Self::Sag | Self::Swell | Self::Interruption)
+        matches!(self, Self::Sag | Self::Swell | Self::Interruption | Self::PhaseLost)
     }
 
     /// Whether the extreme is the lowest value.
     const fn is_low(self) -> bool {
-        matches!(self, Self::Sag | Self::Interruption | Self::ReversePower)
+        matches!(self, Self::Sag | Self::Interruption | Self::ReversePower | Self::PhaseLost)
     }
+}
+
+/// Whether the voltages' fundamentals surely turn in the direction L1, L2, L3, where all phases have nearly the same scale: the sum of the products
+/// `V1·V2*` and so on has the sign of the difference between the squares of both sequences.
+fn turns_forwards(halves: &Halves) -> bool {
+    let part = |at: usize| ((halves.down[at] + halves.up[at]) >> 24) as i64;
+    // Below 2⁵⁴.
+    let phasors: [[i64; 2]; VOLTAGES] =
+        core::array::from_fn(|number| [part(phase(number) + VC), -part(phase(number) + VC + 1)]);
+    let imaginary =
+        |[a, b]: [i64; 2], [c, d]: [i64; 2]| i128::from(b) * i128::from(c) - i128::from(a) * i128::from(d);
+    let square = |[a, b]: [i64; 2]| i128::from(a) * i128::from(a) + i128::from(b) * i128::from(b);
+    let [one, two, three] = phasors;
+    let turning = imaginary(one, two) + imaginary(two, three) + imaginary(three, one);
+    // A balanced system gives 0.87 of the sum of squares, one phase alone 0.
+    turning > (square(one) + square(two) + square(three)) / 16
 }
 
 /// The root of a mean square, in millionths of a unit.

@@ -1,8 +1,8 @@
 //! Power-quality events: what went out of its limits, from when to when, and how far.
 //!
 //! RMS values are those of one cycle, new each half cycle, `Urms(1/2)` of IEC 61000-4-30 §5.4; cycles begin at the slots' edges instead of zero
-//! crossings, which shifts a time stamp by less than half a cycle. Unbalance, phase sequence and direction of power are seen each cycle at a
-//! boundary. Transients are seen in the samples. An event starts beyond its threshold and ends on the other side of threshold and hysteresis.
+//! crossings, which shifts a time stamp by less than half a cycle. Unbalance and direction of power are seen each cycle at a
+//! boundary, the phase sequence in each cycle. Transients are seen in the samples. An event starts beyond its threshold and ends on the other side of threshold and hysteresis.
 
 mod detector;
 mod limits;
@@ -31,6 +31,8 @@ pub enum EventKind {
     ReversePower,
     /// A phase's current rose above its threshold. The extreme is its highest RMS value in µA.
     OverCurrent,
+    /// A phase's voltage fell below the interruption's threshold while another has at least half of the sag's. The extreme is its lowest RMS value in µV.
+    PhaseLost,
 }
 
 /// The start or the end of an event.
@@ -58,7 +60,7 @@ pub(crate) struct Queue {
 }
 
 /// Room for a start and an end of each event of all phases at once.
-const QUEUE: usize = 40;
+const QUEUE: usize = 46;
 
 impl Queue {
     pub(crate) fn new() -> Self {

@@ -4,8 +4,8 @@ mod corrected;
 mod record;
 
 use crate::{
-    CalibrationState, Config, ConfigError, Event, Extras, Frame, HarmonicAnalysis, Harmonics, MeteredEnergy,
-    Pulse, Registers, Started, Unregistered, VOLTAGES, Window,
+    CalibrationState, Config, ConfigError, Event, EventSettings, Extras, Frame, HarmonicAnalysis, Harmonics,
+    MeteredEnergy, Pulse, Registers, Started, Unregistered, VOLTAGES, Window,
     accumulate::{Accumulator, Means, Place, energies},
     boundary::Boundary,
     calibration::Correction,
@@ -186,9 +186,22 @@ impl Metrology {
         self.pulses.take(on_pulse);
     }
 
-    /// The oldest start or end of an event that has not been taken yet. There is room for 40; with more, new ones are lost and counted.
+    /// The oldest start or end of an event that has not been taken yet. There is room for 46; with more, new ones are lost and counted.
     pub fn take_event(&mut self) -> Option<Event> {
         self.events.as_mut()?.queue.take()
+    }
+
+    /// Watches with other thresholds from the next look on. What goes on stays until it is over by these. Without settings at the start nothing is
+    /// watched, and nothing is changed.
+    ///
+    /// # Errors
+    /// A threshold out of its range; nothing is changed then.
+    pub fn set_event_settings(&mut self, settings: EventSettings) -> Result<(), ConfigError> {
+        settings.check()?;
+        if let Some(events) = &mut self.events {
+            events.follow(settings);
+        }
+        Ok(())
     }
 
     /// Starts and ends of events for which there was no room.
@@ -227,6 +240,7 @@ impl Metrology {
     /// Gives the slot what it takes.
     fn take(&mut self, frames: &[Frame], clipped: bool, outlet: &mut Outlet<'_>) -> usize {
         let begins = self.slot.filled() == 0;
+        let middle = self.slot.until_middle(frames.len());
         let taken = self.slot.take(frames, clipped);
         if taken > 0 {
             outlet.expect(self.samples);
@@ -235,11 +249,26 @@ impl Metrology {
             }
             outlet.pass(&frames[..taken]);
         }
-        if let Some(events) = &mut self.events {
-            events.pass_samples(&frames[..taken], self.samples);
+        if self.events.is_some() {
+            self.watch(&frames[..taken], middle);
         }
         self.samples += taken as u64;
         taken
+    }
+
+    /// Shows frames to the detector, and the slot's first half as soon as its last frame, number `middle` of these, has come: half a cycle before the
+    /// slot is whole, and in the same order however frames are cut into blocks.
+    fn watch(&mut self, frames: &[Frame], middle: Option<usize>) {
+        let Some(events) = &mut self.events else { return };
+        let (before, behind) = frames.split_at(middle.unwrap_or(0).min(frames.len()));
+        events.pass_samples(before, self.samples);
+        if let Some((mut squares, length)) = self.slot.first_half().filter(|_| !before.is_empty()) {
+            if let Some(correction) = &self.correction {
+                correction.correct_first_half(&mut squares);
+            }
+            events.pass_half_cycle(squares, self.slot_start, length);
+        }
+        events.pass_samples(behind, self.samples + before.len() as u64);
     }
 
     fn next_slot(&mut self, last: Option<&Frame>, clipped: bool, outlet: &mut Outlet<'_>) {
@@ -252,10 +281,10 @@ impl Metrology {
         if let (Some(events), Some(first)) = (&mut self.events, halves.first_half) {
             let squares = halves.squares();
             let length = halves.length / 2;
-            events.pass_half_cycle(first, self.slot_start, length);
             let second = core::array::from_fn(|channel| squares[channel] - first[channel]);
             let middle = self.slot_start + u128::from(length);
             events.pass_half_cycle(second, middle, halves.length - length);
+            events.pass_cycle(&halves, self.slot_start);
             self.flagged = [events.take_flag(), self.flagged[0]];
         }
         match &self.previous {

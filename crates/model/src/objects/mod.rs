@@ -20,6 +20,7 @@ mod sealed_log;
 mod security;
 mod security_log;
 mod supply;
+mod tamper;
 mod tariff;
 mod time;
 
@@ -42,6 +43,7 @@ const SUBJECTS: &[&[Object]] = &[
     harmonics::OBJECTS,
     load_profile::OBJECTS,
     security_log::OBJECTS,
+    tamper::OBJECTS,
     sealed_log::OBJECTS,
     quality::OBJECTS,
     tariff::OBJECTS,

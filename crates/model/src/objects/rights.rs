@@ -98,6 +98,10 @@ pub(super) const UTILITY_SETS: Rights = READ.set_by(Role::Utility);
 /// As [`READ_ON_SITE`]; the utility sets.
 pub(super) const UTILITY_SETS_ON_SITE: Rights = READ_ON_SITE.set_by(Role::Utility);
 
+/// What tells how to stay unnoticed: for whom it concerns to set it, and for the laboratory that tests it.
+pub(super) const UTILITY_SETS_SECRET: Rights =
+    Rights::get(Roles::of(&[Role::Utility, Role::Bench])).set_by(Role::Utility);
+
 /// How the connection fares: for those who see to it that it works, on site, in the laboratory and at the head-end.
 pub(super) const LINK: Rights = Rights::get(Roles::of(&[Role::Utility, Role::Installer, Role::Bench]));
 

@@ -12,13 +12,16 @@ mod factory;
 mod front_end;
 mod grid;
 mod home;
+mod life;
 mod load;
 mod replay;
 mod surroundings;
 mod synthesis;
 
 pub use front_end::FrontEnd;
+pub use life::NormalLife;
 pub use replay::ReplayError;
+pub use surroundings::Disturbance;
 
 use crate::comtrade::Recording;
 use crate::random::Random;
@@ -137,6 +140,16 @@ impl Site {
     /// Does something to the site; the meter must notice it through frames and sensors.
     pub fn apply(&mut self, stimulus: Stimulus) {
         self.surroundings.apply(stimulus);
+    }
+
+    /// The same with any strength.
+    pub fn disturb(&mut self, disturbance: Disturbance) {
+        self.surroundings.disturb(disturbance);
+    }
+
+    /// Resets the covers' latches, as a device does once its meter has taken note of a reading.
+    pub fn reset_latches(&mut self) {
+        self.surroundings.reset_latches();
     }
 
     /// Opens or closes the supply's relay, which is behind the meter's terminals: without it the voltages stay and no

@@ -70,7 +70,7 @@ mod tests {
 
     /// What one step gives, and whether it was quiet: the same detector must give it the long way too.
     fn both(detector: &mut Detector, mut step: impl FnMut(&mut Detector)) -> Vec<Event> {
-        let mut long = Detector { open: u32::MAX, ..detector.clone() };
+        let mut long = Detector { open: u64::MAX, ..detector.clone() };
         step(detector);
         step(&mut long);
         let drain = |detector: &mut Detector| core::iter::from_fn(|| detector.queue.take()).collect();
@@ -165,7 +165,7 @@ mod tests {
         assert!(detector.is_balanced(&boundary));
         let squares = half.squares;
         assert!(detector.is_within(&half, &squares, i128::from(2 * half.length)));
-        boundary.phasors.swap(1, 2);
+        boundary.phasors[1] = boundary.phasors[2];
         assert!(!detector.is_balanced(&boundary));
         half.squares[1] /= 2;
         assert!(!detector.is_within(&half, &squares, i128::from(2 * half.length)));
