@@ -218,8 +218,7 @@ fn revocation(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
     let head = Part::start(binary, folder, meters, &[&every_second[..], &serving].concat())?;
     let gateway = head.wait(Duration::from_secs(60), |line| line.starts_with("gateway"))?;
     let gateway = gateway.split_whitespace().nth(1).context("no gateway address")?.to_owned();
-    let fleet =
-        Part::start(binary, folder, meters, &[&every_second[..], &["--headend", &gateway]].concat())?;
+    let fleet = Part::start(binary, folder, meters, &[&every_second[..], &["--headend", &gateway]].concat())?;
     head.wait(WAIT, |line| online(line).is_some_and(|(count, _)| count >= meters))?;
     std::thread::sleep(SETTLE);
 
