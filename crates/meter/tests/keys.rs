@@ -8,7 +8,7 @@ use aes_kw::KekAes256;
 use dlms_cosem_rs::axdr::Data;
 use dlms_cosem_rs::codec::{Decode, Encode};
 use dlms_cosem_rs::xdlms::{ActionResult, AttributeDescriptor, MethodDescriptor};
-use meterseal_meter::{Config, DlmsKeys, OpenError, SecretKey};
+use meterseal_meter::{Config, DlmsKeys, Layout, OpenError, SecretKey};
 use meterseal_model::{EventCode, Obis, Role, Roles};
 use support::client::{Client, counter, dlms};
 use support::flash::RamFlash;
