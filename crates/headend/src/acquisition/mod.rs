@@ -296,9 +296,12 @@ impl Acquisition {
         session.check_tail(Ring::LoadProfile).await?;
         let online_since = clock::now();
         self.fleet.set_state(entry.id, ConnectionState::Online, online_since, None);
-        self.store.set_state(entry.id, ConnectionState::Online, online_since, None).await?;
-        let text = "The meter was admitted.".to_owned();
-        self.alarms.end(Some(entry.id), HeadendCause::MeterRefused, text).await?;
+        let admitted = "The meter was admitted.".to_owned();
+        // Both go into one commit.
+        tokio::try_join!(
+            self.store.set_state(entry.id, ConnectionState::Online, online_since, None),
+            self.alarms.end(Some(entry.id), HeadendCause::MeterRefused, admitted)
+        )?;
         tracing::info!(meter = %entry.id, "meter online");
         Ok(session)
     }

@@ -42,6 +42,8 @@ pub struct Variant {
     pub clock_ahead_milliseconds: i64,
     /// Where it dials, if not at the head-end itself.
     pub by_way_of: Option<std::net::SocketAddr>,
+    /// How its flash is divided; as large as the flash.
+    pub layout: Layout,
 }
 
 impl Default for Variant {
@@ -53,6 +55,7 @@ impl Default for Variant {
             profile_period_seconds: 900,
             clock_ahead_milliseconds: 0,
             by_way_of: None,
+            layout: Layout::TINY,
         }
     }
 }
@@ -125,6 +128,32 @@ impl Drop for TestMeter {
 }
 
 impl Variant {
+    /// Lives without any connection up to the present, in steps of a minute, with a little energy in each; a surge strikes
+    /// at every `surge_every_milliseconds`. Tells how many struck.
+    pub fn live_alone(&self, serial: u64, surge_every_milliseconds: i64) -> u64 {
+        let mut body = Body {
+            meter: self.open(serial),
+            inbox: mpsc::channel().1,
+            readings: SensorReadings::QUIET,
+            samples: 0,
+            last: wall(),
+            ahead: self.clock_ahead_milliseconds,
+            pause: Duration::ZERO,
+        };
+        let (mut now, mut surges) = (wall().0 + self.clock_ahead_milliseconds, 0);
+        let end = wall().0;
+        while now < end {
+            let next = (now + 60_000).min(end);
+            if next / surge_every_milliseconds != now / surge_every_milliseconds {
+                body.feel(Stimulus::VoltageSpike);
+                surges += 1;
+            }
+            now = next;
+            body.run(160, UnixMillis(now));
+        }
+        surges
+    }
+
     fn open(&self, serial: u64) -> Meter<Flash, Dice> {
         // 1 µV and 0.1 µA a count: the full scale is far above what is fed.
         let scale = Scale {
@@ -133,7 +162,7 @@ impl Variant {
         };
         let metrology = meterseal_metrology::Config::new(8_000_000_000, Nominal::Hz50, scale);
         let config = Config {
-            layout: Layout::TINY,
+            layout: self.layout,
             profile_period_seconds: self.profile_period_seconds,
             ..Config::new(metrology)
         };
@@ -201,7 +230,10 @@ impl Body {
         let wall = wall();
         let due = (wall.0 - self.last.0).clamp(0, 100) * 8;
         self.last = wall;
-        let now = UnixMillis(wall.0 + self.ahead);
+        self.run(due, UnixMillis(wall.0 + self.ahead));
+    }
+
+    fn run(&mut self, due: i64, now: UnixMillis) {
         let frames: Vec<Frame> = (0..due)
             .map(|_| {
                 let angle = (self.samples % 160) as f64 * std::f64::consts::TAU / 160.0;
@@ -239,6 +271,11 @@ pub fn wall() -> UnixMillis {
 pub struct Flash(Arc<Mutex<Vec<u8>>>);
 
 impl Flash {
+    /// Blank flash of another size.
+    pub fn sized(bytes: usize) -> Self {
+        Self(Arc::new(Mutex::new(vec![0xFF; bytes])))
+    }
+
     pub fn blank() -> Self {
         Self(Arc::new(Mutex::new(vec![0xFF; Layout::TINY.size()])))
     }

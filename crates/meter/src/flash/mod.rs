@@ -11,6 +11,10 @@ mod map;
 mod ring;
 mod tree;
 
+#[cfg(test)]
+#[path = "../../tests/support/flash.rs"]
+mod chip;
+
 pub(crate) use codec::{Cursor, Put};
 pub(crate) use format::{is_readable, mount};
 pub(crate) use map::Map;

@@ -3,9 +3,7 @@
 use super::*;
 use crate::flash::RegionName;
 
-#[path = "../../tests/support/flash.rs"]
-mod support;
-use support::{RamFlash, SECTOR};
+use crate::flash::chip::{RamFlash, SECTOR};
 
 const SECTORS: u32 = 4;
 const SLOT: u32 = 512;

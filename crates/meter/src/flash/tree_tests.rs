@@ -5,11 +5,8 @@ use meterseal_seal::log::{
 };
 
 use super::*;
+use crate::flash::chip::RamFlash;
 use crate::flash::{Layout, RegionName};
-
-#[path = "../../tests/support/flash.rs"]
-mod support;
-use support::RamFlash;
 
 const LOG: LogId = LogId([7; 16]);
 
