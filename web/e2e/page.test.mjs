@@ -81,6 +81,30 @@ test('an acknowledged alarm stays acknowledged after a reload', async () => {
   assert.equal(await openAlarms(), open - 1);
 });
 
+test('a storm is one line; it is acknowledged with a name and a comment, ends by itself, and its history tells so', async () => {
+  const alarms = page.getByTestId('alarms');
+  for (const meter of [METERS[1], METERS[2]]) await pressAndWait(page, meter, 'open_cover');
+  const group = alarms.locator('[data-testid="alarm-group"][data-cause="meter_cover_removed"]');
+  await group.waitFor();
+  assert.match(await group.innerText(), /3\s+meters:\s+The meter's cover was opened/);
+  await group.getByRole('button', { name: /each/ }).click();
+  await group.getByTestId('alarm-row').nth(2).waitFor();
+  await page.getByTestId('acknowledge-group-meter_cover_removed').last().click();
+  await page.getByLabel('Your name').fill('Ann');
+  await page.getByTestId('comment-group-meter_cover_removed').fill('the fitters are there');
+  await page.keyboard.press('Enter');
+  for (const meter of METERS) await pressAndWait(page, meter, 'close_cover');
+  await group.waitFor({ state: 'detached' });
+  await page.getByTestId('alarm-history').check();
+  const past = alarms.locator(`[data-testid="alarm-row"][data-meter="${METERS[2]}"][data-cause="meter_cover_removed"]`);
+  await past.waitFor();
+  assert.match(await past.innerText(), /over since .*acknowledged by Ann: “the fitters are there”/s);
+  await past.getByRole('button', { name: 'History' }).click();
+  await past.getByText('Acknowledged by Ann').waitFor();
+  assert.match(await past.innerText(), /Raised.*Acknowledged by Ann.*Over/s);
+  await page.getByTestId('alarm-history').uncheck();
+});
+
 test('readable at 1280 and at 390 pixels, light and dark, without scrolling sideways', async () => {
   for (const width of [1280, 390]) {
     for (const colorScheme of ['light', 'dark']) {

@@ -2,6 +2,8 @@
 
 mod bench;
 mod fuzz;
+mod kill;
+mod part;
 mod run;
 mod test;
 mod tools;
@@ -26,6 +28,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Fuzzes whatever comes from outside
     Fuzz(fuzz::Arguments),
+    /// Kills a head-end (`kill -9`) at random moments while events and intervals come in, and counts what it has
+    Kill(kill::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -34,6 +38,7 @@ fn main() -> std::process::ExitCode {
         Command::Web(arguments) => web::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Kill(arguments) => kill::run(&arguments),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -62,20 +62,26 @@ pub(crate) fn openssl() -> Result<()> {
 /// Python with the independent DLMS client, in a virtual environment under `target`: a tool for tests, never a part of
 /// the product.
 pub(crate) fn interop_python() -> Result<PathBuf> {
-    const CLIENT: &str = "gurux-dlms==1.0.203";
+    // The last version of the second one under a free licence (MIT).
+    const CLIENTS: [&str; 2] = ["gurux-dlms==1.0.203", "dlms-cosem==21.3.2"];
     if !answers("python3", &["-c", "import venv, ensurepip"]) {
         apt_install("python3 python3-venv", "or install Python 3.10 or newer with venv from your system")?;
     }
     let environment = root().join("target/interop");
     let python = environment.join("bin/python");
-    let asked = ["-c", "from importlib.metadata import version; assert version('gurux-dlms') == '1.0.203'"];
-    if !answers(&python.to_string_lossy(), &asked) {
-        println!("interop: installing {CLIENT} into {}", environment.display());
+    let versions = CLIENTS.map(|client| {
+        let (name, version) = client.split_once("==").unwrap_or((client, ""));
+        format!("assert version('{name}') == '{version}'")
+    });
+    let asked = format!("from importlib.metadata import version\n{}", versions.join("\n"));
+    if !answers(&python.to_string_lossy(), &["-c", &asked]) {
+        println!("interop: installing {} into {}", CLIENTS.join(" and "), environment.display());
         execute(program("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT];
-        execute(program(&python.to_string_lossy()).args(pip)).with_context(|| {
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        execute(program(&python.to_string_lossy()).args(pip).args(CLIENTS)).with_context(|| {
             format!(
-                "the independent DLMS client {CLIENT} could not be installed from PyPI; it is needed once"
+                "the independent DLMS clients {} could not be installed from PyPI; they are needed once",
+                CLIENTS.join(" and ")
             )
         })?;
     }

@@ -10,8 +10,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use meterseal_link::device_trust::DeviceTrust;
-use meterseal_link::dial::{self, DialLimits, Network, Progress, Target};
-use meterseal_link::tls::ClientProfile;
+use meterseal_link::dial::{self, DialLimits, Network, Profiles, Progress, Target};
 use meterseal_meter::Peer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
@@ -24,15 +23,23 @@ use crate::runner::Input;
 pub(crate) async fn keep(
     headend: Target,
     network: Arc<dyn Network>,
-    tls: ClientProfile,
+    profiles: Arc<dyn Profiles>,
     trust: Option<Arc<DeviceTrust>>,
     inputs: SyncSender<Input>,
     state: Arc<LinkState>,
 ) {
     let stopped = Notify::new();
     let (inputs, stopped, bytes, silence) = (&inputs, &stopped, &state.bytes, &state.silence);
+    let profiles = &*profiles;
     let session = |stream, roles| async move {
+        // Only this connection counts its bytes there.
+        let before = bytes.incoming.load(Ordering::Relaxed);
         let end = carry(stream, Peer { roles, local: false }, inputs, bytes, silence).await;
+        if bytes.incoming.load(Ordering::Relaxed) != before {
+            profiles.heard();
+        } else if matches!(end, End::ByPeer | End::Broken(_)) {
+            profiles.unheard();
+        }
         if matches!(end, End::Stopped) {
             stopped.notify_one();
             // There is nothing to report and nothing to dial for.
@@ -44,7 +51,7 @@ pub(crate) async fn keep(
         _ = dial::keep_connected(
             &headend,
             &*network,
-            &tls,
+            profiles,
             DialLimits::default(),
             dial::random_jitter,
             |progress| {

@@ -26,7 +26,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meterseal_link::device_trust::DeviceTrust;
-use meterseal_link::dial::{Network, Target};
+use meterseal_link::dial::{Network, Profiles, Target};
+use meterseal_link::enrolled::MeterProfiles;
 use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{
     CalibrationStatus, Config, Connectivity, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey,
@@ -89,6 +90,11 @@ pub struct Access {
     pub device_secret: Option<SecretKey>,
     /// Its private keys, for the certificate methods of COSEM's Security setup.
     pub key_store: Option<Arc<dyn KeyStore>>,
+    /// Certificates (DER) of the authorities from which the meter takes a certificate for itself.
+    pub issuers: Vec<Vec<u8>>,
+    /// What the meter shows of itself when it dials: its operational identity once it is enrolled. Without it, what the
+    /// settings' TLS profile says.
+    pub profiles: Option<Arc<MeterProfiles>>,
 }
 
 /// What a meter measures.
@@ -107,7 +113,7 @@ pub struct Opened {
     inputs: SyncSender<Input>,
     runner: Runner,
     headend: Target,
-    tls: ClientProfile,
+    profiles: Arc<dyn Profiles>,
     trust: Option<Arc<DeviceTrust>>,
     network: Arc<dyn Network>,
     link: Arc<LinkState>,
@@ -192,7 +198,7 @@ impl Opened {
         let mut signer = None;
         if let Some(keys) = access.key_store {
             signer = Some(signer::Signer::start(id, Arc::clone(&keys)).map_err(StartError::Thread)?);
-            meter.set_key_store(keys);
+            meter.set_key_store(keys, access.issuers);
         }
         match meter.calibration() {
             CalibrationStatus::Missing => {
@@ -237,7 +243,11 @@ impl Opened {
             link: Arc::clone(&link),
             network: Arc::clone(&network),
         };
-        Ok(Self { id, inputs, runner, headend, tls, trust, network, link, local })
+        let profiles = match access.profiles {
+            Some(profiles) => profiles as Arc<dyn Profiles>,
+            None => Arc::new(tls),
+        };
+        Ok(Self { id, inputs, runner, headend, profiles, trust, network, link, local })
     }
 
     /// Starts to sample and to dial.
@@ -245,7 +255,7 @@ impl Opened {
     /// # Errors
     /// [`StartError::Thread`]: nothing runs then.
     pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
-        let Self { id, inputs, runner, headend, tls, trust, network, link, local } = self;
+        let Self { id, inputs, runner, headend, profiles, trust, network, link, local } = self;
         let pulses = Arc::clone(&runner.pulses);
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
@@ -253,7 +263,7 @@ impl Opened {
             .map_err(StartError::Thread)?;
         let connecting = {
             let link = Arc::clone(&link);
-            runtime.spawn(connection::keep(headend, network, tls, trust, inputs.clone(), link))
+            runtime.spawn(connection::keep(headend, network, profiles, trust, inputs.clone(), link))
         };
         let local_address = local.as_ref().map(|bound| bound.address);
         let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone(), link)));
@@ -332,11 +342,12 @@ fn join(id: MeterId, sampling: JoinHandle<()>) {
 fn settings_for(site: &Site) -> Config {
     let rate = u64::from(Site::SAMPLE_RATE) * 1_000_000;
     let metrology = meterseal_metrology::Config::new(rate, Nominal::Hz50, site.scale());
-    if site.scale() == FrontEnd::reference(0).scale() {
+    let config = if site.scale() == FrontEnd::reference(0).scale() {
         Config::reference(metrology)
     } else {
         Config::new(metrology)
-    }
+    };
+    Config { harmonics: true, ..config }
 }
 
 /// Random numbers of the operating system.

@@ -11,10 +11,11 @@ use meterseal_link::dial::{Target, Tcp};
 use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::pki::{Pki, Validity};
 use meterseal_link::tls::{self, ClientProfile, MeterClock};
-use meterseal_link::{Association, DlmsClient, DlmsKeys, Value};
+use meterseal_link::{Association, ClientError, DlmsClient, DlmsKeys, Peer, Value};
 use meterseal_meter::{Identity, RoleKeys};
-use meterseal_model::{Digest384, MeterId, Obis, Role, Roles, SystemTitle, TimeBase};
+use meterseal_model::{Digest384, EventCode, MeterId, Obis, Role, Roles, SystemTitle, TimeBase};
 use meterseal_world::site::SiteKind;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -71,6 +72,7 @@ impl Bench {
             access: Access {
                 local: Some(LocalPort { address: "127.0.0.1:0".parse().unwrap(), access }),
                 key_store: Some(Arc::new(key_store.unwrap())),
+                issuers: trust.headends.iter().map(|der| der.to_vec()).collect(),
                 role_keys: roles.iter().fold(RoleKeys::NONE, |keys, role| keys.with(role, pair(role))),
                 ..Access::default()
             },
@@ -163,6 +165,14 @@ async fn without_tls_only_where_a_laboratory_asked_for_it() {
     device.stop().await;
 }
 
+/// How many acts on certificates the security log says were refused.
+async fn refused(utility: &mut DlmsClient<Secure>) -> usize {
+    let Value::Array(rows) = utility.get(7, Obis::SECURITY_LOG, 2).await.unwrap() else { panic!("an array") };
+    let code = u64::from(EventCode::CertificateRefused as u8);
+    let has = |row: &Value| matches!(row, Value::Structure(fields) if fields.iter().any(|field| field.as_u64() == Some(code)));
+    rows.iter().filter(|row| has(row)).count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_pair_made_on_the_meter_is_certified_and_imported_over_cosem() {
     const TLS: Value = Value::Enum(2);
@@ -187,8 +197,31 @@ async fn a_key_pair_made_on_the_meter_is_certified_and_imported_over_cosem() {
     let der = foreign.chain()[0].to_vec();
     assert!(utility.action(class, setup, 6, Some(Value::Bytes(der))).await.is_err());
 
-    let whole: Vec<u8> = chain.iter().flat_map(|certificate| certificate.to_vec()).collect();
-    utility.action(class, setup, 6, Some(Value::Bytes(whole))).await.unwrap();
+    // So are, for the very key that waits: the manufacturer's word, a stranger's, our utility's for somebody else, one
+    // with a chain that was not checked, and one that was altered.
+    let stranger = Pki::create(&bench.folder.path().join("other")).unwrap();
+    let key = meterseal_seal::request::certified_key(&chain[0]).unwrap();
+    let joined =
+        |chain: &[_]| chain.iter().flat_map(|der: &CertificateDer<'_>| der.to_vec()).collect::<Vec<u8>>();
+    let mut altered = chain[0].to_vec();
+    let last = altered.len() - 1;
+    altered[last] ^= 1;
+    let wrong = [
+        joined(&bench.pki.sign_device_request(id(), &request, validity).unwrap()),
+        joined(&stranger.sign_request(id(), &request, validity).unwrap()),
+        joined(&bench.pki.certify_own(&Peer::Headend("north".into()), &key, validity).unwrap()),
+        joined(&[chain[0].clone(), bench.pki.root().clone()]),
+        altered,
+        Vec::new(),
+    ];
+    let refused_before = refused(&mut utility).await;
+    for wrong in &wrong {
+        let answer = utility.action(class, setup, 6, Some(Value::Bytes(wrong.clone()))).await;
+        assert!(matches!(answer, Err(ClientError::Access(_))), "{answer:?}");
+    }
+    assert_eq!(refused(&mut utility).await, refused_before + wrong.len(), "each is in the security log");
+
+    utility.action(class, setup, 6, Some(Value::Bytes(joined(&chain)))).await.unwrap();
     let Value::Array(list) = utility.get(class, setup, 6).await.unwrap() else { panic!("an array") };
     assert_eq!(list.len(), 2, "the meter's own and its authority's");
     let Value::Structure(own) = &list[0] else { panic!("a structure") };
@@ -198,10 +231,19 @@ async fn a_key_pair_made_on_the_meter_is_certified_and_imported_over_cosem() {
     let title = Value::Bytes(id().system_title().0.to_vec());
     let by_entity =
         Value::Structure(vec![Value::Enum(0), Value::Structure(vec![Value::Enum(0), TLS, title])]);
-    for which in [by_serial, by_entity] {
+    for which in [by_serial.clone(), by_entity] {
         let exported = utility.action(class, setup, 7, Some(which)).await.unwrap();
         assert_eq!(exported, Value::Bytes(chain[0].to_vec()));
     }
+
+    // The authority's own stays as long as what it signed; that goes with its key, and once.
+    let Value::Structure(above) = &list[1] else { panic!("a structure") };
+    let above =
+        Value::Structure(vec![Value::Enum(1), Value::Structure(vec![above[2].clone(), above[3].clone()])]);
+    assert!(utility.action(class, setup, 8, Some(above)).await.is_err());
+    utility.action(class, setup, 8, Some(by_serial.clone())).await.unwrap();
+    assert_eq!(utility.get(class, setup, 6).await.unwrap(), Value::Array(vec![]));
+    assert!(utility.action(class, setup, 8, Some(by_serial)).await.is_err());
     device.stop().await;
 }
 

@@ -11,6 +11,8 @@ use meterseal_link::{DlmsKeys, Identity, Trust};
 use meterseal_model::{MeterId, SystemTitle, TimeBase};
 use meterseal_seal::{Scope, SealPublicKey};
 
+use crate::deliveries::Receiver;
+use crate::enrolment::Enrolment;
 use crate::store::StoreError;
 use crate::virtual_sites::VirtualSites;
 
@@ -31,6 +33,9 @@ pub struct Config {
     pub accept: AcceptLimits,
     /// What signs time for meters without a clock; without it, they cannot connect.
     pub time: Option<TimeSource>,
+    /// How meters are enrolled and their identities renewed; without it, only those with an operational identity are
+    /// served.
+    pub enrolment: Option<Enrolment>,
     /// Folder in which the authorities' lists of revoked certificates (`*.crl.pem`) appear; a new one is in effect
     /// within seconds.
     pub revocations: Option<PathBuf>,
@@ -44,6 +49,10 @@ pub struct Config {
     pub certification_keys: Vec<SealPublicKey>,
     /// How often meters are read.
     pub pace: Pace,
+    /// Who outside is told of alarms.
+    pub receivers: Vec<Receiver>,
+    /// How long a meter may be silent before that is an alarm; longer than the pace at which it is read.
+    pub silent_after: Duration,
     /// Simulated sites in the same program, if there are any.
     pub virtual_sites: Option<Arc<dyn VirtualSites>>,
 }

@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use meterseal_model::{MeterId, Stimulus, UnixMillis};
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::api::types;
 use crate::clock::rfc3339;
@@ -15,9 +16,9 @@ use crate::store::{
     AlarmChange, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent,
 };
 
-/// Messages that a slow reader may be behind before it is told to fetch everything again. At three meters and
-/// one reading a second these are five minutes.
-const BACKLOG: usize = 1024;
+/// Messages that a slow reader may be behind before it is told to fetch everything again: a storm of a thousand alarms is
+/// three thousand messages. A few megabytes at most, whoever does not read.
+const BACKLOG: usize = 8192;
 
 /// A change, already written as JSON: once, however many pages are open.
 #[derive(Clone, Debug)]
@@ -28,11 +29,23 @@ pub(crate) struct Update {
     pub(crate) json: Arc<str>,
 }
 
+/// When a meter was last heard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) meter: MeterId,
+    /// Never, or when by the wall clock.
+    pub(crate) last: Option<UnixMillis>,
+    /// How often it is read, where that is its own affair.
+    pub(crate) own_pace: Option<Duration>,
+}
+
 /// Every configured meter.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     meters: RwLock<Meters>,
     updates: broadcast::Sender<Update>,
+    /// Number of the newest change to an alarm: wakes what tells others of it.
+    changes: watch::Sender<u64>,
     /// Meters of one type and firmware say the same of themselves and have the same mark.
     facts: Shared<DeviceFacts>,
     marks: Shared<types::Mark>,
@@ -66,6 +79,7 @@ struct Status {
     counted_at: u64,
     /// For another maker's meter: how it is read, and what it said last.
     other: Option<types::OtherMeter>,
+    own_pace: Option<Duration>,
 }
 
 impl Fleet {
@@ -73,8 +87,13 @@ impl Fleet {
     /// offline until it calls again.
     pub(crate) fn new(meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>)>) -> Self {
         let (updates, _) = broadcast::channel(BACKLOG);
-        let mut fleet =
-            Self { meters: RwLock::default(), updates, facts: Shared::default(), marks: Shared::default() };
+        let mut fleet = Self {
+            meters: RwLock::default(),
+            updates,
+            changes: watch::Sender::new(0),
+            facts: Shared::default(),
+            marks: Shared::default(),
+        };
         let (mut all, mut by_id) = (Vec::with_capacity(meters.len()), HashMap::with_capacity(meters.len()));
         for (record, history, live) in meters {
             let status = fleet.remembered(history, live);
@@ -87,9 +106,16 @@ impl Fleet {
     }
 
     /// Adds another maker's meter, or takes over what changed of it, and announces it.
-    pub(crate) fn add_other(&self, record: MeterRecord, history: MeterHistory, other: types::OtherMeter) {
+    pub(crate) fn add_other(
+        &self,
+        record: MeterRecord,
+        history: MeterHistory,
+        other: types::OtherMeter,
+        pace: Duration,
+    ) {
         let id = record.id;
-        self.insert(record, Status { other: Some(other), ..self.remembered(history, None) });
+        let remembered = self.remembered(history, None);
+        self.insert(record, Status { other: Some(other), own_pace: Some(pace), ..remembered });
         self.change(id, |_| ());
     }
 
@@ -137,6 +163,33 @@ impl Fleet {
     /// Follows the changes from now on.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Update> {
         self.updates.subscribe()
+    }
+
+    /// Lets what tells others of alarms look again.
+    pub(crate) fn wake_couriers(&self) {
+        self.changes.send_modify(|_| ());
+    }
+
+    /// When each meter was last heard.
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner).all.clone();
+        let heard = |entry: &Arc<Entry>| {
+            let status = entry.status();
+            Heard { meter: entry.record.id, last: status.last_seen, own_pace: status.own_pace }
+        };
+        meters.iter().map(heard).collect()
+    }
+
+    /// Remembers that something came from a meter.
+    pub(crate) fn hears(&self, id: MeterId, at: UnixMillis) {
+        if let Some(entry) = self.entry(id) {
+            entry.status().last_seen = Some(at);
+        }
+    }
+
+    /// Wakes whenever an alarm changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The configuration of a meter.
@@ -239,6 +292,7 @@ impl Fleet {
 
     /// Shows how many alarms of a meter nobody has acknowledged, unless a later change was shown already.
     pub(crate) fn count(&self, change: &AlarmChange) {
+        self.changes.send_replace(change.id);
         let Some(meter) = change.alarm.meter else { return };
         let Some(entry) = self.entry(meter) else { return };
         let shown = {
@@ -303,6 +357,7 @@ impl Fleet {
             open_alarms: history.open_alarms,
             counted_at: 0,
             other: None,
+            own_pace: None,
         }
     }
 

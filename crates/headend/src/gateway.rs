@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::acquisition::{Acquisition, AcquisitionError};
+use crate::acquisition::{Acquisition, AcquisitionError, Caller};
 use crate::alarms::HeadendCause;
 use crate::config::MeterEntry;
 use crate::store::ConnectionState;
@@ -105,16 +105,24 @@ impl Gateway {
     }
 
     async fn connected(self: Arc<Self>, accepted: Accepted, mut stopping: watch::Receiver<bool>) {
-        let Accepted { meter, address: from, mut stream, mut standing, place } = accepted;
+        let Accepted { meter, is_operational, address: from, mut stream, mut standing, place } = accepted;
         drop(place);
         match self.meters.get(&meter) {
             None => {
                 tracing::warn!(%from, %meter, "refused: the meter is not configured at this head-end; add it to the configuration");
             }
+            // Whoever holds the key from manufacture alone does not throw out the one who is enrolled.
+            Some(_) if !is_operational && self.is_connected(meter) && !self.acquisition.may_enrol(meter) => {
+                if let Some(left_out) = self.replacements.say(meter) {
+                    tracing::warn!(%from, %meter, left_out, "refused: the meter is connected with its operational identity, and somebody calls with that of its manufacturer");
+                }
+            }
             Some(entry) => {
                 let (number, replaced) = self.replace(meter, from);
+                let certificate = Box::new(standing.certificate().clone());
+                let caller = Caller { certificate, is_operational };
                 tokio::select! {
-                    outcome = self.acquisition.run(entry, &mut stream) => match outcome {
+                    outcome = self.acquisition.run(entry, caller, &mut stream) => match outcome {
                         Err(error) => self.ended(meter, number, from, Some(error)).await,
                         Ok(never) => match never {},
                     },
@@ -131,6 +139,10 @@ impl Gateway {
         // TLS's own end (RFC 8446, 6.1), so that the meter can tell it from a cut line. Whether it hears it changes
         // nothing.
         let _ = tokio::time::timeout(CLOSE_WITHIN, stream.shutdown()).await;
+    }
+
+    fn is_connected(&self, meter: MeterId) -> bool {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).current.contains_key(&meter)
     }
 
     /// Makes this the meter's connection and ends the one before.

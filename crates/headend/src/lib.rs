@@ -16,6 +16,8 @@ pub mod api;
 mod auth;
 mod clock;
 pub mod config;
+pub mod deliveries;
+pub mod enrolment;
 mod fleet;
 mod gateway;
 mod guard;
@@ -49,9 +51,11 @@ pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
 use acquisition::{Acquisition, Forms, Policy};
-use alarms::Alarms;
+use alarms::{Alarms, silence};
 use api::Api;
 use auth::{Gatekeeper, Secret};
+use deliveries::Courier;
+use enrolment::Enroller;
 use fleet::Fleet;
 use gateway::Gateway;
 use guard::Guard;
@@ -105,13 +109,24 @@ impl Headend {
         let (stop, stopping) = watch::channel(false);
 
         let requests = Arc::new(Requests::default());
+        let enroller = match config.enrolment {
+            Some(how) => {
+                let allowances = enrolment::allowance::folder(&config.data_dir);
+                Some(Arc::new(Enroller::new(how, store.clone(), allowances).await?))
+            }
+            None => None,
+        };
+        let names = config.receivers.iter().map(deliveries::Receiver::name).collect();
+        store.set_receivers(names, clock::now()).await?;
         let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
             alarms: alarms.clone(),
             requests: Arc::clone(&requests),
+            enroller,
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            log_authorities: config.trust.meters.iter().map(|der| der.to_vec()).collect(),
             forms: Forms::default(),
             system_title: config.system_title,
             pace: config.pace,
@@ -127,7 +142,7 @@ impl Headend {
         let api = Api {
             store: store.clone(),
             fleet: fleet.clone(),
-            alarms,
+            alarms: alarms.clone(),
             requests,
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
@@ -138,6 +153,12 @@ impl Headend {
         let router = router(api, Guard::new(keeper, page_addr));
         let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
         let mut tasks = vec![gateway, others, page];
+        // What is read rarely is not silent in between.
+        let silent_after = config.silent_after.max(config.pace.live * 2);
+        for receiver in config.receivers {
+            tasks.push(tokio::spawn(Courier::new(receiver, alarms.clone()).serve(stop.subscribe())));
+        }
+        tasks.push(tokio::spawn(silence::watch(alarms, silent_after, stop.subscribe())));
         if let Some(folder) = config.revocations {
             tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));
         }

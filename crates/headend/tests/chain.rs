@@ -276,7 +276,15 @@ async fn a_meter_with_other_keys_gets_no_association() {
 
 /// A TLS connection with the meter's certificate that never says a word.
 async fn silent(utility: &Utility, headend: &Headend, serial: u64) -> impl AsyncRead + Unpin + use<> {
-    let identity = utility.pki.issue_meter(id(serial)).unwrap().identity().unwrap();
+    let identity = utility
+        .pki
+        .issue_operational(
+            id(serial),
+            meterseal_link::pki::Validity::from_now(std::time::Duration::from_secs(86_400)),
+        )
+        .unwrap()
+        .identity()
+        .unwrap();
     let tls = meterseal_link::tls::meter_config(&identity, &utility.pki.trust()).unwrap();
     let target = Target { address: headend.gateway_addr().to_string(), headend: common::NAME.into() };
     dial::connect(&target, &tls, Default::default()).await.unwrap().stream

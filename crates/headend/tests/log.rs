@@ -37,7 +37,15 @@ impl Log {
 }
 
 async fn call(utility: &Utility, headend: &Headend) -> TlsStream<Way> {
-    let identity = utility.pki.issue_meter(id(1)).unwrap().identity().unwrap();
+    let identity = utility
+        .pki
+        .issue_operational(
+            id(1),
+            meterseal_link::pki::Validity::from_now(std::time::Duration::from_secs(86_400)),
+        )
+        .unwrap()
+        .identity()
+        .unwrap();
     let tls = meterseal_link::tls::meter_config(&identity, &utility.pki.trust()).unwrap();
     let target = Target { address: headend.gateway_addr().to_string(), headend: common::NAME.into() };
     dial::connect(&target, &tls, Default::default()).await.unwrap().stream

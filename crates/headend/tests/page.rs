@@ -219,7 +219,7 @@ async fn a_meter_that_never_called_is_shown_so() {
     assert_eq!(meters.as_array().unwrap().len(), 2);
     assert_eq!(meters[0]["id"], id(1).to_string());
     assert_eq!(meters[0]["state"], "never");
-    assert_eq!(meters[0]["stimuli"].as_array().unwrap().len(), 5);
+    assert_eq!(meters[0]["stimuli"].as_array().unwrap().len(), meterseal_model::Stimulus::ALL.len());
     assert_eq!(meters[1]["stimuli"].as_array().unwrap().len(), 0);
     assert!(meters[0]["live"].is_null() && meters[0]["since"].is_null());
     let series = guest.get("/api/v1/meters/MSL0000000001/series").await.json();

@@ -57,7 +57,15 @@ fn with_backlog(path: &Path) {
 }
 
 fn meter(utility: &Utility, headend: &Headend, wifi: &Wifi, flash: &Path) -> Device {
-    let own = utility.pki.issue_meter(id(1)).unwrap().identity().unwrap();
+    let own = utility
+        .pki
+        .issue_operational(
+            id(1),
+            meterseal_link::pki::Validity::from_now(std::time::Duration::from_secs(86_400)),
+        )
+        .unwrap()
+        .identity()
+        .unwrap();
     let settings = Settings {
         identity: identity(),
         keys: keys(),

@@ -29,6 +29,9 @@ use crate::tls::{self, Judged, Peer, PeerError, ServerProfile};
 pub struct Accepted {
     /// Which meter.
     pub meter: MeterId,
+    /// Whether it showed an operational identity. One that showed that of its manufacture may be enrolled, and nothing
+    /// else.
+    pub is_operational: bool,
     /// From where.
     pub address: SocketAddr,
     /// The encrypted stream. Boxed, because its kilobytes would lie in every task and queue that it passes.
@@ -178,7 +181,8 @@ async fn meet(
             if opens {
                 opening::answer(&mut stream, profile, meter).await?;
             }
-            Ok(Accepted { meter, address, stream, standing, place: None })
+            let is_operational = profile.is_operational(standing.certificate());
+            Ok(Accepted { meter, is_operational, address, stream, standing, place: None })
         }
         Judged { peer: found, .. } => Err(PeerError::Other { found, expected: "a meter".to_owned() }.into()),
     }

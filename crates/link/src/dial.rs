@@ -101,6 +101,29 @@ impl Default for DialLimits {
     }
 }
 
+/// What a caller shows of itself, asked before every attempt. Most show always the same: a [`ClientProfile`].
+pub trait Profiles: Send + Sync {
+    /// For the next attempt.
+    fn next(&self) -> ClientProfile;
+
+    /// Whether [`next`](Self::next) will show something else than before: then there is nothing to wait for.
+    fn has_changed(&self) -> bool {
+        false
+    }
+
+    /// The peer has said something inside the session: it accepts what was shown.
+    fn heard(&self) {}
+
+    /// The peer was reached and ended the connection without a word.
+    fn unheard(&self) {}
+}
+
+impl Profiles for ClientProfile {
+    fn next(&self) -> ClientProfile {
+        self.clone()
+    }
+}
+
 /// Keeps a connection to the head-end up for ever: dials, gives every stream and the head-end's roles to `session`,
 /// waits, dials again. `session` ends with the reason; it is dropped when the head-end's certificate is revoked or
 /// expires. `observe` hears of every attempt and of every end. A failure is logged (target `meterseal::dial`) when it differs from the one
@@ -108,7 +131,7 @@ impl Default for DialLimits {
 pub async fn keep_connected<F, S, R>(
     target: &Target,
     network: &dyn Network,
-    profile: &ClientProfile,
+    profiles: &dyn Profiles,
     limits: DialLimits,
     mut jitter: impl FnMut() -> f64,
     mut observe: impl FnMut(Progress<'_>),
@@ -124,7 +147,7 @@ where
     loop {
         let began = Instant::now();
         observe(Progress::Dialling);
-        let reason = match connect_over(network, target, profile, limits).await {
+        let reason = match connect_over(network, target, &profiles.next(), limits).await {
             Ok(Dialled { stream, roles, mut standing }) => {
                 observe(Progress::Connected);
                 let reason = tokio::select! {
@@ -135,12 +158,15 @@ where
                 reason
             }
             Err(error) => {
+                if matches!(error, DialError::Opening(_)) {
+                    profiles.unheard();
+                }
                 let reason = error.to_string();
                 observe(Progress::Failed(&reason));
                 reason
             }
         };
-        if began.elapsed() >= limits.stable {
+        if began.elapsed() >= limits.stable || profiles.has_changed() {
             backoff.reset();
             told.clear();
         }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use meterseal_seal::key_store::owner;
-use meterseal_seal::{
-    KeyError, KeySlot, KeyState, KeyStore, KeyStoreError, SealKey, SealPublicKey, Signer as _, key,
-};
+use meterseal_seal::{KeyError, KeySlot, KeyState, KeyStore, KeyStoreError, SealKey, SealPublicKey, key};
 use minicbor::{Decoder, Encoder};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer, SigningKey};
@@ -94,6 +94,14 @@ impl fmt::Debug for DeviceSecret {
     }
 }
 
+/// A key wrapped under a key encryption key (AES-256, RFC 3394), as key transfer of class 64 wants it.
+pub fn wrap_key(key_encryption_key: &[u8; 32], key: &[u8; 32]) -> [u8; 40] {
+    let mut wrapped = [0; 40];
+    let done = aes_kw::KekAes256::from(*key_encryption_key).wrap(key, &mut wrapped);
+    debug_assert!(done.is_ok(), "32 bytes wrap into 40 (RFC 3394, 2.2.1)");
+    wrapped
+}
+
 /// Why something sealed does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealedError {
@@ -118,9 +126,32 @@ pub struct FileKeyStore {
 
 #[derive(Clone, Default)]
 struct Slot {
-    current: Option<SealKey>,
+    current: Option<StoredPair>,
     certificates: Vec<Vec<u8>>,
-    pending: Option<SealKey>,
+    pending: Option<StoredPair>,
+}
+
+/// A key in both forms: `seal`'s, which is stored, and that of the library that signs six times as fast. A head-end's
+/// handshakes hang on it.
+#[derive(Clone)]
+struct StoredPair {
+    key: Arc<SealKey>,
+    signing: Arc<EcdsaKeyPair>,
+}
+
+impl StoredPair {
+    fn new(key: SealKey) -> Result<Self, KeyStoreError> {
+        let der = key.to_pkcs8_der()?;
+        let signing = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &der)
+            .map_err(|_| KeyStoreError::Key(KeyError::CannotSign))?;
+        Ok(Self { key: Arc::new(key), signing: Arc::new(signing) })
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; key::SIGNATURE_LENGTH], KeyStoreError> {
+        let failed = KeyStoreError::Key(KeyError::CannotSign);
+        let signature = self.signing.sign(&SystemRandom::new(), message).map_err(|_| failed.clone())?;
+        signature.as_ref().try_into().map_err(|_| failed)
+    }
 }
 
 impl FileKeyStore {
@@ -161,18 +192,27 @@ impl FileKeyStore {
         Ok(())
     }
 
-    fn with<T>(
-        &self,
-        slot: KeySlot,
-        state: KeyState,
-        read: impl FnOnce(&SealKey) -> Result<T, KeyStoreError>,
-    ) -> Result<T, KeyStoreError> {
+    fn pair(&self, slot: KeySlot, state: KeyState) -> Result<StoredPair, KeyStoreError> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let found = slots.get(&slot).and_then(|slot| match state {
-            KeyState::Current => slot.current.as_ref(),
-            KeyState::Pending => slot.pending.as_ref(),
+            KeyState::Current => slot.current.clone(),
+            KeyState::Pending => slot.pending.clone(),
         });
-        read(found.ok_or(KeyStoreError::NoKey(slot, state))?)
+        found.ok_or(KeyStoreError::NoKey(slot, state))
+    }
+
+    /// Takes a key that was made elsewhere, with its certificates, as the slot's current one: how keys of earlier
+    /// versions' files, and those that a maker puts into a device, come in.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] when they do not belong together; the slot is then as before.
+    pub fn adopt(&self, slot: KeySlot, key: SealKey, certificates: &[Vec<u8>]) -> Result<(), KeyStoreError> {
+        owner(slot, certificates, Some(key.public()), None)?;
+        let pair = StoredPair::new(key)?;
+        self.change(slot, |stored| {
+            *stored = Slot { current: Some(pair), certificates: certificates.to_vec(), pending: None };
+            Ok(())
+        })
     }
 }
 
@@ -181,15 +221,16 @@ impl KeyStore for FileKeyStore {
         let key = SealKey::generate(getrandom::fill)
             .map_err(|error| KeyStoreError::Storage(format!("no random numbers: {error}")))?;
         let public = key.public().clone();
+        let pair = StoredPair::new(key)?;
         self.change(slot, |slot| {
-            slot.pending = Some(key);
+            slot.pending = Some(pair);
             Ok(())
         })?;
         Ok(public)
     }
 
     fn public_key(&self, slot: KeySlot, state: KeyState) -> Result<SealPublicKey, KeyStoreError> {
-        self.with(slot, state, |key| Ok(key.public().clone()))
+        Ok(self.pair(slot, state)?.key.public().clone())
     }
 
     fn sign(
@@ -198,7 +239,8 @@ impl KeyStore for FileKeyStore {
         state: KeyState,
         message: &[u8],
     ) -> Result<[u8; key::SIGNATURE_LENGTH], KeyStoreError> {
-        self.with(slot, state, |key| Ok(key.sign(message)?))
+        // Outside of the lock: handshakes sign at the same time.
+        self.pair(slot, state)?.sign(message)
     }
 
     fn certificates(&self, slot: KeySlot) -> Result<Vec<Vec<u8>>, KeyStoreError> {
@@ -208,7 +250,7 @@ impl KeyStore for FileKeyStore {
 
     fn import(&self, slot: KeySlot, certificates: &[Vec<u8>]) -> Result<(), KeyStoreError> {
         self.change(slot, |stored| {
-            let public = |key: &Option<SealKey>| key.as_ref().map(|key| key.public().clone());
+            let public = |pair: &Option<StoredPair>| pair.as_ref().map(|pair| pair.key.public().clone());
             let (pending, current) = (public(&stored.pending), public(&stored.current));
             if owner(slot, certificates, pending.as_ref(), current.as_ref())? == KeyState::Pending {
                 stored.current = stored.pending.take();
@@ -217,11 +259,48 @@ impl KeyStore for FileKeyStore {
             Ok(())
         })
     }
+
+    fn remove(&self, slot: KeySlot) -> Result<(), KeyStoreError> {
+        self.change(slot, |stored| {
+            *stored = Slot::default();
+            Ok(())
+        })
+    }
 }
 
 impl fmt::Debug for FileKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileKeyStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A slot's current key as something that signs seals, for as long as it is the slot's.
+#[derive(Debug)]
+pub(crate) struct OwnedKey {
+    store: Arc<dyn KeyStore>,
+    slot: KeySlot,
+    public: SealPublicKey,
+}
+
+impl OwnedKey {
+    pub(crate) fn new(store: Arc<dyn KeyStore>, slot: KeySlot) -> Result<Self, KeyStoreError> {
+        let public = store.public_key(slot, KeyState::Current)?;
+        Ok(Self { store, slot, public })
+    }
+}
+
+impl meterseal_seal::Signer for OwnedKey {
+    fn key_id(&self) -> meterseal_seal::KeyId {
+        self.public.key_id()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; key::SIGNATURE_LENGTH], KeyError> {
+        let signature = self.store.sign(self.slot, KeyState::Current, message);
+        // A key that took its place meanwhile would sign for the old certificate.
+        signature
+            .ok()
+            .filter(|signature| self.public.verifies(message, signature))
+            .ok_or(KeyError::CannotSign)
     }
 }
 
@@ -286,7 +365,7 @@ fn encode(slots: &BTreeMap<KeySlot, Slot>) -> Result<Zeroizing<Vec<u8>>, KeyStor
     let written = encoder.array(slots.len() as u64).map(drop);
     debug_assert!(written.is_ok(), "a Vec takes every write");
     for (slot, keys) in slots {
-        let der = |key: &Option<SealKey>| key.as_ref().map(SealKey::to_pkcs8_der).transpose();
+        let der = |pair: &Option<StoredPair>| pair.as_ref().map(|pair| pair.key.to_pkcs8_der()).transpose();
         let (current, pending) = (der(&keys.current)?, der(&keys.pending)?);
         let written = (|| {
             encoder.array(4)?.u8(*slot as u8)?;
@@ -315,7 +394,7 @@ fn decode(plain: &[u8]) -> Option<BTreeMap<KeySlot, Slot>> {
         let slot = KeySlot::ALL.into_iter().find(|slot| *slot as u8 == number)?;
         let mut key = || match decoder.bytes().ok()? {
             [] => Some(None),
-            der => SealKey::from_pkcs8_der(der).ok().map(Some),
+            der => SealKey::from_pkcs8_der(der).ok().and_then(|key| StoredPair::new(key).ok()).map(Some),
         };
         let (current, pending) = (key()?, key()?);
         let count =

@@ -15,23 +15,30 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use meterseal_model::{MeterId, UnixMillis};
 use meterseal_seal::signed_time::{self, NONCE_LENGTH, SignedTimeError};
-use meterseal_seal::{SealKey, Signer};
+use meterseal_seal::{KeySlot, KeyStore, KeyStoreError, SealKey, Signer};
 use minicbor::{Decoder, Encoder};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use webpki::{EndEntityCert, KeyUsage};
 
+use crate::keys::OwnedKey;
 use crate::pki::{Certificate, PkiError, read_certificates, read_secret};
 use crate::revocation::{ListError, Loaded};
 use crate::tls::{self, ClientProfile, Peer, ServerProfile, TimeGoesBack};
 
-/// What signs time at a head-end.
+/// What signs time at a head-end. Clones share a renewal.
+#[derive(Clone)]
 pub struct TimeSource {
+    now: Arc<RwLock<Arc<Source>>>,
+}
+
+struct Source {
     chain: Vec<CertificateDer<'static>>,
     key: Box<dyn Signer + Send + Sync>,
 }
@@ -57,15 +64,34 @@ impl TimeSource {
         }
     }
 
+    /// The current key and certificates of a key store.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] when there are none.
+    pub fn from_store(store: &Arc<dyn KeyStore>, slot: KeySlot) -> Result<Self, KeyStoreError> {
+        let key = OwnedKey::new(Arc::clone(store), slot)?;
+        let chain = store.certificates(slot)?.into_iter().map(CertificateDer::from).collect();
+        Ok(Self::new(chain, Box::new(key)))
+    }
+
     /// A time source whose key is somewhere else. `chain` begins with its own certificate.
     pub fn new(chain: Vec<CertificateDer<'static>>, key: Box<dyn Signer + Send + Sync>) -> Self {
-        Self { chain, key }
+        Self { now: Arc::new(RwLock::new(Arc::new(Source { chain, key }))) }
+    }
+
+    /// Signs with `newer` from the next question on, here and in every clone.
+    pub fn renew(&self, newer: &Self) {
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = newer.now();
+    }
+
+    fn now(&self) -> Arc<Source> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl std::fmt::Debug for TimeSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TimeSource").field("key", &self.key.key_id()).finish_non_exhaustive()
+        f.debug_struct("TimeSource").field("key", &self.now().key.key_id()).finish_non_exhaustive()
     }
 }
 
@@ -109,7 +135,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     profile: &ServerProfile,
     meter: MeterId,
 ) -> Result<(), OpeningError> {
-    let source = profile.time().ok_or(OpeningError::NoSource)?;
+    let source = profile.time().ok_or(OpeningError::NoSource)?.now();
     let question = read(stream, MAX_QUESTION).await?;
     let (nonce, numbers) = decode_question(&question)?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);

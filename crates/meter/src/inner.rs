@@ -4,10 +4,11 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_metrology::{Registers, Window};
+use meterseal_metrology::{Harmonics, Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
 use meterseal_seal::KeyStore;
 
@@ -47,11 +48,15 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) state_changed: bool,
     pub(crate) saved: SavedRegisters,
     pub(crate) window: Option<Window>,
+    /// Those of the latest window that has some.
+    pub(crate) harmonics: Option<Box<Harmonics>>,
     pub(crate) newest_entry: Option<SecurityEntry>,
     pub(crate) newest_row: Option<ProfileRow>,
     pub(crate) interval: Interval,
     pub(crate) keys: Keyring,
     pub(crate) key_store: Option<Arc<dyn KeyStore>>,
+    /// Certificates of the authorities whose certificates the meter takes for itself.
+    pub(crate) issuers: Vec<Vec<u8>>,
     /// Each role's key: the last invocation counter used.
     pub(crate) used_counters: [u32; KEYED.len()],
     pub(crate) failed_logins: u32,
@@ -146,11 +151,13 @@ impl<F: NorFlash> Inner<F> {
             state_changed: false,
             saved,
             window: None,
+            harmonics: None,
             newest_entry: None,
             newest_row: None,
             interval: Interval::new(timing.profile_period_seconds),
             keys,
             key_store: None,
+            issuers: Vec::new(),
             used_counters,
             failed_logins: 0,
             unauthorised_acts: 0,
@@ -344,6 +351,15 @@ impl<F: NorFlash> Inner<F> {
             self.interval.disturb(ProfileRow::NOT_BOOKED);
         }
         self.window = Some(*window);
+    }
+
+    /// What a window holds order by order; `None` where frames of it are missing.
+    pub(crate) fn on_harmonics(&mut self, harmonics: Option<&Harmonics>) {
+        match (harmonics, &mut self.harmonics) {
+            (Some(new), Some(kept)) => (**kept).clone_from(new),
+            (Some(new), None) => self.harmonics = Some(Box::new(new.clone())),
+            (None, kept) => *kept = None,
+        }
     }
 
     /// Makes sure that this many counters more may be used under a role's key.

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{
-    CalibrationState, Extras, Frame, MeteredEnergy, Metrology, Pulse, Registers, VOLTAGES, Window,
+    CalibrationState, Extras, Frame, HarmonicAnalysis, MeteredEnergy, Metrology, Pulse, Registers, VOLTAGES,
+    Window,
 };
 use meterseal_model::{EventCode, Role, Roles, SensorReadings, UnixMillis};
 use meterseal_seal::KeyStore;
@@ -37,6 +38,7 @@ pub struct Meter<F: NorFlash, R: Random> {
     /// Away only while a DLMS request is served.
     inner: Option<Box<Inner<F>>>,
     metrology: Metrology,
+    analysis: Option<Box<HarmonicAnalysis>>,
     /// The registers as they were when the calibration record was refused: nothing is booked then.
     standing: Option<Registers>,
     detector: Detector,
@@ -119,6 +121,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         Ok(Self {
             inner: Some(inner),
             metrology,
+            analysis: config.harmonics.then(|| Box::new(HarmonicAnalysis::new())),
             standing,
             detector: Detector::new(thresholds),
             random,
@@ -133,9 +136,12 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     }
 
     /// Gives the meter its private keys: what the certificate methods of Security setup work on. Without one they are
-    /// refused.
-    pub fn set_key_store(&mut self, keys: Arc<dyn KeyStore>) {
-        self.inner.as_deref_mut().expect(INNER).key_store = Some(keys);
+    /// refused. `issuers` are the certificates (DER) of its utility's authorities: it takes a certificate from none
+    /// other, and without any from nobody.
+    pub fn set_key_store(&mut self, keys: Arc<dyn KeyStore>, issuers: Vec<Vec<u8>>) {
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        inner.key_store = Some(keys);
+        inner.issuers = issuers;
     }
 
     /// Gives the meter a place for new firmware. Without one, Image transfer says that there is none.
@@ -178,7 +184,15 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     pub fn sample(&mut self, frames: &[Frame], now: UnixMillis) {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
-        self.metrology.push(frames, &mut |window| inner.on_window(window));
+        match &mut self.analysis {
+            None => self.metrology.push(frames, &mut |window| inner.on_window(window)),
+            Some(analysis) => {
+                self.metrology.push_with_harmonics(frames, analysis, &mut |window, harmonics| {
+                    inner.on_window(window);
+                    inner.on_harmonics(harmonics);
+                })
+            }
+        }
         self.position = self.position.saturating_add(frames.len() as u64);
         self.take_events();
     }
@@ -190,7 +204,15 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         let inner = self.inner.as_deref_mut().expect(INNER);
         inner.advance(now);
         let before = self.metrology.continuity().duplicated_samples;
-        let missing = self.metrology.push_at(sequence, frames, &mut |window| inner.on_window(window));
+        let missing = match &mut self.analysis {
+            None => self.metrology.push_at(sequence, frames, &mut |window| inner.on_window(window)),
+            Some(analysis) => {
+                self.metrology.push_at_with_harmonics(sequence, frames, analysis, &mut |window, harmonics| {
+                    inner.on_window(window);
+                    inner.on_harmonics(harmonics);
+                })
+            }
+        };
         let repeated = self.metrology.continuity().duplicated_samples - before;
         let [lost_us, repeated_us, block_us] =
             [missing, repeated, frames.len() as u64].map(|frames| self.rate.microseconds(frames));

@@ -160,6 +160,11 @@ seen. Live quantities are those of the latest window of 10/12 cycles; before the
 temporary-failure. A quantity beyond its type's range shows the largest value. Import and export are separate objects of
 which one is 0.
 
+Harmonics (0-128:96.13.0 to 6) are an array of orders from 1 to 50, or fewer where the sampling rate is low: of each the RMS
+value, double-long-unsigned in millionths of a volt or ampere, and the angle, double-long in millionths of a degree where the
+voltage's fundamental is at its maximum, or null-data where it would be noise. Empty where the device analyses none
+(`Config::harmonics`), before the first window, and for a window with frames missing.
+
 ## Security log (0-0:99.98.1)
 
 Append-only; sequence numbers start at 1 and rise by one, none is ever used again. It cannot be cleared. The clock's column
@@ -338,9 +343,12 @@ AES-256-GCM with the device's secret, and in force. The answer still goes out un
 role ends, on every connection, and the old key opens nothing any more. With a new encryption key both sides' counters begin
 anew; with a new authentication key alone they go on. A key that a role has already is refused.
 
-Certificates (methods 4 to 7 of 0-0:43.0.0) are those of the meter's TLS identity, key type 2: *generate_key_pair* makes one
+Certificates (methods 4 to 8 of 0-0:43.0.0) are those of the meter's TLS identity, key type 2: *generate_key_pair* makes one
 that waits, *generate_certificate_request* gives its PKCS #10 request, *import_certificate* takes one certificate or a chain in
-DER and puts the new pair in force, *export_certificate* gives one by entity or by serial number.
+DER and puts the new pair in force, if an authority of the meter's utility issued it for this meter by name. *certificates* lists
+those from manufacture too: entity 0 is the meter and 2 an authority, type 2 is TLS and 0 a signature (log, attestation).
+*export_certificate* gives one by entity or by serial number, *remove_certificate* forgets the operational one with its key: the
+meter then calls with its identity from manufacture. What is refused in this is logged as `certificate_refused`.
 
 ## Whoever fails is answered later
 
@@ -354,7 +362,7 @@ association.
 
 ## Not yet
 
-Settable capture objects, `remove_certificate`, ACTION with a list in blocks,
+Settable capture objects, ACTION with a list in blocks,
 ECDSA (mechanism 7) and `general-signing`. In the general form a block can be up to 9 bytes longer than in the
 service-specific form, for the system title: a client that announces less than 8 KiB and insists on the general form should
 announce 9 bytes less than it can take.

@@ -70,7 +70,7 @@ fn sign(meter: &mut TestMeter<'_>) -> bool {
 
 fn with_key(flash: &mut RamFlash, millis: i64) -> TestMeter<'_> {
     let mut meter = open(flash, at(millis));
-    meter.set_key_store(Arc::new(LogKey::new()));
+    meter.set_key_store(Arc::new(LogKey::new()), Vec::new());
     meter
 }
 
@@ -241,7 +241,7 @@ fn a_cut_at_any_operation_leaves_every_entry_sealed_and_every_checkpoint_true() 
     let readings = |k: i64| -> SensorReadings { if k % 2 == 0 { OPEN } else { QUIET } };
     let life = |flash: &mut RamFlash, promised: &mut Option<Checkpoint>| -> Result<(), ()> {
         let mut meter = try_open(flash, at(0)).map_err(drop)?;
-        meter.set_key_store(Arc::new(LogKey::new()));
+        meter.set_key_store(Arc::new(LogKey::new()), Vec::new());
         for k in 0..4 {
             for step in 0..3 {
                 let now = at(k * 1_000 + step * 20);

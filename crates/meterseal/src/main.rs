@@ -1,6 +1,7 @@
 //! Meterseal's command line: each command is a thin layer over a crate.
 
 mod accuracy;
+mod alarm_options;
 mod calibrate;
 mod certify;
 mod dlms;

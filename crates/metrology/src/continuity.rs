@@ -1,6 +1,6 @@
 //! Numbered frames: what is missing, and what came twice.
 
-use crate::{Frame, Metrology, Window};
+use crate::{Frame, HarmonicAnalysis, Harmonics, Metrology, Window};
 
 /// What the numbers of the frames have shown so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,33 @@ impl Metrology {
     ///
     /// Returns how many frames were missing before these.
     pub fn push_at(&mut self, sequence: u64, frames: &[Frame], on_window: &mut dyn FnMut(&Window)) -> u64 {
+        let (missing, new) = self.number(sequence, frames, &mut |window| on_window(window));
+        self.push(new, on_window);
+        missing
+    }
+
+    /// [`push_at`](Self::push_at), and each window with its harmonics, as by [`push_with_harmonics`](Self::push_with_harmonics). The window that a gap ends
+    /// has none.
+    pub fn push_at_with_harmonics(
+        &mut self,
+        sequence: u64,
+        frames: &[Frame],
+        analysis: &mut HarmonicAnalysis,
+        on_window: &mut dyn FnMut(&Window, Option<&Harmonics>),
+    ) -> u64 {
+        let (missing, new) = self.number(sequence, frames, &mut |window| on_window(window, None));
+        self.push_with_harmonics(new, analysis, on_window);
+        missing
+    }
+
+    /// Counts what is missing before these frames and what came twice, and ends the record where some are missing. Gives how many those are, and the
+    /// frames that are new.
+    fn number<'a>(
+        &mut self,
+        sequence: u64,
+        frames: &'a [Frame],
+        on_window: &mut dyn FnMut(&Window),
+    ) -> (u64, &'a [Frame]) {
         let next = self.numbering.next.unwrap_or(sequence);
         let duplicated = next.saturating_sub(sequence).min(frames.len() as u64);
         let missing = sequence.saturating_sub(next);
@@ -38,10 +65,9 @@ impl Metrology {
                 on_window(&window);
             }
         }
-        self.push(&frames[duplicated as usize..], on_window);
         let end = sequence.saturating_add(frames.len() as u64);
         self.numbering.next = Some(end.max(next));
-        missing
+        (missing, &frames[duplicated as usize..])
     }
 
     /// Tells that the front end has begun to number anew: the record ends, and the next number may be any.

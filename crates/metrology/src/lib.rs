@@ -44,7 +44,7 @@
 //! # Beside the window
 //!
 //! [`Window::components`] has symmetrical components and harmonic power, [`MaximumDemand`] follows a register in blocks or sliding, and
-//! [`Metrology::push_at`] takes numbered frames, leaves out what came twice and ends the record where frames are missing.
+//! [`Metrology::push_at`] (and [`Metrology::push_at_with_harmonics`]) takes numbered frames, leaves out what came twice and ends the record where frames are missing.
 //!
 //! # Cost
 //!

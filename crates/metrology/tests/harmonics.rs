@@ -313,6 +313,54 @@ fn a_record_after_a_gap_begins_anew() {
 }
 
 #[test]
+fn numbered_frames_have_the_same_harmonics_and_a_gap_ends_the_record() {
+    let site = full(8e3, 50.0, 30, &mut Random(88));
+    let frames = site.frames(16_000);
+    let run = |numbered: bool| {
+        let mut metrology = Metrology::new(site.config(), Registers::default()).expect("in range");
+        let mut analysis = Box::new(HarmonicAnalysis::new());
+        let mut found = Vec::new();
+        let mut sequence = 1_000;
+        for block in frames.chunks(100) {
+            let on_window = &mut |window: &Window, harmonics: Option<&Harmonics>| {
+                found.push((*window, harmonics.map(|harmonics| format!("{harmonics:?}"))));
+            };
+            match numbered {
+                true => {
+                    assert_eq!(
+                        metrology.push_at_with_harmonics(sequence, block, &mut analysis, on_window),
+                        0
+                    );
+                    // What comes twice counts once.
+                    metrology.push_at_with_harmonics(sequence, block, &mut analysis, on_window);
+                }
+                false => metrology.push_with_harmonics(block, &mut analysis, on_window),
+            }
+            sequence += block.len() as u64;
+        }
+        found
+    };
+    assert!(run(true) == run(false));
+
+    let mut metrology = Metrology::new(site.config(), Registers::default()).expect("in range");
+    let mut analysis = Box::new(HarmonicAnalysis::new());
+    let mut seen = Vec::new();
+    for (sequence, block) in [(0, &frames[..8_050]), (8_150, &frames[8_150..])] {
+        let missing =
+            metrology.push_at_with_harmonics(sequence, block, &mut analysis, &mut |_, harmonics| {
+                if let Some(harmonics) = harmonics {
+                    let mut worst = Worst::default();
+                    worst.look(&site, harmonics);
+                    assert!(worst.ppm_of_fundamental < 5.0, "{worst:?}");
+                }
+                seen.push(harmonics.is_some());
+            });
+        assert_eq!(missing, if sequence == 0 { 0 } else { 100 });
+    }
+    assert_eq!(seen.iter().filter(|seen| !**seen).count(), 1, "the window that the gap ended: {seen:?}");
+}
+
+#[test]
 fn golden_harmonics() {
     // Counts by integers only, so that no platform's sine can differ: triangles of 50.3 Hz, with all odd orders.
     let frames = (0..8_000_u64).map(|n| {

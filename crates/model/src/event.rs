@@ -90,7 +90,8 @@ events! {
     CalendarRefused = 207, "calendar_refused", Warning, "The passive activity calendar could not be activated: it is not whole.";
     DemandReset = 208, "demand_reset", Notice, "The utility reset the maximum demand.";
     EventLogCleared = 255, "event_log_cleared", Warning, "The event log was cleared.";
-    CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, or made a key pair for one.";
+    CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, lost one, or made a key pair for one.";
+    CertificateRefused = 220, "certificate_refused", Warning, "The meter refused a certificate, or another act on its certificates.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -115,6 +116,7 @@ impl EventCode {
             Self::FailedLogins => "count: logins failed since power-up",
             Self::KeysChanged => "count: client address of the role, 0 for the key encryption key",
             Self::UnauthorisedAct => "count: acts refused since power-up",
+            Self::CertificateRefused => "count: the refused method of the security setup",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
             _ => "",

@@ -69,6 +69,16 @@ impl Obis {
     pub const ALARM_REGISTER: Self = Self::general(97, 98, 0);
     /// Push setup for alarms.
     pub const ALARM_PUSH_SETUP: Self = Self([0, 4, 25, 9, 0, 255]);
+    /// Harmonics of the voltages of L1 to L3, then of the currents of L1 to L3 and neutral.
+    pub const HARMONICS: [Self; 7] = [
+        Self::manufacturer(96, 13, 0),
+        Self::manufacturer(96, 13, 1),
+        Self::manufacturer(96, 13, 2),
+        Self::manufacturer(96, 13, 3),
+        Self::manufacturer(96, 13, 4),
+        Self::manufacturer(96, 13, 5),
+        Self::manufacturer(96, 13, 6),
+    ];
     /// Image transfer.
     pub const IMAGE_TRANSFER: Self = Self([0, 0, 44, 0, 0, 255]);
     /// Load profile 1.

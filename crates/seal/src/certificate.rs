@@ -1,9 +1,15 @@
 //! What a certificate says of itself, read without judging it (RFC 5280, 4.1): the names by which a list of certificates
-//! is shown and one is asked for.
+//! is shown and one is asked for. And the two questions that a device must answer before it takes one for itself: did
+//! the right authority issue it, and does it name this device?
 
+use alloc::format;
 use alloc::vec::Vec;
 
+use meterseal_model::MeterId;
+
 use crate::der::{self, OCTET_STRING, OID, SEQUENCE};
+use crate::key;
+use crate::request::{ECDSA_WITH_SHA384, certified_key};
 
 /// Names and number of a certificate; each as its DER says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +65,52 @@ pub fn split_certificates(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     (!certificates.is_empty()).then_some(certificates)
 }
 
+/// Whether `authority` (a certificate) issued `certificate`: its name stands there as the issuer's, and its key made the
+/// signature, ECDSA with SHA-384 over P-384. Times, revocation and the authority itself are not judged.
+pub fn is_issued_by(certificate: &[u8], authority: &[u8]) -> bool {
+    let names = (CertificateNames::of(certificate), CertificateNames::of(authority));
+    let (Some(own), Some(above), Some(key)) = (names.0, names.1, certified_key(authority)) else {
+        return false;
+    };
+    own.issuer == above.subject
+        && signed_part(certificate).is_some_and(|(body, signature)| {
+            key::signature_from_der(signature).is_some_and(|signature| key.verifies(body, &signature))
+        })
+}
+
+/// Whether a certificate is a peer's own and names this meter and nobody else of the scheme `urn:meterseal:`.
+pub fn names_only(certificate: &[u8], meter: MeterId) -> bool {
+    let Some(names) = CertificateNames::of(certificate) else { return false };
+    let mut outer = names.subject_alternative_names;
+    let Some(list) = der::take(&mut outer).filter(|list| list.tag == SEQUENCE) else { return false };
+    let own = format!("{METER_URI}{meter}");
+    let (mut list, mut named) = (list.content, false);
+    while !list.is_empty() {
+        let Some(name) = der::take(&mut list) else { return false };
+        if name.tag != der::URI || !name.content.starts_with(SCHEME) {
+            continue;
+        }
+        if name.content != own.as_bytes() {
+            return false;
+        }
+        named = true;
+    }
+    named
+}
+
+/// What was signed, and the signature in DER.
+fn signed_part(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut input = certificate;
+    let mut outer = der::take(&mut input).filter(|outer| outer.tag == SEQUENCE && input.is_empty())?.content;
+    let body = der::take(&mut outer).filter(|body| body.tag == SEQUENCE)?.whole;
+    let mut algorithm = der::take(&mut outer).filter(|algorithm| algorithm.tag == SEQUENCE)?.content;
+    let algorithm = der::take(&mut algorithm).filter(|id| id.tag == OID)?.content;
+    let signature = der::take(&mut outer).filter(|bits| bits.tag == der::BIT_STRING && outer.is_empty())?;
+    // The first byte counts unused bits.
+    let signature = signature.content.strip_prefix(&[0])?;
+    (algorithm == ECDSA_WITH_SHA384).then_some((body, signature))
+}
+
 fn alternative_names(mut extensions: &[u8]) -> Option<&[u8]> {
     let mut list = der::take(&mut extensions).filter(|list| list.tag == SEQUENCE)?.content;
     while !list.is_empty() {
@@ -76,6 +128,9 @@ fn alternative_names(mut extensions: &[u8]) -> Option<&[u8]> {
     Some(&[])
 }
 
+/// As in [`crate::request`].
+const METER_URI: &str = "urn:meterseal:meter:";
+const SCHEME: &[u8] = b"urn:meterseal:";
 /// Constructed, context-specific 3.
 const EXTENSIONS: u8 = 0xA3;
 /// 2.5.29.17 (RFC 5280, 4.2.1.6).

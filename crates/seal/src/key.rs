@@ -203,6 +203,11 @@ pub fn signature_to_der(signature: &[u8; SIGNATURE_LENGTH]) -> Option<Vec<u8>> {
     Signature::from_slice(signature).ok().map(|signature| signature.to_der().as_bytes().to_vec())
 }
 
+/// The reverse of [`signature_to_der`]. `None` when it is no signature of P-384 in DER.
+pub fn signature_from_der(der: &[u8]) -> Option<[u8; SIGNATURE_LENGTH]> {
+    Signature::from_der(der).ok().map(|signature| signature.to_bytes().into())
+}
+
 /// What is wrong with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyError {

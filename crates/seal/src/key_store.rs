@@ -89,6 +89,12 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`KeyStoreError::OtherKey`] when they are for neither; the slot is then as before.
     fn import(&self, slot: KeySlot, certificates: &[Vec<u8>]) -> Result<(), KeyStoreError>;
+
+    /// Forgets the slot's keys and certificates, pending ones too. An empty slot stays empty.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Storage`]; the slot is then as before.
+    fn remove(&self, slot: KeySlot) -> Result<(), KeyStoreError>;
 }
 
 /// The certification request for a slot's pending key: what COSEM's *generate_certificate_request* (class 64) gives.

@@ -9,8 +9,8 @@ use meterseal_model::{EventCode, UnixMillis};
 use meterseal_seal::chain::{self, ChainError};
 use meterseal_seal::evidence::statement::{Previous, ProvenLeaf};
 use meterseal_seal::evidence::{
-    Earlier, Entry, Export, Fingerprint, Kind, Outcome, Report, Statement, Trust, Unreadable, VerifiedExport,
-    printed_fingerprint,
+    Archive, ArchiveError, Earlier, Entry, Export, Fingerprint, Held, Kind, Outcome, Report, Statement,
+    Trust, Unreadable, VerifiedExport, printed_fingerprint,
 };
 use meterseal_seal::log::{Body, Leaf, Leaves, LogHash, Peaks, Reading};
 use proptest::prelude::*;
@@ -97,6 +97,59 @@ fn a_statement_proves_its_quantities_and_not_its_prices() {
     assert_eq!(quantities[0].metered(), 2 * (24 * 300_000 + 300 * 1000));
     assert_eq!(quantities[4].metered() + quantities[5].metered(), quantities[0].metered());
     assert_eq!(verified.readings().len(), 3);
+}
+
+#[test]
+fn an_archive_makes_statements_that_continue_each_other_and_exports() {
+    let log = Log::of_days(5);
+    let archive = Archive {
+        origin: log.origin.clone(),
+        entries: log.leaves.iter().cloned().map(Held::Leaf).collect(),
+        checkpoints: log.checkpoints.clone(),
+    };
+    let midnight = |day: i64| UnixMillis(START + day * 86_400_000);
+    let first = archive.statement(midnight(0), midnight(2)).unwrap();
+    assert_eq!(first, log.statement(0, 2));
+    // Any time of a day stands for the reading before it.
+    let noon = UnixMillis(START + 4 * 86_400_000 + 43_200_000);
+    let second = archive.statement(midnight(2), noon).unwrap();
+    let known = after(first.verify(&Trust::default()).earlier());
+    let report = second.verify(&known).report;
+    assert!(report.holds() && report.has(Outcome::Proven, "continues"), "{report}");
+    for (from, to) in [(-1, 2), (2, 2), (5, 6)] {
+        let refused = archive.statement(midnight(from), midnight(to));
+        assert!(matches!(refused, Err(ArchiveError::NoReading(_))), "{from} {to}");
+    }
+    let export = |archive: &Archive, first| {
+        let mut file = vec![];
+        archive.export(
+            first,
+            |leaf| matches!(leaf.body, Body::Interval(_)),
+            |bytes| {
+                file.extend_from_slice(bytes);
+                Ok::<_, ()>(())
+            },
+        )?;
+        Ok(file)
+    };
+    for first in [0, 1, 77] {
+        let report = verify(&export(&archive, first).unwrap()).report;
+        assert!(report.holds() && report.has(Outcome::NotProven, "withheld"), "{report}");
+    }
+    // What no checkpoint covers yet is in no export and no statement.
+    let mut ahead = archive.clone();
+    ahead.checkpoints.truncate(5);
+    assert!(verify(&export(&ahead, 0).unwrap()).report.holds());
+    assert_eq!(ahead.statement(midnight(0), midnight(5)), Err(ArchiveError::NotCovered));
+    assert_eq!(export(&ahead, 1000), Err(ArchiveError::NotCovered));
+    // What was deleted or altered in the database makes no file that holds.
+    let mut short = archive.clone();
+    short.entries.truncate(100);
+    assert_eq!(export(&short, 0), Err(ArchiveError::Incomplete));
+    let mut altered = archive;
+    altered.entries[30] = altered.entries[29].clone();
+    assert!(matches!(altered.statement(midnight(0), midnight(4)), Err(ArchiveError::Build(_))));
+    assert!(!verify(&export(&altered, 0).unwrap()).report.holds());
 }
 
 // ---- attacks on exports ----

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use meterseal_model::{Digest384, UnixMillis};
+use meterseal_seal::log::proof::Levels;
 use meterseal_seal::log::{
     Billing, Body, Boot, Checkpoint, CheckpointError, Event, Interval, Leaf, LeafError, LeafKind, Leaves,
     LogHash, LogId, Maximum, Newest, Peaks, ProofError, Rates, Reading, ReadingReason, SaltKey, Subtrees,
@@ -228,6 +229,8 @@ proptest! {
         let made = inclusion_proof(&mut subtrees, index as u64, size as u64).unwrap();
         prop_assert_eq!(raw(&made), path(index, &entries));
         prop_assert!(verify_inclusion(&hashes[index], index as u64, size as u64, &made, &root));
+        let mut levels = Levels::new(hashes.clone());
+        prop_assert_eq!(inclusion_proof(&mut levels, index as u64, size as u64).unwrap(), made);
         let made = consistency_proof(&mut subtrees, old as u64, size as u64).unwrap();
         prop_assert_eq!(raw(&made), subproof(old, &entries, true));
         prop_assert!(verify_consistency(old as u64, &LogHash(mth(&entries[..old])), size as u64, &root, &made));

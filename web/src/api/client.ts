@@ -1,6 +1,17 @@
 // Requests to the head-end. Every failure becomes an `ApiError` whose text a person can act on.
 
-import type { Meter, MeterEvent, Problem, ProfileRow, Series } from './types';
+import type {
+  Alarm,
+  AlarmGroup,
+  AlarmWithHistory,
+  DeadLetter,
+  Meter,
+  MeterEvent,
+  Problem,
+  ProfileRow,
+  ReceiverQueue,
+  Series,
+} from './types';
 
 /** A loopback request that takes longer than this has failed, milliseconds. */
 const TIMEOUT = 8000;
@@ -33,6 +44,40 @@ export const profile = (meter: string, from: Date): Promise<ProfileRow[]> =>
 
 export const acknowledge = (event: MeterEvent): Promise<MeterEvent> =>
   post(`/api/v1/events/${encodeURIComponent(event.meter)}/${event.sequence}/acknowledge`);
+
+/** Who does something about alarms, and why. */
+export interface Note {
+  by?: string;
+  comment?: string;
+}
+
+/** Open alarms, by cause and time. */
+export const alarmGroups = (): Promise<AlarmGroup[]> => request('/api/v1/alarms/groups');
+
+/** Alarms, the one that changed last first; every part of the query is optional. */
+export const alarms = (query: Record<string, string | number | undefined>): Promise<Alarm[]> => {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== '');
+  return request(`/api/v1/alarms?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`);
+};
+
+export const alarm = (id: number): Promise<AlarmWithHistory> => request(`/api/v1/alarms/${id}`);
+
+/** Takes note of a group of alarms, or says that its cause is over. */
+export const actOnGroup = (act: 'acknowledge' | 'clear', group: AlarmGroup, note: Note): Promise<unknown> =>
+  post(`/api/v1/alarms/${act}`, { cause: group.cause, from: group.from, to: group.to, ...note });
+
+export const actOnAlarm = (act: 'acknowledge' | 'clear', id: number, note: Note): Promise<Alarm> =>
+  post(`/api/v1/alarms/${id}/${act}`, note);
+
+export const receivers = (): Promise<ReceiverQueue[]> => request('/api/v1/deliveries');
+
+export const deadLetters = (limit: number): Promise<DeadLetter[]> => request(`/api/v1/deliveries/dead?limit=${limit}`);
+
+/** Has one dead letter, or all of them, delivered again. */
+export const redeliver = (id?: number): Promise<unknown> =>
+  post(`/api/v1/deliveries/dead/${id === undefined ? '' : `${id}/`}redeliver`);
+
+export const discard = (id: number): Promise<unknown> => post(`/api/v1/deliveries/dead/${id}/discard`);
 
 export const stimulate = (meter: string, kind: string): Promise<unknown> =>
   post(`/api/v1/meters/${encodeURIComponent(meter)}/stimulus`, { kind });

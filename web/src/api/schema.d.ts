@@ -126,6 +126,91 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is told of alarms, and what waits for them. */
+        get: operations["list_queues"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deliveries/dead": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What no receiver took, the newest first. */
+        get: operations["list_dead"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deliveries/dead/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has all dead letters of configured receivers delivered again. */
+        post: operations["redeliver_all"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deliveries/dead/{id}/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Throws one dead letter away. What happened to the alarm stays in its history. */
+        post: operations["discard_one"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deliveries/dead/{id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has one dead letter delivered again, from the first attempt. */
+        post: operations["redeliver_one"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -507,6 +592,38 @@ export interface components {
              */
             changed: number;
         };
+        /** @description Something that no receiver took in time. */
+        DeadLetter: {
+            /**
+             * Format: int64
+             * @description The alarm's number.
+             */
+            alarm: number;
+            /**
+             * Format: int32
+             * @description Attempts that failed.
+             */
+            attempts: number;
+            /** @description When it was given up. */
+            dead_at: string;
+            /** @description Why the last one did. */
+            error: string | null;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            id: number;
+            /** @description Which meter; null for the head-end itself. */
+            meter: string | null;
+            /** @description What had happened to the alarm, and when. */
+            moment: components["schemas"]["AlarmMoment"];
+            /** @description Which receiver. */
+            receiver: string;
+            /** @description What the alarm's cause means. */
+            sentence: string;
+            /** @description How urgent it is. */
+            severity: components["schemas"]["Severity"];
+        };
         /** @description An entry of a meter's security log, and the alarm that it raised. */
         Event: {
             /** @description When. */
@@ -563,6 +680,14 @@ export interface components {
              * @description The meter's monotonic uptime then, milliseconds.
              */
             uptime_ms: number;
+        };
+        /** @description How many dead letters were moved. */
+        LettersMoved: {
+            /**
+             * Format: int64
+             * @description Letters.
+             */
+            moved: number;
         };
         /** @description One reading of the live registers, all taken by the meter at the same moment. */
         Live: {
@@ -879,6 +1004,28 @@ export interface components {
              * @description Status bits of the interval (docs/object-model.md); 0 when nothing is special.
              */
             status: number;
+        };
+        /** @description How a receiver's queue stands. */
+        ReceiverQueue: {
+            /**
+             * Format: int64
+             * @description Its dead letters.
+             */
+            dead: number;
+            /** @description Why the last attempt of a message that waits failed; null when none did. */
+            last_error: string | null;
+            /** @description Since when the oldest waits. */
+            oldest_waiting_at: string | null;
+            /**
+             * @description Which receiver.
+             * @example webhook https://example.org:443/alarms
+             */
+            receiver: string;
+            /**
+             * Format: int64
+             * @description Messages that wait for it.
+             */
+            waiting: number;
         };
         /**
          * @description What kind of request.
@@ -1309,6 +1456,216 @@ export interface operations {
                 };
             };
             /** @description No such alarm */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_queues: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every receiver that is configured or has dead letters */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiverQueue"][];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_dead: {
+        parameters: {
+            query?: {
+                /** @description Only those with a lower number. */
+                before?: number;
+                /** @description At most so many, 1 to 500. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Dead letters in descending order of `id` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetter"][];
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    redeliver_all: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many wait again */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LettersMoved"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    discard_one: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The letter's number */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many are gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LettersMoved"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such letter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    redeliver_one: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The letter's number */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many wait again */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LettersMoved"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such letter, or its receiver is no longer configured */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -5,6 +5,12 @@ import type { components } from './schema';
 
 type Schemas = components['schemas'];
 
+export type Alarm = Schemas['Alarm'];
+export type AlarmGroup = Schemas['AlarmGroup'];
+export type AlarmMoment = Schemas['AlarmMoment'];
+export type AlarmWithHistory = Schemas['AlarmWithHistory'];
+export type DeadLetter = Schemas['DeadLetter'];
+export type ReceiverQueue = Schemas['ReceiverQueue'];
 export type Meter = Schemas['Meter'];
 export type MeterEvent = Schemas['Event'];
 export type Live = Schemas['Live'];
@@ -21,6 +27,7 @@ export interface StreamMessages {
   meter: Meter;
   live: Schemas['LiveUpdate'];
   event: MeterEvent;
+  alarm: Schemas['AlarmUpdate'];
   /** Messages were dropped because this page was too slow: fetch everything anew. */
   resync: unknown;
 }

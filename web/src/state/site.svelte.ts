@@ -2,7 +2,9 @@
 // and everything is fetched anew behind it, so that nothing falls between the two.
 
 import * as api from '../api/client';
-import type { MeterEvent, StreamMessages } from '../api/types';
+import type { AlarmGroup, MeterEvent, StreamMessages } from '../api/types';
+import { count } from '../text/format';
+import { Alarms } from './alarms.svelte';
 import { MeterView } from './meter.svelte';
 import { powerFromProfile } from './series';
 
@@ -20,6 +22,7 @@ const SILENCE = 15_000;
 const PAUSES = [500, 1000, 2000, 4000];
 
 export class Site {
+  readonly alarms = new Alarms();
   meters: MeterView[] = $state.raw([]);
   events: MeterEvent[] = $state.raw([]);
   connection: Connection = $state('connecting');
@@ -31,7 +34,7 @@ export class Site {
   older = $state(false);
 
   /** Events whose alarm nobody has acknowledged, newest first. */
-  alarms: MeterEvent[] = $derived(this.events.filter((event) => event.alarm === 'raised'));
+  raised: MeterEvent[] = $derived(this.events.filter((event) => event.alarm === 'raised'));
   online: number = $derived(this.meters.filter((meter) => meter.facts.state === 'online').length);
 
   private stream: EventSource | null = null;
@@ -66,6 +69,12 @@ export class Site {
     return this.meters.find((meter) => meter.id === id);
   }
 
+  /** Whose alarms a group holds: the meter's name, or how many meters. */
+  whose(group: AlarmGroup): string {
+    if (!group.only) return count(group.meters, 'meter');
+    return group.only.meter === null ? 'Head-end' : (this.meter(group.only.meter)?.facts.name ?? group.only.meter);
+  }
+
   async acknowledge(event: MeterEvent): Promise<void> {
     this.takeEvent(await api.acknowledge(event));
   }
@@ -88,6 +97,7 @@ export class Site {
     this.listen(stream, 'meter', (message) => this.takeMeter(message));
     this.listen(stream, 'live', (message) => this.takeLive(message));
     this.listen(stream, 'event', (message) => this.takeEvent(message));
+    this.listen(stream, 'alarm', () => this.alarms.refresh());
     this.listen(stream, 'resync', () => void this.resync(stream));
   }
 
@@ -105,7 +115,7 @@ export class Site {
     const meanwhile: (() => void)[] = [];
     this.meanwhile = meanwhile;
     try {
-      const [meters, events] = await Promise.all([api.meters(), api.events(EVENTS_PAGE)]);
+      const [meters, events] = await Promise.all([api.meters(), api.events(EVENTS_PAGE), this.alarms.load()]);
       if (stream !== this.stream || meanwhile !== this.meanwhile) return;
       this.meters = meters.map((facts) => {
         const known = this.meter(facts.id) ?? new MeterView(facts);
@@ -119,16 +129,10 @@ export class Site {
       this.connection = 'live';
       this.lostAt = null;
       this.attempt = 0;
-      await Promise.all([this.findAlarms(), ...this.meters.map((meter) => this.recall(meter))]);
+      await Promise.all(this.meters.map((meter) => this.recall(meter)));
     } catch (error) {
       if (stream === this.stream) this.lost(error);
     }
-  }
-
-  /** An alarm that nobody has acknowledged is on the page however old it is. */
-  private async findAlarms(): Promise<void> {
-    const open = this.meters.reduce((sum, meter) => sum + meter.facts.open_alarms, 0);
-    while (this.older && this.alarms.length < open && this.events.length < EVENTS_KEPT) await this.showOlder();
   }
 
   /** Fetches a chart's stored points. Without them the chart just starts later: that is no reason to disconnect. */

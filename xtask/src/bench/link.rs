@@ -3,14 +3,13 @@
 //! One connection's costs come from `crates/device/examples/link_speed`; a fleet's from two processes of the real
 //! program, a head-end and its meters, so that the head-end's memory is its own.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::part::{Part, load, online};
 use crate::run::{cargo, execute, output, program};
 use crate::test::build_program;
 
@@ -104,7 +103,7 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
         binary,
         folder,
         meters,
-        &["--serve", "--gateway", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
+        &[&IDLE[..], &["--serve", "--gateway", "127.0.0.1:0", "--listen", "127.0.0.1:0"]].concat(),
     )?;
     let gateway = head.wait(Duration::from_secs(60), |line| line.starts_with("gateway"))?;
     let gateway = gateway.split_whitespace().nth(1).context("no gateway address")?.to_owned();
@@ -112,13 +111,13 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
 
     // A third of them first: the slope from there is what a meter costs, whatever the program itself takes.
     let few = meters / 3;
-    let first = Part::start(binary, folder, few, &["--headend", &gateway])?;
+    let first = Part::start(binary, folder, few, &[&IDLE[..], &["--headend", &gateway]].concat())?;
     head.wait(WAIT, |line| online(line).is_some_and(|(count, rows)| count >= few && rows >= few * ROWS))?;
     std::thread::sleep(SETTLE);
     let with_few = head.memory_kib()?;
     first.stop()?;
 
-    let all = Part::start(binary, folder, meters, &["--headend", &gateway])?;
+    let all = Part::start(binary, folder, meters, &[&IDLE[..], &["--headend", &gateway]].concat())?;
     let (mut begun, mut connected) = (None, None);
     let mut rows_before = few * ROWS;
     head.wait(WAIT, |line| {
@@ -174,8 +173,12 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
     // The harder way: the head-end itself goes, and with it every session that could be resumed.
     head.stop()?;
     let begin = Instant::now();
-    let head =
-        Part::start(binary, folder, meters, &["--serve", "--gateway", &gateway, "--listen", "127.0.0.1:0"])?;
+    let head = Part::start(
+        binary,
+        folder,
+        meters,
+        &[&IDLE[..], &["--serve", "--gateway", &gateway, "--listen", "127.0.0.1:0"]].concat(),
+    )?;
     head.wait(WAIT, |line| {
         online(line).is_some_and(|(count, rows)| count >= meters && rows >= meters * ROWS)
     })?;
@@ -187,84 +190,7 @@ fn fleet_in(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
     head.stop()
 }
 
-/// A part of the program that runs a fleet.
-struct Part {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Part {
-    fn start(binary: &Path, folder: &Path, meters: usize, options: &[&str]) -> Result<Self> {
-        let mut child = program(&binary.to_string_lossy())
-            .args(["fleet", "--live", "600", "--gaps", "300", "--step", "60", "--meters"])
-            .arg(meters.to_string())
-            .arg("--data")
-            .arg(folder)
-            .args(options)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start meterseal")?;
-        let stdout = child.stdout.take().context("meterseal has no standard output")?;
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            // Nobody listening any more is the end.
-            let _ =
-                BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
-        });
-        Ok(Self { child, lines })
-    }
-
-    fn wait(&self, limit: Duration, mut is_it: impl FnMut(&str) -> bool) -> Result<String> {
-        let deadline = Instant::now() + limit;
-        let mut last = String::new();
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if is_it(&line) => return Ok(line),
-                Ok(line) => last = line,
-                Err(_) => {
-                    bail!("the fleet does not come to where it should within {limit:?}; it last said: {last}")
-                }
-            }
-        }
-    }
-
-    fn memory_kib(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        Ok(line.split_whitespace().nth(1).context("no VmRSS value")?.parse()?)
-    }
-
-    fn signal(&self, name: &str) -> Result<()> {
-        execute(program("kill").args([name, &self.child.id().to_string()]))
-    }
-
-    fn stop(mut self) -> Result<()> {
-        self.signal("-INT")?;
-        let status = self.child.wait()?;
-        if !status.success() {
-            bail!("a part of the fleet did not stop cleanly ({status})");
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // Already ended after `stop`; then both calls have nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Meters and rows in `online    8 of 8, stored 64 rows 8 events`.
-fn online(line: &str) -> Option<(usize, usize)> {
-    let mut words = line.strip_prefix("online")?.split_whitespace();
-    let count = words.next()?.parse().ok()?;
-    let rows = words.nth(3)?.parse().ok()?;
-    Some((count, rows))
-}
-
-fn row(what: &str, reach: f64, aim: f64, unit: &str, measured: f64) {
+pub(super) fn row(what: &str, reach: f64, aim: f64, unit: &str, measured: f64) {
     let better_is_more = aim > reach;
     let verdict = match (measured >= reach) == better_is_more {
         false => ", missed",
@@ -275,11 +201,8 @@ fn row(what: &str, reach: f64, aim: f64, unit: &str, measured: f64) {
     println!("| {what} | {reach}{unit} | {aim}{unit} | {measured:.digits$}{unit}{verdict} |");
 }
 
-fn load() -> String {
-    let averages = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    averages.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
-}
-
+/// Meters that are connected and of which little is asked.
+const IDLE: [&str; 6] = ["--live", "600", "--gaps", "300", "--step", "60"];
 /// Rows behind each new meter: a day of quarter-hours.
 const ROWS: usize = 96;
 /// Longer than any step of this should take.

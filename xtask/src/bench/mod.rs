@@ -1,5 +1,6 @@
 //! `cargo xtask bench …`: the measurements behind docs/figures.md. Release builds, medians, and the machine's name.
 
+mod alarms;
 mod link;
 mod log;
 mod throughput;
@@ -33,6 +34,8 @@ enum What {
     },
     /// The link: requests, profiles, handshakes, and a fleet of thousands of meters
     Link(link::Arguments),
+    /// Alarms: from a stimulus to the commit and to the page, at a rate and in a storm
+    Alarms(alarms::Arguments),
     /// The sealed log: instructions of leaves, appends, proofs and checkpoints
     Log,
     /// `up`: time to the first reading, button to alarm, memory and processor time
@@ -51,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Metrology => throughput::run(),
         What::Measure { recording } => measure(recording.clone()),
+        What::Alarms(arguments) => alarms::run(arguments),
         What::Link(arguments) => link::run(arguments),
         What::Log => log::run(),
         What::Chain { presses, seconds } => chain(*presses, *seconds),

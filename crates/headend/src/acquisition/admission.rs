@@ -74,11 +74,11 @@ impl Acquisition {
     }
 }
 
-fn check_identity(expected: MeterId, found: String) -> Result<(), AcquisitionError> {
+pub(super) fn check_identity(expected: MeterId, found: String) -> Result<(), AcquisitionError> {
     if found.parse() == Ok(expected) { Ok(()) } else { Err(AcquisitionError::OtherMeter { expected, found }) }
 }
 
-fn text(answer: &Option<Value>, obis: Obis) -> Result<String, AcquisitionError> {
+pub(super) fn text(answer: &Option<Value>, obis: Obis) -> Result<String, AcquisitionError> {
     let text = answer.as_ref().and_then(Value::as_text);
     let text = text.ok_or(AcquisitionError::Register { obis, what: "no text" })?;
     Ok(text.chars().filter(|letter| !letter.is_control()).take(LONGEST_TEXT).collect())

@@ -3,14 +3,17 @@
 //! broken one delays nobody else.
 
 mod admission;
+mod enrolment;
 mod on_demand;
 mod registers;
 mod rings;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use meterseal_link::client::{AccessError, Limits, PushError};
+use meterseal_link::pki::Certificate;
 use meterseal_link::wrapper::FrameError;
 use meterseal_link::{Association, ClientError, DlmsClient, EventPush, Notification, Value};
 use meterseal_model::objects::Class;
@@ -24,12 +27,15 @@ pub(crate) use on_demand::serve;
 use crate::alarms::{Alarms, HeadendCause};
 use crate::clock;
 use crate::config::{MeterEntry, Pace};
+use crate::enrolment::{Enroller, EnrolmentError};
 use crate::fleet::Fleet;
 use crate::requests::Requests;
 use crate::shared::Shared;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
+use enrolment::Renewal;
 use registers::Scalers;
 use rings::{Layout, Ring};
+use witness::LogWatch;
 
 /// When the first reading is tried again, if the meter has measured nothing yet: one measuring window.
 const SOON: Duration = Duration::from_millis(200);
@@ -66,6 +72,9 @@ pub(crate) struct Acquisition {
     pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
     pub(crate) policy: Policy,
+    /// Who may vouch for the keys that seal meters' logs: certificates, DER.
+    pub(crate) log_authorities: Vec<Vec<u8>>,
+    pub(crate) enroller: Option<Arc<Enroller>>,
     /// What meters of one type have in common.
     pub(crate) forms: Forms,
     /// The head-end's own system title.
@@ -150,6 +159,9 @@ pub(crate) enum AcquisitionError {
     /// The meter's certificate no longer carries the connection.
     #[error("The meter is refused: {0}. Find out why; a sound meter gets a new identity")]
     Certificate(meterseal_link::revocation::End),
+    /// Enrolment, or the renewal of its identity.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
     /// Another connection of the same meter sets invocation counters aside.
     #[error("another connection of this meter has taken over")]
     TakenOver,
@@ -158,6 +170,9 @@ pub(crate) enum AcquisitionError {
 impl AcquisitionError {
     /// Whether the meter itself is at fault and must not be read: it stays refused until somebody has looked.
     pub(crate) fn is_refusal(&self) -> bool {
+        if let Self::Enrolment(error) = self {
+            return error.is_refusal();
+        }
         matches!(
             self,
             Self::NotAdmitted(_)
@@ -186,6 +201,9 @@ impl AcquisitionError {
         match self {
             Self::Client(error) => error.is_fatal(),
             Self::Register { .. } | Self::Malformed { .. } => false,
+            Self::Enrolment(
+                EnrolmentError::Refused { .. } | EnrolmentError::Signer(_) | EnrolmentError::Custody(_),
+            ) => false,
             _ => true,
         }
     }
@@ -203,6 +221,14 @@ impl From<ClientError> for AcquisitionError {
     }
 }
 
+/// Who called, as its certificate says.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) certificate: Box<Certificate>,
+    /// Whether the utility issued it; else the manufacturer did.
+    pub(crate) is_operational: bool,
+}
+
 /// The association and what belongs to it.
 struct Session<'a, S> {
     meter: MeterId,
@@ -211,6 +237,7 @@ struct Session<'a, S> {
     alarms: &'a Alarms,
     requests: &'a Requests,
     pace: Pace,
+    renewal: Renewal,
     client: DlmsClient<S>,
     /// The first invocation counter that is not set aside for this session.
     ceiling: u32,
@@ -223,6 +250,8 @@ struct Session<'a, S> {
     pushes_dropped: u64,
     last_energies: Option<Energies>,
     last_complaint: Option<String>,
+    log_authorities: &'a [Vec<u8>],
+    log_watch: LogWatch,
 }
 
 impl Acquisition {
@@ -230,10 +259,11 @@ impl Acquisition {
     pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         entry: &MeterEntry,
+        caller: Caller,
         stream: S,
     ) -> Result<std::convert::Infallible, AcquisitionError> {
         // What is over when the work begins lies in a box, so that it takes no room in the task that stays.
-        let mut session = Box::pin(self.begin(entry, stream)).await?;
+        let mut session = Box::pin(self.begin(entry, caller, stream)).await?;
         session.work().await
     }
 
@@ -241,15 +271,27 @@ impl Acquisition {
     async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         entry: &MeterEntry,
+        caller: Caller,
         stream: S,
     ) -> Result<Box<Session<'_, S>>, AcquisitionError> {
+        if !caller.is_operational {
+            let Err(end) = self.enrol(entry, stream).await;
+            return Err(end);
+        }
         let (mut client, ceiling) = self.associate(entry, stream).await?;
+        if let Some(enroller) = &self.enroller
+            && enroller.in_use(entry.id, &caller.certificate).await??
+        {
+            let text = "The meter uses a new operational certificate.".to_owned();
+            self.alarms.end(Some(entry.id), HeadendCause::EnrolmentFailed, text).await?;
+        }
         if let Err(error) = self.admit(entry, &mut client).await {
             // Said politely; whether the meter hears it changes nothing.
             let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
             return Err(error);
         }
-        let mut session = Box::new(self.open(entry.id, client, ceiling).await?);
+        let renewal = Renewal::new(entry.id, self.enroller.clone(), &caller.certificate);
+        let mut session = Box::new(self.open(entry.id, client, ceiling, renewal).await?);
         session.check_tail(Ring::SecurityLog).await?;
         session.check_tail(Ring::LoadProfile).await?;
         let online_since = clock::now();
@@ -268,12 +310,16 @@ impl Acquisition {
     ) -> Result<(DlmsClient<S>, u32), AcquisitionError> {
         let meter = entry.id;
         let first = self.store.reserve_invocations(meter, FIRST_BLOCK).await?;
-        let counters = self.store.peer_counters(meter).await?;
+        let chosen = self.keys(meter).await?;
+        let is_next = chosen.as_ref().is_some_and(|chosen| chosen.is_next);
+        // Under new keys a meter's counters begin anew.
+        let counters =
+            if is_next { PeerCounters::default() } else { self.store.peer_counters(meter).await? };
         let association = Association {
             role: Role::Utility,
             meter: meter.system_title(),
             client_title: self.system_title,
-            keys: entry.keys.clone(),
+            keys: chosen.map_or_else(|| entry.keys.clone(), |chosen| chosen.keys),
             invocation_counter: first.saturating_sub(1),
             last_response_counter: counters.response,
             last_push_counter: counters.push,
@@ -283,6 +329,9 @@ impl Acquisition {
             Ok(mut client) => {
                 let ceiling = first.saturating_add(FIRST_BLOCK);
                 client.allow_counters_to(ceiling - 1);
+                if let Some(enroller) = self.enroller.as_ref().filter(|_| is_next) {
+                    enroller.keys_in_force(meter).await??;
+                }
                 Ok((client, ceiling))
             }
             Err(ClientError::InvocationCounter { expected }) => {
@@ -298,7 +347,12 @@ impl Acquisition {
                 }
                 Err(ClientError::InvocationCounter { expected }.into())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                if let Some(enroller) = &self.enroller {
+                    enroller.keys_failed(meter);
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -307,6 +361,7 @@ impl Acquisition {
         meter: MeterId,
         mut client: DlmsClient<S>,
         ceiling: u32,
+        renewal: Renewal,
     ) -> Result<Session<'_, S>, AcquisitionError> {
         let scalers = registers::scalers(&values(client.get_list(&registers::scaler_items()).await?))?;
         let scalers = self.forms.scalers.share(scalers);
@@ -321,6 +376,7 @@ impl Acquisition {
             alarms: &self.alarms,
             requests: &self.requests,
             pace: self.pace,
+            renewal,
             client,
             ceiling,
             scalers,
@@ -331,6 +387,8 @@ impl Acquisition {
             pushes_dropped: 0,
             last_energies,
             last_complaint: None,
+            log_authorities: &self.log_authorities,
+            log_watch: LogWatch::default(),
         })
     }
 }
@@ -356,6 +414,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 }
                 _ = ticks.tick() => {
                     Box::pin(self.reserve_and_read_live()).await?;
+                    None
+                }
+                () = tokio::time::sleep_until(self.renewal.look_at) => {
+                    Box::pin(self.renew_if_due()).await?;
                     None
                 }
                 _ = tokio::time::sleep_until(gaps_due) => {
@@ -403,6 +465,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             let outcome = self.close_gap(ring).await;
             more |= self.tolerate(outcome)?.unwrap_or(false);
         }
+        // Rows first: what a leaf is compared with should be there.
+        let outcome = self.follow_log().await;
+        more |= self.tolerate(outcome)?.unwrap_or(false);
         Ok(more)
     }
 
@@ -485,6 +550,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let (batch, committed) =
             self.store.insert_events(self.meter, events, clock::now(), complete_to).await?;
         self.committed = committed;
+        if let (Some(first), Some(last)) = (batch.new.first(), batch.new.last()) {
+            // `RUST_LOG=meterseal::commit=debug`: when each entry was on the disk, for those who measure.
+            let (first, last) = (first.event.sequence, last.event.sequence);
+            tracing::debug!(target: "meterseal::commit", meter = %self.meter, first, last, "committed");
+        }
+        self.fleet.hears(self.meter, clock::now());
         batch.new.iter().for_each(|event| self.fleet.event(event));
         batch.alarms.iter().for_each(|change| self.fleet.alarm(change));
         rings::contradiction(Ring::SecurityLog, &batch.contradicted)

@@ -49,6 +49,7 @@ causes! {
     RowRepaired = "row_repaired", Critical, "A row of the head-end's database was missing or altered, and was restored from the meter's sealed log.";
     RowsLost = "rows_lost", Critical, "The meter no longer holds rows that were never stored.";
     RegisterBackwards = "register_backwards", Critical, "An energy register of the meter went backwards.";
+    EnrolmentFailed = "enrolment_failed", Critical, "The meter could not be enrolled, or its certificate could not be renewed.";
     DeliveryFailed = "delivery_failed", Warning, "Alarms could not be delivered to a receiver; they are in the list of dead letters.";
 }
 

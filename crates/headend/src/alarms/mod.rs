@@ -5,6 +5,7 @@
 //! about it (`deliveries`), then shown.
 
 pub mod cause;
+pub(crate) mod silence;
 
 use std::sync::Arc;
 

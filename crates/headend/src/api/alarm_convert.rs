@@ -5,7 +5,7 @@ use meterseal_model::event::Severity;
 use super::types;
 use crate::alarms::{Cause, HeadendCause};
 use crate::clock::rfc3339;
-use crate::store::{Alarm, AlarmAct, AlarmChange, AlarmGroup, AlarmMoment};
+use crate::store::{Alarm, AlarmAct, AlarmChange, AlarmGroup, AlarmMoment, DeadLetter, QueueState};
 
 impl From<&Alarm> for types::Alarm {
     fn from(alarm: &Alarm) -> Self {
@@ -109,5 +109,35 @@ pub(crate) fn sentence(cause: &str, code: Option<u8>) -> String {
         (Some(code), _) => Cause::Event(code).sentence(),
         (None, Some(own)) => own.sentence().to_owned(),
         (None, None) => cause.to_owned(),
+    }
+}
+
+impl From<&QueueState> for types::ReceiverQueue {
+    fn from(queue: &QueueState) -> Self {
+        Self {
+            receiver: queue.target.clone(),
+            waiting: queue.waiting,
+            oldest_waiting_at: queue.oldest_waiting.map(rfc3339),
+            last_error: queue.last_error.clone(),
+            dead: queue.dead,
+        }
+    }
+}
+
+impl From<&DeadLetter> for types::DeadLetter {
+    fn from(letter: &DeadLetter) -> Self {
+        let delivery = &letter.delivery;
+        Self {
+            id: delivery.id,
+            receiver: letter.target.clone(),
+            meter: delivery.meter.map(|meter| meter.to_string()),
+            alarm: delivery.alarm,
+            sentence: sentence(&delivery.cause, delivery.cause_code),
+            severity: delivery.severity.into(),
+            moment: (&delivery.moment).into(),
+            attempts: delivery.attempts,
+            error: letter.error.clone(),
+            dead_at: rfc3339(letter.dead),
+        }
     }
 }

@@ -5,6 +5,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::types::Severity;
 
+pub(crate) use super::alarm_convert::sentence;
+
 /// Where an alarm stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -236,4 +238,68 @@ fn open() -> String {
 
 fn a_hundred() -> u32 {
     100
+}
+
+/// How a receiver's queue stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReceiverQueue {
+    /// Which receiver.
+    #[schema(example = "webhook https://example.org:443/alarms")]
+    pub receiver: String,
+    /// Messages that wait for it.
+    pub waiting: u64,
+    /// Since when the oldest waits.
+    #[schema(required)]
+    pub oldest_waiting_at: Option<String>,
+    /// Why the last attempt of a message that waits failed; null when none did.
+    #[schema(required)]
+    pub last_error: Option<String>,
+    /// Its dead letters.
+    pub dead: u64,
+}
+
+/// Something that no receiver took in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: u64,
+    /// Which receiver.
+    pub receiver: String,
+    /// Which meter; null for the head-end itself.
+    #[schema(required)]
+    pub meter: Option<String>,
+    /// The alarm's number.
+    pub alarm: u64,
+    /// What the alarm's cause means.
+    pub sentence: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// What had happened to the alarm, and when.
+    pub moment: AlarmMoment,
+    /// Attempts that failed.
+    pub attempts: u32,
+    /// Why the last one did.
+    #[schema(required)]
+    pub error: Option<String>,
+    /// When it was given up.
+    pub dead_at: String,
+}
+
+/// Which dead letters.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeadLettersQuery {
+    /// Only those with a lower number.
+    pub before: Option<u64>,
+    /// At most so many, 1 to 500.
+    #[serde(default = "a_hundred")]
+    #[param(default = 100, minimum = 1, maximum = 500)]
+    pub limit: u32,
+}
+
+/// How many dead letters were moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LettersMoved {
+    /// Letters.
+    pub moved: u64,
 }

@@ -5,6 +5,7 @@ mod alarm_convert;
 pub mod alarm_types;
 mod alarms;
 mod convert;
+mod deliveries;
 mod error;
 mod events;
 mod meters;
@@ -95,6 +96,11 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(alarms::clear_alarm))
         .routes(routes!(alarms::acknowledge_group))
         .routes(routes!(alarms::clear_group))
+        .routes(routes!(deliveries::list_queues))
+        .routes(routes!(deliveries::list_dead))
+        .routes(routes!(deliveries::redeliver_one))
+        .routes(routes!(deliveries::redeliver_all))
+        .routes(routes!(deliveries::discard_one))
         .routes(routes!(stream::stream));
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", v1)
 }

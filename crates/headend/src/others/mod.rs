@@ -164,7 +164,8 @@ impl Others {
             security: entry.security.name(),
             registers: Vec::new(),
         };
-        self.fleet.add_other(record, history, other);
+        let pace = Duration::from_secs(entry.period_seconds.into());
+        self.fleet.add_other(record, history, other, pace);
         Ok(())
     }
 

@@ -211,3 +211,54 @@ pub struct AlarmGroup {
     /// The alarm, when there is only one.
     pub only: Option<Alarm>,
 }
+
+/// Something that a receiver has to be told: one thing that happened to one alarm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its number: the same in every attempt.
+    pub id: u64,
+    /// Attempts that failed.
+    pub attempts: u32,
+    /// When it was queued.
+    pub made: UnixMillis,
+    /// What happened.
+    pub moment: AlarmMoment,
+    /// The alarm's number.
+    pub alarm: u64,
+    /// Its meter; none for the head-end itself.
+    pub meter: Option<MeterId>,
+    /// Its cause.
+    pub cause: String,
+    /// The event number of the cause.
+    pub cause_code: Option<u8>,
+    /// How urgent it is.
+    pub severity: Severity,
+}
+
+/// Something that no receiver took in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// What it was.
+    pub delivery: Delivery,
+    /// The receiver's name.
+    pub target: String,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    /// When it was given up.
+    pub dead: UnixMillis,
+}
+
+/// How a receiver's queue stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueState {
+    /// The receiver's name.
+    pub target: String,
+    /// What waits for it.
+    pub waiting: u64,
+    /// What was given up.
+    pub dead: u64,
+    /// Since when the oldest waits.
+    pub oldest_waiting: Option<UnixMillis>,
+    /// Why the last attempt of something that waits failed.
+    pub last_error: Option<String>,
+}

@@ -9,6 +9,8 @@ mod alarm_record;
 #[cfg(test)]
 mod alarm_tests;
 mod alarms;
+mod deliveries;
+mod enrolment;
 mod error;
 mod live;
 mod log;
@@ -33,13 +35,14 @@ use meterseal_model::{MeterId, UnixMillis};
 use meterseal_seal::log::{Checkpoint, LeafKind, LogId};
 
 pub use alarm_record::{
-    Alarm, AlarmAct, AlarmChange, AlarmChoice, AlarmGroup, AlarmMoment, AlarmNote, AlarmShow, NewAlarm, Who,
+    Alarm, AlarmAct, AlarmChange, AlarmChoice, AlarmGroup, AlarmMoment, AlarmNote, AlarmShow, DeadLetter,
+    Delivery, NewAlarm, QueueState, Who,
 };
 pub use error::StoreError;
 pub use record::{
-    Committed, ConnectionState, DeviceFacts, Energies, LiveReading, MeterHistory, MeterRecord, OtherCell,
-    PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch, StoredEvent, StoredProfileRow,
-    StoredRows,
+    Committed, ConnectionState, DeviceFacts, Energies, EnrolmentRecord, EnrolmentState, LiveReading,
+    MeterHistory, MeterRecord, OtherCell, PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch,
+    StoredEvent, StoredProfileRow, StoredRows,
 };
 pub use witness_record::{Appended, Audit, LeafContent, Proof, StoredLeaf, Witnessed};
 use worker::Worker;
@@ -219,6 +222,34 @@ impl Store {
         counters: PeerCounters,
     ) -> Result<(), StoreError> {
         self.write(move |sql| meters::raise_peer_counters(sql, meter, counters)).await
+    }
+
+    /// Forgets a meter's counters, because it has new keys, under which they begin anew.
+    pub async fn restart_peer_counters(&self, meter: MeterId) -> Result<(), StoreError> {
+        self.write(move |sql| enrolment::restart_peer_counters(sql, meter)).await
+    }
+
+    /// How every meter's enrolment stands.
+    pub async fn enrolments(&self) -> Result<Vec<EnrolmentRecord>, StoreError> {
+        self.read(enrolment::all).await
+    }
+
+    /// The same for a command beside a head-end that may be running. Empty where there is no database yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub fn enrolments_in(folder: &Path) -> Result<Vec<EnrolmentRecord>, StoreError> {
+        let path = folder.join("headend.sqlite");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let connection = schema::open_reader(&path)?;
+        enrolment::all(&connection).map_err(|failure| failure.at(&path))
+    }
+
+    /// Remembers how a meter's enrolment stands.
+    pub async fn put_enrolment(&self, record: EnrolmentRecord) -> Result<(), StoreError> {
+        self.write(move |sql| enrolment::put(sql, &record)).await
     }
 
     /// Up to where a meter's rings are stored without a hole.
@@ -440,6 +471,90 @@ impl Store {
     /// Open alarms by cause and time, the group that changed last first.
     pub async fn alarm_groups(&self) -> Result<Vec<AlarmGroup>, StoreError> {
         self.read(|sql| alarms::groups(sql, GROUP_PAUSE_MILLISECONDS)).await
+    }
+
+    /// Makes these the receivers of everything that happens to alarms from now on. What still waits for others becomes
+    /// dead letters.
+    pub async fn set_receivers(&self, names: Vec<String>, at: UnixMillis) -> Result<(), StoreError> {
+        self.write(move |sql| deliveries::set_targets(sql, &names, at)).await
+    }
+
+    /// What is due for a receiver, the oldest first.
+    pub async fn due_deliveries(
+        &self,
+        receiver: String,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.read(move |sql| deliveries::due(sql, &receiver, now, limit)).await
+    }
+
+    /// When the next one is due.
+    pub async fn next_delivery(&self, receiver: String) -> Result<Option<UnixMillis>, StoreError> {
+        self.read(move |sql| deliveries::next_due(sql, &receiver)).await
+    }
+
+    /// Forgets what was delivered.
+    pub async fn delivered(&self, ids: Vec<u64>) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.write(move |sql| deliveries::delivered(sql, &ids)).await
+    }
+
+    /// Remembers that an attempt failed; without a next one it is a dead letter.
+    pub async fn delivery_failed(
+        &self,
+        id: u64,
+        error: String,
+        next: Option<UnixMillis>,
+        at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| deliveries::failed(sql, id, &error, next, at)).await
+    }
+
+    /// Keeps a receiver's queue within `waiting` and its dead letters within `dead`, and tells how many had to leave
+    /// each.
+    pub async fn bound_deliveries(
+        &self,
+        receiver: String,
+        waiting: u32,
+        dead: u32,
+        at: UnixMillis,
+    ) -> Result<(usize, usize), StoreError> {
+        let over = {
+            let receiver = receiver.clone();
+            self.read(move |sql| deliveries::over(sql, &receiver, waiting, dead)).await?
+        };
+        if !over {
+            return Ok((0, 0));
+        }
+        self.write(move |sql| deliveries::bound(sql, &receiver, waiting, dead, at)).await
+    }
+
+    /// How each receiver's queue stands.
+    pub async fn delivery_queues(&self) -> Result<Vec<QueueState>, StoreError> {
+        self.read(deliveries::queues).await
+    }
+
+    /// Dead letters, the newest first.
+    pub async fn dead_letters(&self, before: Option<u64>, limit: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        self.read(move |sql| deliveries::dead(sql, before, limit)).await
+    }
+
+    /// How many dead letters there are.
+    pub async fn dead_letter_count(&self) -> Result<u64, StoreError> {
+        self.read(deliveries::dead_count).await
+    }
+
+    /// Has dead letters (one, or all) delivered again, as far as their receivers are configured. Tells how many.
+    pub async fn redeliver(&self, id: Option<u64>, now: UnixMillis) -> Result<usize, StoreError> {
+        self.write(move |sql| deliveries::redeliver(sql, id, now)).await
+    }
+
+    /// Throws dead letters (one, or all) away. Tells how many.
+    pub async fn discard(&self, id: Option<u64>) -> Result<usize, StoreError> {
+        self.write(move |sql| deliveries::discard(sql, id)).await
     }
 
     /// The newest events of a meter with one number.

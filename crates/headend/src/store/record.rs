@@ -226,3 +226,55 @@ pub struct OtherCell {
     /// Number of the unit (IEC 62056-6-2).
     pub unit: u8,
 }
+
+/// How a meter's enrolment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnrolmentState {
+    /// A certificate was made for it, and it has not called with it yet.
+    Enrolling,
+    /// It calls with an operational identity.
+    Enrolled,
+    /// A newer certificate was made for it, and it has not called with it yet.
+    Renewing,
+    /// The last attempt failed; the reason stands beside.
+    Failed,
+}
+
+impl EnrolmentState {
+    const ALL: [Self; 4] = [Self::Enrolling, Self::Enrolled, Self::Renewing, Self::Failed];
+
+    /// Its name in the store and in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enrolling => "enrolling",
+            Self::Enrolled => "enrolled",
+            Self::Renewing => "renewing",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// A meter's certificates and how its enrolment stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrolmentRecord {
+    /// Which meter.
+    pub meter: MeterId,
+    /// How it stands.
+    pub state: EnrolmentState,
+    /// Since when.
+    pub since: UnixMillis,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Serial number of the operational certificate that it was last seen to use, in hexadecimal digits.
+    pub serial: Option<String>,
+    /// From when that one is valid.
+    pub not_before: Option<UnixMillis>,
+    /// Until when it is.
+    pub not_after: Option<UnixMillis>,
+    /// Serial number of one that was made since.
+    pub issued_serial: Option<String>,
+}

@@ -202,7 +202,36 @@ CREATE INDEX alarm_open ON alarm (meter) WHERE acknowledged_ms IS NULL;
 ";
 
 /// Rows of other makers' load profiles: one per time and column, the value × 10^scaler in the unit with this number.
+/// Enrolment: the certificate that a meter was last seen to use, and one that was made for it since. Requests: what waits
+/// for a meter, and what was with one.
 const LATER_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS enrolment (
+    meter TEXT PRIMARY KEY NOT NULL REFERENCES meter (id),
+    state TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    reason TEXT,
+    serial TEXT,
+    not_before_ms INTEGER,
+    not_after_ms INTEGER,
+    issued_serial TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS request (
+    id INTEGER PRIMARY KEY NOT NULL,
+    meter TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    class INTEGER NOT NULL,
+    obis TEXT NOT NULL,
+    item INTEGER NOT NULL,
+    value BLOB,
+    priority TEXT NOT NULL,
+    asked_by TEXT NOT NULL,
+    asked_ms INTEGER NOT NULL,
+    deadline_ms INTEGER NOT NULL,
+    is_running INTEGER NOT NULL
+) STRICT;
+
+
 CREATE TABLE IF NOT EXISTS other_profile (
     meter TEXT NOT NULL REFERENCES meter (id),
     at_ms INTEGER NOT NULL,

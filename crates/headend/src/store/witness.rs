@@ -398,6 +398,11 @@ fn verified(bytes: &[u8], key: &SealPublicKey, meter: MeterId, log: LogId) -> Op
     (checkpoint.meter == meter && checkpoint.log == log).then_some(checkpoint)
 }
 
+/// A leaf's time as a row has it, which came by DLMS: in hundredths of a second.
+const fn as_read(time: UnixMillis) -> UnixMillis {
+    UnixMillis(time.0.div_euclid(10) * 10)
+}
+
 /// Makes an event's row say what its leaf says; in words what that took.
 fn restore_event(
     sql: &Connection,
@@ -408,7 +413,7 @@ fn restore_event(
     let sealed = SecurityEvent {
         sequence: leaf.row,
         code: leaf.code,
-        at: leaf.time,
+        at: as_read(leaf.time),
         uptime_milliseconds: leaf.uptime_ms,
         extreme_micro_units: leaf.extreme,
     };
@@ -452,7 +457,7 @@ fn restore_interval(
     };
     let sealed = ProfileRow {
         sequence: leaf.row,
-        at: leaf.time,
+        at: as_read(leaf.time),
         energies: Energies {
             active_import_microwatt_hours: micro(leaf.totals.active_import_milliwatt_hours)?,
             active_export_microwatt_hours: micro(leaf.totals.active_export_milliwatt_hours)?,

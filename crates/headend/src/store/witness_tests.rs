@@ -77,7 +77,7 @@ fn event(row: u64) -> Event {
     Event {
         row,
         code: EventCode::CoverRemoved as u8,
-        time: UnixMillis(1_000 * row as i64),
+        time: UnixMillis(1_000 * row as i64 + 7),
         uptime_ms: row,
         extreme: 0,
         uncertainty_ms: 0,
@@ -99,7 +99,7 @@ async fn store_rows(store: &Store, from: u64, to: u64) {
     let events = (from..=to).map(|row| SecurityEvent {
         sequence: row,
         code: EventCode::CoverRemoved as u8,
-        at: event(row).time,
+        at: UnixMillis(1_000 * row as i64),
         uptime_milliseconds: row,
         extreme_micro_units: 0,
     });

@@ -60,7 +60,15 @@ impl TestMeter {
     }
 
     pub fn variant(utility: &Utility, headend: &Headend, serial: u64, variant: Variant) -> Self {
-        let identity = utility.pki.issue_meter(id(serial)).unwrap().identity().unwrap();
+        let identity = utility
+            .pki
+            .issue_operational(
+                id(serial),
+                meterseal_link::pki::Validity::from_now(std::time::Duration::from_secs(86_400)),
+            )
+            .unwrap()
+            .identity()
+            .unwrap();
         let tls = tls::meter_config(&identity, &utility.pki.trust()).unwrap();
         let target = Target { address: headend.gateway_addr().to_string(), headend: NAME.into() };
         let (orders, inbox) = mpsc::channel();

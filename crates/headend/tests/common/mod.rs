@@ -80,7 +80,10 @@ impl Utility {
             marks: vec![mark.sign(&self.pki.certification_signer().unwrap()).unwrap()],
             certification_keys: vec![self.pki.certification_key().clone()],
             pace: Pace::default(),
+            receivers: Vec::new(),
+            silent_after: Duration::from_secs(900),
             virtual_sites: Some(self.sites.clone()),
+            enrolment: None,
         }
     }
 

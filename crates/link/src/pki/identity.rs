@@ -78,6 +78,13 @@ impl Identity {
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&newer.certified);
     }
 
+    /// The same identity as a value of its own: a renewal of the one is none of the other.
+    #[must_use]
+    pub fn separate(&self) -> Self {
+        let certified = Arc::clone(&self.certified);
+        Self { shown: Arc::new(RwLock::new(Arc::clone(&certified))), certified }
+    }
+
     /// The chain, own certificate first, as it was when this value was made.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert

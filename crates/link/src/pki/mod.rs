@@ -168,6 +168,38 @@ impl Pki {
         self.sign(&self.utility, meter, request, validity)
     }
 
+    /// Makes a key pair and an operational identity for a meter in one step, for virtual meters whose keys live beside
+    /// their authorities: a fleet that is made at once. A device makes its keys itself, and
+    /// [`sign_request`](Self::sign_request) answers it.
+    ///
+    /// # Errors
+    /// [`PkiError`] when the utility's key cannot be read or used.
+    pub fn issue_operational(&self, meter: MeterId, validity: Validity) -> Result<IssuedIdentity, PkiError> {
+        self.utility.issue(&self.dir, &Subject::meter(meter), validity)
+    }
+
+    /// Certifies a head-end's or time source's key that is in a key store, and gives the chain.
+    ///
+    /// # Errors
+    /// [`PkiError`] when `peer` is neither, its name is none, or the utility's key cannot be read or used.
+    pub fn certify_own(
+        &self,
+        peer: &Peer,
+        key: &SealPublicKey,
+        validity: Validity,
+    ) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+        let subject = match peer {
+            Peer::Headend(name) => Subject::headend(name, HEADEND_ROLES)?,
+            Peer::Time(name) => Subject::time(name)?,
+            Peer::Meter(_) | Peer::Client(_) => {
+                return Err(PkiError::new(Path::new(&peer.uri()), "is no head-end and no time source"));
+            }
+        };
+        let key = signing::ForeignKey::new(key);
+        let certificate = self.utility.certify(&self.dir, &subject, validity, &key)?;
+        Ok(vec![certificate.der().clone(), self.utility.certificate().clone()])
+    }
+
     /// Certifies, as its manufacturer, the key with which a meter seals its log, and gives the chain. It lasts as long
     /// as the meter does.
     ///
@@ -474,6 +506,34 @@ impl Pki {
     }
 }
 
+/// What answers meters' requests for operational identities on behalf of a utility: its authority in a folder of the
+/// same machine ([`Pki`]), or one that stands elsewhere, behind whatever reaches it. A call may take seconds; it is made
+/// on a thread that may wait.
+pub trait RequestSigner: std::fmt::Debug + Send + Sync {
+    /// Signs a request (PKCS#10, DER) that this meter made, and gives the chain, its own certificate first. What the
+    /// request proves and asks for is the signer's to judge.
+    ///
+    /// # Errors
+    /// [`PkiError`]; nothing was signed then, or nobody knows of it.
+    fn sign_request(
+        &self,
+        meter: MeterId,
+        request: &[u8],
+        validity: Validity,
+    ) -> Result<Vec<CertificateDer<'static>>, PkiError>;
+}
+
+impl RequestSigner for Pki {
+    fn sign_request(
+        &self,
+        meter: MeterId,
+        request: &[u8],
+        validity: Validity,
+    ) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+        Self::sign_request(self, meter, request, validity)
+    }
+}
+
 /// The entries of several lists.
 #[derive(Debug)]
 pub struct RevokedEntries(HashMap<(Vec<u8>, Serial), Revoked>);
@@ -523,7 +583,11 @@ pub struct Validity {
 impl Validity {
     /// From now on for this long. It begins an hour early, because a peer's clock may be slow.
     pub fn from_now(length: Duration) -> Self {
-        let now = SystemTime::now();
+        Self::from(SystemTime::now(), length)
+    }
+
+    /// The same, from another moment than now.
+    pub fn from(now: SystemTime, length: Duration) -> Self {
         Self { not_before: now - CLOCK_TOLERANCE, not_after: now + length }
     }
 }
@@ -565,6 +629,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(3600);
 const YEAR: u64 = 365 * 24 * 3600;
 /// As long as a meter lives: it is the way back in when an operational identity was lost.
 const DEVICE_VALIDITY: Duration = Duration::from_secs(20 * YEAR);
-const HEADEND_VALIDITY: Duration = Duration::from_secs(2 * YEAR);
+/// How long a head-end's or time source's certificate lasts where nothing else is said.
+pub const HEADEND_VALIDITY: Duration = Duration::from_secs(2 * YEAR);
 /// How long a meter's operational identity lasts where nothing else is said; it is renewed after two thirds.
 pub const OPERATIONAL_VALIDITY: Duration = Duration::from_secs(YEAR);

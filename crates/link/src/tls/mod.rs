@@ -32,7 +32,7 @@ pub use peer::{Named, Peer, PeerError};
 pub(crate) use peer::{is_name, names_of, role_uri, shown};
 
 use crate::opening::TimeSource;
-use crate::pki::Identity;
+use crate::pki::{Certificate, Identity};
 use crate::revocation::Revocations;
 use verify::{CallerVerifier, Callers, DialledVerifier};
 
@@ -57,6 +57,20 @@ pub struct Trust {
     pub revocations: Revocations,
 }
 
+impl Trust {
+    /// Names of the authorities that issue both head-ends and meters, and share them with no other authority.
+    fn utilities(&self) -> Vec<Vec<u8>> {
+        let name = |der: &CertificateDer<'_>| Certificate::read(der).ok().map(|read| read.subject_name);
+        let both = self.headends.iter().filter(|authority| self.meters.contains(authority));
+        both.filter_map(name)
+            .filter(|utility| {
+                let others = self.meters.iter().filter(|meters| !self.headends.contains(meters));
+                others.filter_map(name).all(|other| other != *utility)
+            })
+            .collect()
+    }
+}
+
 /// One who answers: a head-end's gateway, or a meter's local port. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ServerProfile {
@@ -64,6 +78,8 @@ pub struct ServerProfile {
     callers: Callers,
     judge: Judge,
     time: Option<Arc<TimeSource>>,
+    /// Names (DER) of the authorities whose meters are enrolled.
+    utilities: Arc<[Vec<u8>]>,
 }
 
 /// One who dials: a meter, or a client at a meter's local port. Cheap to clone.
@@ -80,7 +96,8 @@ pub struct ClientProfile {
 /// # Errors
 /// [`rustls::Error`] when there is no authority for meters in `trust`, or one that cannot be read.
 pub fn gateway_config(identity: &Identity, trust: &Trust) -> Result<ServerProfile, rustls::Error> {
-    server(identity, &trust.meters, Callers::Meters, &trust.revocations, MeterClock::system())
+    let profile = server(identity, &trust.meters, Callers::Meters, &trust.revocations, MeterClock::system())?;
+    Ok(ServerProfile { utilities: trust.utilities().into(), ..profile })
 }
 
 /// A meter's local port: shows the meter's `identity`, accepts clients that `trust` names, with the roles in their
@@ -102,7 +119,7 @@ pub fn local_port_config(
 /// # Errors
 /// [`rustls::Error`] when there is no authority for head-ends in `trust`, or one that cannot be read.
 pub fn meter_config(identity: &Identity, trust: &Trust) -> Result<ClientProfile, rustls::Error> {
-    client(identity, &trust.headends, trust, MeterClock::system())
+    client(identity, &trust.headends, trust, MeterClock::system(), false)
 }
 
 /// Like [`meter_config`], for a meter with a clock that may not be set: then it insists on signed time before it
@@ -115,7 +132,17 @@ pub fn meter_config_with(
     trust: &Trust,
     clock: &MeterClock,
 ) -> Result<ClientProfile, rustls::Error> {
-    client(identity, &trust.headends, trust, clock.clone())
+    meter_config_opening(identity, trust, clock, !clock.is_set())
+}
+
+/// The same, with the opening exchange or without it, whatever the clock says now.
+pub(crate) fn meter_config_opening(
+    identity: &Identity,
+    trust: &Trust,
+    clock: &MeterClock,
+    opens: bool,
+) -> Result<ClientProfile, rustls::Error> {
+    client(identity, &trust.headends, trust, clock.clone(), opens)
 }
 
 /// A client at a meter's local port: shows `identity`, accepts the meter that is dialled. Connect to the
@@ -124,7 +151,7 @@ pub fn meter_config_with(
 /// # Errors
 /// [`rustls::Error`] when there is no authority for meters in `trust`, or one that cannot be read.
 pub fn client_config(identity: &Identity, trust: &Trust) -> Result<ClientProfile, rustls::Error> {
-    client(identity, &trust.meters, trust, MeterClock::system())
+    client(identity, &trust.meters, trust, MeterClock::system(), false)
 }
 
 impl ServerProfile {
@@ -151,6 +178,12 @@ impl ServerProfile {
         let judged = self.judge.judge(connection)?;
         self.callers.check(&judged.peer)?;
         Ok(judged)
+    }
+
+    /// Whether a meter's certificate is an operational one: of an authority that issues head-ends as well, a utility's.
+    /// Its chain was verified to end at a trusted authority, and no two of those have one name.
+    pub fn is_operational(&self, certificate: &Certificate) -> bool {
+        self.utilities.contains(&certificate.issuer_name)
     }
 
     pub(crate) fn time(&self) -> Option<&TimeSource> {
@@ -218,7 +251,7 @@ fn server(
         }
     }
     config.send_tls13_tickets = 1;
-    Ok(ServerProfile { config: Arc::new(config), callers, judge, time: None })
+    Ok(ServerProfile { config: Arc::new(config), callers, judge, time: None, utilities: Arc::new([]) })
 }
 
 fn client(
@@ -226,6 +259,7 @@ fn client(
     authorities: &[CertificateDer<'static>],
     trust: &Trust,
     clock: MeterClock,
+    opens: bool,
 ) -> Result<ClientProfile, rustls::Error> {
     let judge = Judge { revocations: trust.revocations.clone(), clock };
     let verifier = DialledVerifier::new(anchors(authorities)?, provider(), judge.clone())?;
@@ -236,7 +270,7 @@ fn client(
         .with_client_cert_resolver(identity.resolver());
     let me = identity.certificate().ok().and_then(|own| own.peer);
     // Only a meter opens, and only one that wants to know the time: a head-end's signature costs it 0.1 ms.
-    let opens = !judge.clock.is_set() && matches!(me, Some(Peer::Meter(_)));
+    let opens = opens && matches!(me, Some(Peer::Meter(_)));
     config.alpn_protocols =
         if opens { vec![ALPN_OPENING.to_vec(), ALPN.to_vec()] } else { vec![ALPN.to_vec()] };
     config.enable_early_data = false;

@@ -82,3 +82,27 @@ fn entry(object: &Object, role: Role, w: &mut dyn Writer) -> StoreResult<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::dlms::VALUE_MAX;
+
+    /// A list that does not fit an answer is none at all. Room is left for whoever adds objects to notice in time.
+    #[test]
+    fn the_object_list_of_every_role_fits_one_answer() {
+        for role in Role::ALL {
+            let mut list = Vec::new();
+            object_list(role, &mut list).unwrap_or_else(|_| panic!("{role}"));
+            std::println!("{role}: {} bytes", list.len());
+            assert!(
+                list.len() <= VALUE_MAX - 512,
+                "{role}: {} of {VALUE_MAX} bytes; raise VALUE_MAX",
+                list.len()
+            );
+        }
+    }
+}

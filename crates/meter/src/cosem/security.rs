@@ -1,5 +1,8 @@
 //! Security setup (class 64, version 1; numbers not verified against the standard's text): what protects a role's
 //! association, the transfer of keys, and the meter's certificates over its key store.
+//!
+//! A certificate is taken for the operational identity alone, and only from an authority of the meter's utility, for
+//! this meter by name. Everything that is refused in this is an event of the security log.
 
 use alloc::vec::Vec;
 
@@ -10,7 +13,7 @@ use dlms_cosem_rs::xdlms::{ActionResult, DataAccessResult};
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_model::objects::Object;
 use meterseal_model::{EventCode, Obis, Role};
-use meterseal_seal::certificate::{CertificateNames, split_certificates};
+use meterseal_seal::certificate::{CertificateNames, is_issued_by, names_only, split_certificates};
 use meterseal_seal::key_store::{KeySlot, KeyStore, KeyStoreError, certificate_request};
 
 use super::{put, put_array, put_structure};
@@ -60,30 +63,73 @@ pub(super) fn invoke<F: NorFlash>(
 ) -> Result<bool, ActionResult> {
     let role = role_of(object).ok_or(ActionResult::ObjectUndefined)?;
     let parameters = parameters.ok_or(ActionResult::TypeUnmatched)?;
+    if method == KEY_TRANSFER {
+        return key_transfer(inner, role, &parameters).map(|()| false);
+    }
+    let done = certificate_method(inner, method, &parameters);
+    if let Err(refused) = done
+        && refused != ActionResult::ObjectUndefined
+    {
+        // What cannot be written now waits for the flash.
+        let _ = inner.log(EventCode::CertificateRefused, method.into());
+    }
+    match done? {
+        None => Ok(false),
+        Some(bytes) => {
+            put(w, Data::OctetString(&bytes)).map_err(|_| ActionResult::OtherReason).map(|()| true)
+        }
+    }
+}
+
+/// The methods that work on the key store; each gives bytes or nothing.
+fn certificate_method<F: NorFlash>(
+    inner: &mut Inner<F>,
+    method: i8,
+    parameters: &Data<'_>,
+) -> Result<Option<Vec<u8>>, ActionResult> {
     match method {
-        2 => key_transfer(inner, role, &parameters).map(|()| false),
         4 => {
-            let slot = slot_of(&parameters)?;
+            let slot = slot_of(parameters)?;
             store(inner)?.generate(slot).map_err(refusal)?;
-            changed(inner).map(|()| false)
+            changed(inner).map(|()| None)
         }
         5 => {
-            let slot = slot_of(&parameters)?;
-            let request = certificate_request(store(inner)?, slot, inner.identity.id).map_err(refusal)?;
-            put(w, Data::OctetString(&request)).map_err(|_| ActionResult::OtherReason).map(|()| true)
+            let slot = slot_of(parameters)?;
+            certificate_request(store(inner)?, slot, inner.identity.id).map_err(refusal).map(Some)
         }
         6 => {
             let der = parameters.as_bytes().ok_or(ActionResult::TypeUnmatched)?;
-            let chain = split_certificates(der).ok_or(ActionResult::TypeUnmatched)?;
-            store(inner)?.import(KeySlot::Operational, &chain).map_err(refusal)?;
-            changed(inner).map(|()| false)
+            import(inner, der)?;
+            changed(inner).map(|()| None)
         }
-        7 => {
-            let certificate = export(inner, &parameters)?;
-            put(w, Data::OctetString(&certificate)).map_err(|_| ActionResult::OtherReason).map(|()| true)
+        7 => Ok(Some(find(inner, parameters)?.der)),
+        8 => {
+            let found = find(inner, parameters)?;
+            // The device's own come from its maker and are the way back in; an authority's goes with what it signed.
+            if found.slot != KeySlot::Operational || found.entity != SERVER {
+                return Err(ActionResult::ReadWriteDenied);
+            }
+            store(inner)?.remove(found.slot).map_err(refusal)?;
+            changed(inner).map(|()| None)
         }
         _ => Err(ActionResult::ObjectUndefined),
     }
+}
+
+/// A chain, the meter's own certificate first, that ends at an authority of its utility.
+fn import<F: NorFlash>(inner: &Inner<F>, der: &[u8]) -> Result<(), ActionResult> {
+    let chain = split_certificates(der).ok_or(ActionResult::TypeUnmatched)?;
+    let own = chain.first().ok_or(ActionResult::TypeUnmatched)?;
+    if !names_only(own, inner.identity.id) {
+        return Err(ActionResult::ReadWriteDenied);
+    }
+    // The authority's own certificate may stand behind, and nothing else: what is shown must be what was checked.
+    let trusted = inner.issuers.iter().find(|issuer| is_issued_by(own, issuer));
+    let above = &chain[1..];
+    if !trusted.is_some_and(|issuer| above.iter().all(|certificate| certificate == issuer)) {
+        return Err(ActionResult::ReadWriteDenied);
+    }
+    store(inner)?.import(KeySlot::Operational, &chain).map_err(refusal)
 }
 
 /// An array of structures: which key, and the key wrapped under the key encryption key (RFC 3394).
@@ -154,20 +200,33 @@ fn refusal(error: KeyStoreError) -> ActionResult {
     }
 }
 
-/// Entity: 0 server, 2 certification authority. Type: 2 TLS.
+/// Entity: 0 server, 2 certification authority. Type: 0 digital signature, 2 TLS.
 const SERVER: u8 = 0;
 const AUTHORITY: u8 = 2;
+const SIGNATURE: u8 = 0;
 const TLS: u8 = 2;
+const KEY_TRANSFER: i8 = 2;
 
-/// The meter's certificates, each with whose it is. Slots without keys have none.
-fn held<F: NorFlash>(inner: &Inner<F>) -> Vec<(u8, Vec<u8>)> {
+/// A certificate of the meter's, and whose it is.
+struct Held {
+    slot: KeySlot,
+    entity: u8,
+    kind: u8,
+    der: Vec<u8>,
+}
+
+/// All of them, those in use first. Slots without keys have none.
+fn held<F: NorFlash>(inner: &Inner<F>) -> Vec<Held> {
     let Some(store) = inner.key_store.as_deref() else { return Vec::new() };
-    let mut found: Vec<(u8, Vec<u8>)> = Vec::new();
-    for slot in [KeySlot::Operational, KeySlot::Device] {
-        let chain = store.certificates(slot).unwrap_or_default();
-        for (k, certificate) in chain.into_iter().enumerate() {
-            if found.iter().all(|(_, known)| *known != certificate) {
-                found.push((if k == 0 { SERVER } else { AUTHORITY }, certificate));
+    let mut found: Vec<Held> = Vec::new();
+    for slot in [KeySlot::Operational, KeySlot::Device, KeySlot::Log, KeySlot::Attestation] {
+        let kind = match slot {
+            KeySlot::Operational | KeySlot::Device => TLS,
+            KeySlot::Log | KeySlot::Attestation => SIGNATURE,
+        };
+        for (k, der) in store.certificates(slot).unwrap_or_default().into_iter().enumerate() {
+            if found.iter().all(|known| known.der != der) {
+                found.push(Held { slot, entity: if k == 0 { SERVER } else { AUTHORITY }, kind, der });
             }
         }
     }
@@ -177,12 +236,12 @@ fn held<F: NorFlash>(inner: &Inner<F>) -> Vec<(u8, Vec<u8>)> {
 fn certificates<F: NorFlash>(inner: &Inner<F>, role: Role, w: &mut dyn Writer) -> StoreResult<()> {
     let held = if role == Role::Utility { held(inner) } else { Vec::new() };
     let readable =
-        || held.iter().filter_map(|(entity, der)| CertificateNames::of(der).map(|names| (*entity, names)));
+        || held.iter().filter_map(|held| CertificateNames::of(&held.der).map(|names| (held, names)));
     put_array(w, readable().count())?;
-    for (entity, names) in readable() {
+    for (held, names) in readable() {
         put_structure(w, 6)?;
-        put(w, Data::Enum(entity))?;
-        put(w, Data::Enum(TLS))?;
+        put(w, Data::Enum(held.entity))?;
+        put(w, Data::Enum(held.kind))?;
         for field in [names.serial, names.issuer, names.subject, names.subject_alternative_names] {
             put(w, Data::OctetString(field))?;
         }
@@ -191,7 +250,7 @@ fn certificates<F: NorFlash>(inner: &Inner<F>, role: Role, w: &mut dyn Writer) -
 }
 
 /// By entity (0: entity, type, system title) or by serial number (1: serial number, issuer).
-fn export<F: NorFlash>(inner: &Inner<F>, parameters: &Data<'_>) -> Result<Vec<u8>, ActionResult> {
+fn find<F: NorFlash>(inner: &Inner<F>, parameters: &Data<'_>) -> Result<Held, ActionResult> {
     let unmatched = ActionResult::TypeUnmatched;
     let outer = parameters.as_structure().ok_or(unmatched)?;
     let by = outer.get(0).map_err(|_| unmatched)?.as_u64().ok_or(unmatched)?;
@@ -202,22 +261,26 @@ fn export<F: NorFlash>(inner: &Inner<F>, parameters: &Data<'_>) -> Result<Vec<u8
     let found = match by {
         0 => {
             let entity = field(0)?.as_u64().ok_or(unmatched)?;
-            let is_tls = field(1)?.as_u64().ok_or(unmatched)? == TLS.into();
+            let kind = field(1)?.as_u64().ok_or(unmatched)?;
             let title = field(2)?;
             let title = title.as_bytes().ok_or(unmatched)?;
             let is_ours = title == inner.identity.id.system_title().0;
-            held.find(|(found, _)| is_tls && u64::from(*found) == entity && (is_ours || *found != SERVER))
+            held.find(|found| {
+                u64::from(found.kind) == kind
+                    && u64::from(found.entity) == entity
+                    && (is_ours || found.entity != SERVER)
+            })
         }
         1 => {
             let (serial, issuer) = (field(0)?, field(1)?);
             let serial = serial.as_bytes().ok_or(unmatched)?;
             let issuer = issuer.as_bytes().ok_or(unmatched)?;
-            held.find(|(_, der)| {
-                CertificateNames::of(der)
+            held.find(|found| {
+                CertificateNames::of(&found.der)
                     .is_some_and(|names| names.serial == serial && names.issuer == issuer)
             })
         }
         _ => return Err(unmatched),
     };
-    found.map(|(_, der)| der).ok_or(ActionResult::ScopeOfAccessViolated)
+    found.ok_or(ActionResult::ScopeOfAccessViolated)
 }

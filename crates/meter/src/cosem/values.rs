@@ -11,7 +11,7 @@ use meterseal_metrology::{PhaseQuantities, Registers, Window};
 use meterseal_model::objects::{Class, Object};
 use meterseal_model::{Obis, TimeBase};
 
-use super::{put, put_structure};
+use super::{put, put_array, put_structure};
 use crate::inner::{Inner, milli};
 use crate::records::KEYED;
 
@@ -98,6 +98,7 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
         }
         Obis::LINK_BYTES_IN => put(w, Data::Long64Unsigned(link.bytes_in)),
         Obis::LINK_BYTES_OUT => put(w, Data::Long64Unsigned(link.bytes_out)),
+        _ if Obis::HARMONICS.contains(&obis) => harmonics(inner, obis, w),
         Obis::ALARM_REGISTER => put(w, Data::DoubleLongUnsigned(inner.state.alarms)),
         _ => {
             let key = KEYED.iter().position(|&role| obis == Obis::invocation_counter(role));
@@ -105,6 +106,21 @@ fn data<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreR
             put(w, Data::DoubleLongUnsigned(client.highest))
         }
     }
+}
+
+/// Orders from 1 on, each its RMS value and its angle. Empty where none are analysed, or frames are missing.
+fn harmonics<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {
+    let Some(all) = inner.harmonics.as_deref() else { return put_array(w, 0) };
+    let spectra = all.voltages().into_iter().chain(all.currents());
+    let spectrum = Obis::HARMONICS.iter().zip(spectra).find(|(own, _)| **own == obis);
+    let (_, spectrum) = spectrum.ok_or(DataAccessResult::ObjectUndefined)?;
+    put_array(w, all.highest_order())?;
+    (1..=all.highest_order()).try_for_each(|order| {
+        put_structure(w, 2)?;
+        let rms = spectrum.rms(order).unwrap_or(0);
+        put(w, Data::DoubleLongUnsigned(u32::try_from(rms).unwrap_or(u32::MAX)))?;
+        put(w, spectrum.angle_microdegrees(order).map_or(Data::Null, Data::DoubleLong))
+    })
 }
 
 fn register<F: NorFlash>(inner: &Inner<F>, obis: Obis, w: &mut dyn Writer) -> StoreResult<()> {

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
-use meterseal_link::Pki;
+use meterseal_link::pki::OPERATIONAL_VALIDITY;
+use meterseal_link::{Pki, Validity};
 use meterseal_model::MeterId;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
@@ -83,7 +84,7 @@ impl Member {
     }
 
     fn make(pki: &Pki, meter: MeterId) -> Result<Self> {
-        let issued = pki.issue_meter(meter)?;
+        let issued = pki.issue_operational(meter, Validity::from_now(OPERATIONAL_VALIDITY))?;
         let random = || -> Result<String> {
             let mut key = Zeroizing::new([0; 32]);
             getrandom::fill(&mut key[..]).context("the operating system gave no random numbers")?;

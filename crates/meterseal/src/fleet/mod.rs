@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
-use meterseal_link::dial::Target;
+use meterseal_link::dial::{DialLimits, Target};
 use meterseal_link::{Identity, Pki, tls};
 use meterseal_model::TimeBase;
 use meterseal_seal::Scope;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::alarm_options::AlarmOptions;
 use crate::progress::Progress;
 use crate::up::data_folder::DataFolder;
 use crate::up::installation::{self, HEADEND_NAME, Installation};
@@ -75,6 +76,11 @@ pub(crate) struct Args {
     /// Seconds between two looks for new rows and events of each meter
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     gaps: u64,
+    /// Longest pause of a meter between two attempts to call its head-end, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    longest_pause: u64,
+    #[command(flatten)]
+    alarms: AlarmOptions,
     /// Surges, opened covers and magnets at random meters, so many a second in all
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     events_per_second: f64,
@@ -115,6 +121,9 @@ async fn start(arguments: &Args) -> Result<()> {
             return say(&format!("{count} meters are enrolled in {}", place.members.display()));
         }
         let headend = serve(arguments, &installation, &place).await?;
+        // Dropped at the end, which ends what it does.
+        let mut background = tokio::task::JoinSet::new();
+        background.spawn(installation.upkeep());
         let target = Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() };
         let fleet =
             if meters { place.fleet(arguments, target, installation.pki()).map(Some) } else { Ok(None) };
@@ -195,6 +204,10 @@ impl Place {
             step: Duration::from_secs(arguments.step),
             profile_period_seconds: arguments.profile_period,
             history: arguments.history,
+            limits: DialLimits {
+                longest_pause: Duration::from_secs(arguments.longest_pause),
+                ..DialLimits::default()
+            },
             ..Settings::new(target, self.count)
         };
         let progress = Progress::new("meters opened", self.count as f64);
@@ -243,7 +256,8 @@ impl Place {
 async fn serve(arguments: &Args, installation: &Installation, place: &Place) -> Result<Headend> {
     let marks = vec![installation.development_mark(DEVICE_TYPE, installation::own_digest()?)?];
     let meters = entries(&place.members, place.count)?;
-    let config = installation.headend_config(arguments.gateway, arguments.listen, meters, marks)?;
+    let config =
+        installation.headend_config(arguments.gateway, arguments.listen, meters, marks, &arguments.alarms)?;
     let pace = Pace { live: Duration::from_secs(arguments.live), gaps: Duration::from_secs(arguments.gaps) };
     let headend = Headend::start(Config { pace, ..config }).await?;
     say(&format!(

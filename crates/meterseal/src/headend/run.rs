@@ -10,6 +10,7 @@ use meterseal_link::client::Suite;
 use meterseal_model::{MeterId, TimeBase};
 use meterseal_seal::Scope;
 
+use crate::alarm_options::AlarmOptions;
 use crate::dlms::login;
 use crate::up;
 use crate::up::installation::Installation;
@@ -30,6 +31,8 @@ pub(super) struct Args {
     /// Scope of marks on which meters are admitted (may be given several times)
     #[arg(long, value_name = "SCOPE", default_value = "laboratory", value_parser = scope)]
     admit: Vec<Scope>,
+    #[command(flatten)]
+    alarms: AlarmOptions,
 }
 
 pub(super) fn run(data: &Path, arguments: &Args) -> Result<()> {
@@ -41,9 +44,18 @@ pub(super) fn run(data: &Path, arguments: &Args) -> Result<()> {
 async fn serve(data: &Path, arguments: &Args) -> Result<()> {
     let installation = Installation::open(data)?;
     let meters = meters(&installation.path().join("meters"), &arguments.admit)?;
-    let mut config = installation.headend_config(arguments.gateway, arguments.listen, meters, Vec::new())?;
+    let mut config = installation.headend_config(
+        arguments.gateway,
+        arguments.listen,
+        meters,
+        Vec::new(),
+        &arguments.alarms,
+    )?;
     config.marks = marks(&config.data_dir.join("marks"))?;
     let headend = Headend::start(config).await?;
+    // Dropped at the end, which ends what it does.
+    let mut background = tokio::task::JoinSet::new();
+    background.spawn(installation.upkeep());
     let outcome = up::until_told_to_stop(&headend, &installation, None).await;
     headend.shutdown().await;
     outcome?;

@@ -1,19 +1,24 @@
 //! What the first `up` makes in the data folder and every later one finds: authorities, identities, keys, marks.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use meterseal_headend::enrolment::Enrolment;
 use meterseal_headend::{Config, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
 use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::opening::TimeSource;
+use meterseal_link::own::OwnIdentity;
+use meterseal_link::pki::IssuedIdentity;
+use meterseal_link::pki::OPERATIONAL_VALIDITY;
 use meterseal_link::tls::Peer;
-use meterseal_link::{Identity, Pki, Validity, pki::IssuedIdentity};
+use meterseal_link::{Identity, Pki};
 use meterseal_model::{Digest384, MeterId, Role, SystemTitle, TimeBase, UnixMillis};
 use meterseal_seal::{KeySlot, KeyStore, Mark};
 use sha2::{Digest, Sha384};
@@ -22,17 +27,22 @@ use zeroize::Zeroizing;
 use super::data_folder::{DataFolder, write_private};
 use super::local::LOCAL_ROLES;
 use super::sealed_files::SealedFiles;
+use super::upkeep::{self, Own, Owned};
+use crate::alarm_options::AlarmOptions;
 
 /// The authorities of this installation and the folder that they live in.
 #[derive(Debug)]
 pub(crate) struct Installation {
     folder: DataFolder,
-    pki: Pki,
+    pki: Arc<Pki>,
+    /// Its own identities that are in use, to be renewed.
+    owned: Owned,
 }
 
 /// What one meter owns.
 #[derive(Debug)]
 pub(crate) struct MeterFiles {
+    /// From manufacture: what it calls with until it is enrolled.
     pub(crate) identity: Identity,
     /// The utility's encryption key, then its authentication key.
     pub(crate) dlms: Zeroizing<[u8; 64]>,
@@ -54,8 +64,8 @@ impl Installation {
     /// Opens or makes the installation in `path`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let folder = DataFolder::open(path)?;
-        let pki = Pki::open_or_create(&folder.path().join("pki"))?;
-        Ok(Self { folder, pki })
+        let pki = Arc::new(Pki::open_or_create(&folder.path().join("pki"))?);
+        Ok(Self { folder, pki, owned: Owned::default() })
     }
 
     /// A folder in the data folder, for its owner only.
@@ -74,8 +84,15 @@ impl Installation {
     /// The head-end's identity and its folder.
     pub(crate) fn headend(&self) -> Result<(Identity, PathBuf)> {
         let folder = self.folder.folder("headend")?;
-        let identity = identity(&folder, || self.pki.issue_headend(HEADEND_NAME))?;
+        let own = OwnIdentity::open(&folder, Peer::Headend(HEADEND_NAME.to_owned()))?;
+        let (own, identity) = Own::headend(own, &self.pki)?;
+        self.keep(own);
         Ok((identity, folder))
+    }
+
+    /// How meters are enrolled: by the authority in this folder, every one that is configured.
+    pub(crate) fn enrolment(&self) -> Enrolment {
+        Enrolment::new(Arc::clone(&self.pki) as _, OPERATIONAL_VALIDITY)
     }
 
     /// A head-end of this installation: its identity, folder and trust, at the usual pace and without virtual sites.
@@ -85,9 +102,12 @@ impl Installation {
         page_listen: SocketAddr,
         meters: Vec<MeterEntry>,
         marks: Vec<Vec<u8>>,
+        alarms: &AlarmOptions,
     ) -> Result<Config> {
         let (identity, data_dir) = self.headend()?;
         Ok(Config {
+            receivers: alarms.receivers(&data_dir)?,
+            silent_after: alarms.silent_after(),
             data_dir,
             gateway_listen,
             page_listen,
@@ -102,15 +122,26 @@ impl Installation {
             certification_keys: vec![self.pki.certification_key().clone()],
             pace: Pace::default(),
             virtual_sites: None,
+            enrolment: Some(self.enrolment()),
         })
     }
 
     /// What signs time for the meters. In this installation it is the same machine; a utility's stands elsewhere.
     pub(crate) fn time_source(&self) -> Result<TimeSource> {
         let folder = self.folder.folder("time")?;
-        let validity = Validity::from_now(TIME_VALIDITY);
-        identity(&folder, || self.pki.issue_time(HEADEND_NAME, validity))?;
-        Ok(TimeSource::load(&folder)?)
+        let own = OwnIdentity::open(&folder, Peer::Time(HEADEND_NAME.to_owned()))?;
+        let (own, source) = Own::time(own, &self.pki)?;
+        self.keep(own);
+        Ok(source)
+    }
+
+    /// Renews what is in use before it ends, for ever.
+    pub(crate) fn upkeep(&self) -> impl Future<Output = Infallible> + Send + use<> {
+        upkeep::keep(self.pki.dir().to_owned(), Arc::clone(&self.owned))
+    }
+
+    fn keep(&self, own: Own) {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).push(own);
     }
 
     /// A meter's identity, keys and flash. One whose clock ever ran at another speed than the wall's keeps a clock
@@ -215,7 +246,6 @@ pub(crate) const HEADEND_NAME: &str = "local";
 /// Letters of the meters' maker, then bytes that no serial number has.
 const HEADEND_TITLE: SystemTitle = SystemTitle(*b"MSL\xFF\0\0\0\x01");
 
-const TIME_VALIDITY: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
 const CLOCK_TOLERANCE_MS: i64 = 60_000;
 /// A development image changes often; a quarter of a year is long for one.
 const MARK_VALIDITY_MS: i64 = 90 * 24 * 3_600_000;

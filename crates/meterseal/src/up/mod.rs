@@ -8,13 +8,13 @@ pub(crate) mod installation;
 mod local;
 pub(crate) mod sealed_files;
 mod sites;
+mod upkeep;
 
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use meterseal_device::wifi::Wifi;
@@ -22,15 +22,17 @@ use meterseal_device::{Access, MAX_SPEED, Opened, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry};
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Target, Tcp};
-use meterseal_link::{Pki, revocation, tls};
+use meterseal_link::enrolled::MeterProfiles;
+use meterseal_link::{revocation, tls};
 use meterseal_meter::{RoleKeys, SecretKey};
 use meterseal_model::Digest384;
-use meterseal_seal::Scope;
+use meterseal_seal::{KeyStore, Scope};
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::alarm_options::AlarmOptions;
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use local::{LocalArgs, Visitors};
 use sites::{PLANS, Plan, Sites};
@@ -56,6 +58,8 @@ pub(crate) struct Args {
     /// How many times faster than the wall's the home's clock runs
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_speed)]
     speed: f64,
+    #[command(flatten)]
+    alarms: AlarmOptions,
     #[command(flatten)]
     local: LocalArgs,
 }
@@ -104,14 +108,15 @@ async fn serve(arguments: &Args) -> Result<()> {
         arguments.listen,
         entries(&meters, &installation)?,
         marks,
+        &arguments.alarms,
     )?;
     let headend = Headend::start(Config { virtual_sites: Some(Arc::clone(&sites) as _), ..config }).await?;
 
     // Stopped in order even when a meter refuses: a store that is dropped in the middle leaves its last writes aside.
     // Dropped at the end, which ends what it does.
     let mut background = JoinSet::new();
-    // Lists of revoked certificates are due within a week, however long this runs.
-    background.spawn(refresh_lists(installation.pki().dir().to_owned()));
+    // Lists of revoked certificates are due within a week, certificates some day, however long this runs.
+    background.spawn(installation.upkeep());
     let started =
         open_meters(meters, recording, firmware, &installation, &headend, arguments, &mut background)
             .and_then(|devices| start(devices, &sites));
@@ -187,21 +192,6 @@ pub(crate) async fn until_told_to_stop(
     Ok(())
 }
 
-async fn refresh_lists(pki: PathBuf) -> Infallible {
-    loop {
-        tokio::time::sleep(REFRESH_PERIOD).await;
-        let pki = pki.clone();
-        // Opening the folder renews what is due.
-        match tokio::task::spawn_blocking(move || Pki::open(&pki).map(drop)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the lists of revoked certificates could not be renewed")
-            }
-            Err(error) => tracing::error!(%error, "renewing the lists of revoked certificates failed"),
-        }
-    }
-}
-
 fn announce(headend: &Headend, installation: &Installation, further: Option<&str>) -> Result<()> {
     say(&format!(
         "page      {}\ngateway   {} (TLS 1.3, DLMS/COSEM)\ndata      {}{}{}",
@@ -267,10 +257,11 @@ fn settings(
     let (encryption, authentication) = halves(&files.dlms);
     // A meter of its own: it knows the time and what was revoked from its head-end, and from its last life.
     let trust = DeviceTrust::open(&files.folder.join("trust.cbor"), &installation.pki().trust())?;
-    let local = arguments
-        .local
-        .port(plan, &files.identity, &trust)
-        .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?;
+    let unusable = || format!("the certificate in {} cannot be used", files.folder.display());
+    let key_store = files.key_store as Arc<dyn KeyStore>;
+    let profiles = MeterProfiles::new(Arc::clone(&key_store), &files.identity, trust.trust(), trust.clock())
+        .with_context(unusable)?;
+    let local = arguments.local.port(plan, profiles.shown(), &trust).with_context(unusable)?;
     Ok(Settings {
         access: Access {
             local,
@@ -280,7 +271,9 @@ fn settings(
             }),
             key_encryption_key: Some(SecretKey::new(*files.key_encryption_key)),
             device_secret: Some(SecretKey::new(*files.vault_key)),
-            key_store: Some(files.key_store),
+            key_store: Some(key_store),
+            issuers: trust.trust().headends.iter().map(|der| der.to_vec()).collect(),
+            profiles: Some(Arc::new(profiles)),
         },
         identity: meterseal_meter::Identity {
             id: plan.id(),
@@ -289,8 +282,7 @@ fn settings(
             firmware_digest: firmware,
         },
         keys: meterseal_meter::DlmsKeys { encryption, authentication },
-        tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock())
-            .with_context(|| format!("the certificate in {} cannot be used", files.folder.display()))?,
+        tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock()).with_context(unusable)?,
         trust: Some(Arc::new(trust)),
         network: Arc::new(Tcp),
         headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
@@ -311,7 +303,6 @@ fn halves(keys: &[u8; 64]) -> ([u8; 32], [u8; 32]) {
     (encryption, authentication)
 }
 
-const REFRESH_PERIOD: Duration = Duration::from_secs(3600);
 /// The device type that marks name.
 pub(crate) const DEVICE_TYPE: &str = "Meterseal virtual reference meter 3x230/400 V 5(100) A";
 /// A minute, so that a visitor sees profile rows arrive.

@@ -9,6 +9,7 @@ mod class;
 mod columns;
 mod energy;
 mod firmware;
+mod harmonics;
 mod identity;
 mod link;
 mod live;
@@ -38,6 +39,7 @@ const SUBJECTS: &[&[Object]] = &[
     time::OBJECTS,
     energy::OBJECTS,
     live::OBJECTS,
+    harmonics::OBJECTS,
     load_profile::OBJECTS,
     security_log::OBJECTS,
     sealed_log::OBJECTS,

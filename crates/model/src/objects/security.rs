@@ -71,4 +71,5 @@ const UTILITY_METHODS: &[Method] = &[
     method(5, "generate_certificate_request", UTILITY),
     method(6, "import_certificate", UTILITY),
     method(7, "export_certificate", UTILITY),
+    method(8, "remove_certificate", UTILITY),
 ];

@@ -2,9 +2,10 @@
 //! of a meter's log. Checking one needs no network and no clock; what it finds is said in words ([`Report`]).
 //!
 //! [`origin`] is whose log it is and with which key it is sealed; [`statement`] proves readings against a checkpoint;
-//! [`export`] is the log itself, entry by entry. What was altered is found by hash and signature, so the head-end's
+//! [`export`] is the log itself, entry by entry; [`archive`] makes both of what a head-end holds. What was altered is found by hash and signature, so the head-end's
 //! operator, who makes these files, is believed in nothing.
 
+pub mod archive;
 pub mod export;
 pub mod origin;
 pub mod report;
@@ -15,6 +16,7 @@ use core::fmt;
 use minicbor::Decoder;
 use minicbor::data::{Tag, Type};
 
+pub use archive::{Archive, ArchiveError, Held};
 pub use export::{Entry, Export, VerifiedExport};
 pub use origin::{Earlier, Origin, Trust};
 pub use report::{Finding, Fingerprint, FingerprintError, Outcome, Report, printed_fingerprint};

@@ -4,8 +4,8 @@
 //! In order: [`hash`] names leaves and nodes; [`leaf`] is what a leaf says and how its bytes are written, [`body`] its
 //! content by kind, [`salt`] what keeps a neighbour from guessing it; [`peaks`] is all that appending needs;
 //! [`proof`] shows that a leaf is in a tree, and that a tree grew out of an earlier one; [`checkpoint`] is the signed
-//! size and root. Nothing here stores anything: a meter serves [`proof::Subtrees`] from its flash, a head-end from its
-//! database, a file from its leaves.
+//! size and root; [`succession`] is an authority's word that one log follows another. Nothing here stores anything: a
+//! meter serves [`proof::Subtrees`] from its flash, a head-end from its database, a file from its leaves.
 
 pub mod body;
 pub mod checkpoint;
@@ -14,6 +14,7 @@ pub mod leaf;
 pub mod peaks;
 pub mod proof;
 pub mod salt;
+pub mod succession;
 
 pub use body::{Billing, Body, Boot, Event, Interval, Maximum, Rates, Reading, ReadingReason, Totals};
 pub use checkpoint::{Checkpoint, CheckpointError, Newest, SignedCheckpoint};
@@ -24,3 +25,4 @@ pub use proof::{
     Leaves, ProofError, Subtrees, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion,
 };
 pub use salt::SaltKey;
+pub use succession::{Succession, SuccessionError};

@@ -41,6 +41,33 @@ impl Subtrees for Leaves<'_> {
     }
 }
 
+/// The hashes of all complete subtrees of a tree, in memory: each proof is then a look-up. Two hashes a leaf.
+#[derive(Clone, Debug)]
+pub struct Levels(Vec<Vec<LogHash>>);
+
+impl Levels {
+    /// Those over these leaves.
+    pub fn new(leaves: Vec<LogHash>) -> Self {
+        let mut levels = alloc::vec![leaves];
+        while let Some(below) = levels.last().filter(|below| below.len() > 1) {
+            let (pairs, _) = below.as_chunks::<2>();
+            let above = pairs.iter().map(|[left, right]| LogHash::of_node(left, right)).collect();
+            levels.push(above);
+        }
+        Self(levels)
+    }
+}
+
+impl Subtrees for Levels {
+    type Error = Infallible;
+
+    fn subtree(&mut self, first: u64, level: u32) -> Result<Option<LogHash>, Infallible> {
+        let place = first.checked_shr(level).and_then(|place| usize::try_from(place).ok());
+        let level = self.0.get(level as usize);
+        Ok(level.zip(place).and_then(|(level, place)| level.get(place).copied()))
+    }
+}
+
 /// The root of 2^level leaves.
 fn complete_root(leaves: &[LogHash]) -> LogHash {
     match leaves {

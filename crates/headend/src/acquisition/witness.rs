@@ -1,0 +1,261 @@
+//! The sealed log at each contact: the meter's newest checkpoint is verified, the leaves behind the known ones are read,
+//! and what the database says is compared with what the meter sealed.
+
+use meterseal_link::client::AccessError;
+use meterseal_link::{ClientError, Value};
+use meterseal_model::Obis;
+use meterseal_model::objects::Class;
+use meterseal_seal::SealPublicKey;
+use meterseal_seal::chain::verify_log_key;
+use meterseal_seal::log::{Checkpoint, LogHash, LogId};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::registers::VALUE;
+use super::{AcquisitionError, Session};
+use crate::alarms::HeadendCause;
+use crate::clock;
+use crate::store::{Appended, LeafContent, Proof, Witnessed};
+use crate::witness::{Breach, Step, judge};
+
+/// Leaves in one request: what a meter puts into one answer of 8 KiB, if all of them are readings.
+const PIECE: u64 = 24;
+
+/// Pieces in one go. Between two goes come alarms and live readings.
+const PIECES: u32 = 8;
+
+/// Up to so many leaves everything is compared at each checkpoint; beyond, once in an hour.
+const AUDIT_ALWAYS_TO: u64 = 5_000;
+const AUDIT_EVERY_MS: i64 = 3_600_000;
+
+/// Leaves that are asked of a meter again at most, in one go: what a meter holds.
+const REFETCH_MAX: u64 = 65_536;
+
+/// What a session remembers of the meter's log between two looks.
+#[derive(Debug, Default)]
+pub(super) struct LogWatch {
+    /// The checkpoint that was dealt with last, as it came.
+    seen: Vec<u8>,
+    /// When everything was compared last.
+    audited_ms: Option<i64>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
+    /// Follows the meter's sealed log. `true`: there is more to read.
+    pub(super) async fn follow_log(&mut self) -> Result<bool, AcquisitionError> {
+        self.reserve().await?;
+        let signed = match self.read_octets(Obis::LOG_CHECKPOINT).await? {
+            // No such object, or nothing signed yet: a meter without a log key.
+            None => return Ok(false),
+            Some(signed) if signed.is_empty() || signed == self.log_watch.seen => return Ok(false),
+            Some(signed) => signed,
+        };
+        match self.take_checkpoint(&signed).await? {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(breach) => {
+                tracing::error!(meter = %self.meter, cause = breach.cause.name(), "{}", breach.text);
+                self.alarms.raise(Some(self.meter), breach.cause, breach.text).await?;
+            }
+        }
+        self.log_watch.seen = signed;
+        Ok(false)
+    }
+
+    /// `Ok(true)`: not all leaves are read yet.
+    async fn take_checkpoint(&mut self, signed: &[u8]) -> Result<Result<bool, Breach>, AcquisitionError> {
+        let known = match self.store.witnessed(self.meter).await? {
+            Some(known) => known,
+            None => match self.pin_log(signed).await? {
+                Ok(known) => known,
+                Err(breach) => return Ok(Err(breach)),
+            },
+        };
+        let verified = SealPublicKey::from_der(&known.key)
+            .map_err(|error| error.to_string())
+            .and_then(|key| Checkpoint::verify(signed, &[key]).map_err(|error| error.to_string()));
+        let checkpoint = match verified {
+            Ok(verified) => *verified.checkpoint(),
+            Err(problem) => return Ok(Err(Breach::key(problem))),
+        };
+        if checkpoint.meter != self.meter {
+            return Ok(Err(Breach::key(format!("it is that of {}", checkpoint.meter))));
+        }
+        match judge(&known, &checkpoint) {
+            Err(breach) => return Ok(Err(breach)),
+            Ok(Step::Known) => {}
+            Ok(Step::Read { from }) => {
+                match self.read_leaves(from, checkpoint.size).await? {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(Ok(true)),
+                    Err(breach) => return Ok(Err(breach)),
+                }
+                let proof =
+                    self.store.prove_leaves(self.meter, checkpoint, signed.to_vec(), clock::now()).await?;
+                if let Proof::Other(found) = proof {
+                    return Ok(Err(Breach::root(&checkpoint, found)));
+                }
+            }
+        }
+        self.audit_when_due(checkpoint.size).await?;
+        Ok(Ok(false))
+    }
+
+    /// The first contact: the log's name and key are remembered for good. Certificates, where there are any, must be
+    /// without fault and lead to an authority that this head-end trusts for meters.
+    async fn pin_log(&mut self, signed: &[u8]) -> Result<Result<Witnessed, Breach>, AcquisitionError> {
+        let log = self.read_octets(Obis::LOG_ID).await?.and_then(|name| name.try_into().ok()).map(LogId);
+        let key = self.read_octets(Obis::LOG_KEY).await?.unwrap_or_default();
+        let Some(log) = log else { return Ok(Err(Breach::key("the meter does not name its log"))) };
+        let (key, chain) = match SealPublicKey::from_der(&key) {
+            // Nobody vouches for it: exports and statements say so.
+            Ok(key) => (key, Vec::new()),
+            Err(_) => {
+                let Some(chain) = certificates(&key) else {
+                    return Ok(Err(Breach::key("the meter's log key cannot be read")));
+                };
+                // Signed when the newest checkpoint was, or else now: a meter's own clock may run apart.
+                let at = Checkpoint::unverified(signed).map_or_else(clock::now, |claim| claim.time);
+                let certified = [at, clock::now()]
+                    .into_iter()
+                    .map(|at| verify_log_key(&chain, self.meter, at, self.log_authorities))
+                    .reduce(|first, second| first.or(second));
+                match certified {
+                    Some(Ok(certified)) if certified.trusted => (certified.key, chain),
+                    Some(Ok(certified)) => {
+                        let who = certified.authority;
+                        return Ok(Err(Breach::key(format!(
+                            "its key is vouched for by {who}, who is not trusted here"
+                        ))));
+                    }
+                    Some(Err(error)) => return Ok(Err(Breach::key(error))),
+                    None => return Ok(Err(Breach::key("it has no key"))),
+                }
+            }
+        };
+        self.store.pin_log(self.meter, log, key.to_der(), chain).await?;
+        tracing::info!(meter = %self.meter, log = %log, key = %key.key_id(), "the meter's log key is pinned");
+        let known = self.store.witnessed(self.meter).await?;
+        Ok(known.ok_or_else(|| Breach::key("it could not be pinned")))
+    }
+
+    /// Reads leaves from `from` up to `end`. `Ok(true)`: all of them are there.
+    async fn read_leaves(
+        &mut self,
+        mut from: u64,
+        end: u64,
+    ) -> Result<Result<bool, Breach>, AcquisitionError> {
+        for _ in 0..PIECES {
+            if from >= end {
+                break;
+            }
+            let leaves = self.leaves(from, end.min(from + PIECE)).await?;
+            if leaves.is_empty() {
+                return Ok(Err(Breach::gap(from, "the meter no longer holds it")));
+            }
+            match self.store.append_leaves(self.meter, from, leaves).await? {
+                Appended::Tail(size) => from = size,
+                Appended::Refused(problem) => return Ok(Err(Breach::gap(from, problem))),
+            }
+        }
+        Ok(Ok(from >= end))
+    }
+
+    /// Leaves from one place up to another, as far as the meter gives them without a hole.
+    async fn leaves(&mut self, from: u64, end: u64) -> Result<Vec<LeafContent>, AcquisitionError> {
+        self.reserve().await?;
+        let by_sequence = (Class::Data.id(), Obis::ROW_SEQUENCE, VALUE);
+        // Rows count from one, leaves from nought.
+        let (first, last) = (Value::U64(from + 1), Value::U64(end));
+        let rows = self
+            .client
+            .profile_by_range(Obis::SEALED_LEAVES, by_sequence, first, last, PIECE as usize)
+            .await?;
+        let mut leaves = Vec::with_capacity(rows.len());
+        for (expected, row) in (from + 1..).zip(&rows) {
+            let [number, leaf] = row.as_slice() else { return Err(malformed("two columns")) };
+            if number.as_u64() != Some(expected) {
+                break;
+            }
+            let bytes = leaf.as_bytes().ok_or(malformed("a leaf"))?;
+            leaves.push(match <[u8; LogHash::LENGTH]>::try_from(bytes) {
+                Ok(hash) => LeafContent::Hash(LogHash(hash)),
+                Err(_) => LeafContent::Bytes(bytes.to_vec()),
+            });
+        }
+        Ok(leaves)
+    }
+
+    /// Compares the database with the leaves, restores what is missing there, and says what it took.
+    async fn audit_when_due(&mut self, size: u64) -> Result<(), AcquisitionError> {
+        let now = clock::now();
+        let due = self.log_watch.audited_ms.is_none_or(|before| now.0 - before >= AUDIT_EVERY_MS);
+        if !due && size > AUDIT_ALWAYS_TO {
+            return Ok(());
+        }
+        let mut audit = self.store.audit(self.meter, now).await?;
+        if let Some(from) = audit.refetch {
+            let text = format!("Leaves from {from} on were missing from the database, or altered there");
+            let text = if self.refetch(from, size).await? {
+                audit = self.store.audit(self.meter, now).await?;
+                format!("{text}; the meter gave them again.")
+            } else {
+                format!("{text}; the meter does not give again what it had signed.")
+            };
+            self.alarms.raise(Some(self.meter), HeadendCause::RowRepaired, text).await?;
+        }
+        if !audit.repaired.is_empty() {
+            let shown = audit.repaired.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+            let more = audit.repaired.len().saturating_sub(SHOWN);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            let text = format!("Restored from the meter's sealed log: {shown}{more}.");
+            tracing::error!(meter = %self.meter, "{text}");
+            self.alarms.raise(Some(self.meter), HeadendCause::RowRepaired, text).await?;
+        }
+        self.log_watch.audited_ms = Some(now.0);
+        Ok(())
+    }
+
+    /// Asks the meter for leaves again and puts them back. `false`: they are not those that it signed.
+    async fn refetch(&mut self, from: u64, end: u64) -> Result<bool, AcquisitionError> {
+        let mut leaves = Vec::new();
+        let mut next = from;
+        while next < end && end - from <= REFETCH_MAX {
+            let piece = self.leaves(next, end.min(next + PIECE)).await?;
+            if piece.is_empty() {
+                break;
+            }
+            next += piece.len() as u64;
+            leaves.extend(piece);
+        }
+        Ok(next == end && self.store.restore_leaves(self.meter, from, leaves).await?)
+    }
+
+    /// An octet string; `None` where the meter has no such object.
+    async fn read_octets(&mut self, obis: Obis) -> Result<Option<Vec<u8>>, AcquisitionError> {
+        match self.client.get(Class::Data.id(), obis, VALUE).await {
+            Ok(value) => Ok(Some(value.as_bytes().ok_or(malformed("an octet string"))?.to_vec())),
+            Err(ClientError::Access(AccessError::NoSuchObject | AccessError::Denied)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Rows that an alarm's text names at most.
+const SHOWN: usize = 5;
+
+fn malformed(what: &'static str) -> AcquisitionError {
+    AcquisitionError::Malformed { ring: "sealed log", what }
+}
+
+/// Certificates that stand one after another; `None` when they do not.
+fn certificates(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut chain = Vec::new();
+    while !bytes.is_empty() {
+        // A certificate is a SEQUENCE of 256 to 65 535 bytes: two bytes of length.
+        let &[0x30, 0x82, high, low, ..] = bytes else { return None };
+        let (own, rest) = bytes.split_at_checked(4 + usize::from(u16::from_be_bytes([high, low])))?;
+        chain.push(own.to_vec());
+        bytes = rest;
+    }
+    (!chain.is_empty()).then_some(chain)
+}
