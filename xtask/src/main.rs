@@ -38,6 +38,7 @@ fn main() -> std::process::ExitCode {
         Command::Web(arguments) => web::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Powercut(arguments) => powercut::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
     };
     match result {

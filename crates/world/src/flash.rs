@@ -88,7 +88,8 @@ impl<const ERASE: usize, const WRITE: usize> CutFlash<ERASE, WRITE> {
         &self.erases
     }
 
-    /// Writes that found a byte already written: NOR flash would have kept the AND of both.
+    /// Writes that asked for a bit which had been cleared before, and so did not do what they were for: without an erase,
+    /// flash only clears. (To clear again what a torn write has half cleared is what NOR flash allows.)
     pub const fn overwrites(&self) -> u64 {
         self.overwrites
     }
@@ -199,7 +200,7 @@ impl<const ERASE: usize, const WRITE: usize> NorFlash for CutFlash<ERASE, WRITE>
         check_write(self, offset, bytes.len())?;
         let torn = self.begin()? == Some(Tear::Within);
         let offset = offset as usize;
-        if self.bytes[offset..offset + bytes.len()].iter().any(|&byte| byte != 0xFF) {
+        if self.bytes[offset..].iter().zip(bytes).any(|(&old, &new)| old & new != new) {
             self.overwrites += 1;
         }
         self.program(offset, bytes, torn);

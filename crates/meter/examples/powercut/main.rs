@@ -98,17 +98,26 @@ fn mix(seed: u64) -> u64 {
 fn table<const E: usize, const W: usize>(
     of: &str,
     doubly: u64,
-    start: impl Fn(Work) -> Result<Start<E, W>, String>,
+    start: impl Fn(Work) -> Result<Start<E, W>, String> + Sync,
 ) -> Result<u64, String> {
-    let mut bad = 0;
-    for work in Work::ALL {
+    let trials = |work| {
         let start = start(work)?;
         let single = singles(&start);
-        single.print(work.name(), of);
         let double = doubles(&start, single.operations, doubly);
-        double.print("the same, cut twice", of);
-        bad += (single.bad.len() + double.bad.len()) as u64;
-    }
+        Ok::<_, String>((single, double))
+    };
+    let mut bad = 0;
+    std::thread::scope(|scope| {
+        let trials = &trials;
+        let running = Work::ALL.map(|work| (work, scope.spawn(move || trials(work))));
+        for (work, running) in running {
+            let (single, double) = running.join().map_err(|_| format!("{work:?} panicked"))??;
+            single.print(work.name(), of);
+            double.print("the same, cut twice", of);
+            bad += (single.bad.len() + double.bad.len()) as u64;
+        }
+        Ok::<_, String>(())
+    })?;
     Ok(bad)
 }
 

@@ -73,7 +73,6 @@ impl<const E: usize, const W: usize> Start<E, W> {
         outcome.short = outcome.short.max(look(&meter, &mut promised)?);
         outcome.voids = sealed(&meter)?;
         // It goes on working: an event, a save, an acknowledgement under counters that were never used.
-        promised.stopped = false;
         let before = *meter.security_log_range().end();
         work::go_on(&mut meter, &mut promised).map_err(|error| format!("afterwards: {error}"))?;
         // A cover that was open when the power went has been logged.
@@ -143,7 +142,7 @@ fn look<const E: usize, const W: usize>(
         ));
     }
     let short = promised.flowed - saved;
-    let bound = if promised.stopped { 0 } else { SECOND_NANOWATT_HOURS };
+    let bound = if std::mem::take(&mut promised.stopped) { 0 } else { SECOND_NANOWATT_HOURS };
     if short > bound {
         return Err(format!("registers are {short} nWh short, {bound} at most"));
     }
