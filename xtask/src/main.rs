@@ -4,6 +4,7 @@ mod bench;
 mod fuzz;
 mod kill;
 mod part;
+mod powercut;
 mod run;
 mod test;
 mod tools;
@@ -30,6 +31,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Kills a head-end (`kill -9`) at random moments while events and intervals come in, and counts what it has
     Kill(kill::Arguments),
+    /// Cuts the power at every flash operation of firmware updates and reverts
+    Powercut(powercut::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -38,8 +41,8 @@ fn main() -> std::process::ExitCode {
         Command::Web(arguments) => web::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
-        Command::Powercut(arguments) => powercut::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
+        Command::Powercut(arguments) => powercut::run(&arguments),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

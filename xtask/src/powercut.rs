@@ -1,20 +1,19 @@
-//! `cargo xtask powercut`: the long run of the power cuts that `crates/meter/tests/power_cut.rs` makes briefly.
+//! `cargo xtask powercut`: cuts the power in updates and reverts of firmware and in a meter's daily life, and prints
+//! the tables of docs/figures.md.
 
 use anyhow::Result;
 
-use crate::run::{cargo, execute};
+use crate::run;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Double cuts, drawn at random over all kinds of work
-    #[arg(long, default_value_t = 100_000, value_name = "N")]
-    double: u64,
-    /// Flashes of which one bit rots
-    #[arg(long, default_value_t = 20_000, value_name = "N")]
-    rot: u64,
+    /// How many pairs of cuts are sampled beside every operation cut once
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+    pairs: u64,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let build = ["run", "--quiet", "--release", "-p", "meterseal-meter", "--example", "powercut", "--"];
-    execute(cargo().args(build).args([arguments.double.to_string(), arguments.rot.to_string()]))
+    let mut cargo = run::cargo();
+    cargo.args(["run", "--release", "--package", "meterseal-meter", "--example", "powercut", "--"]);
+    run::execute(cargo.args(["--pairs", &arguments.pairs.to_string()]))
 }

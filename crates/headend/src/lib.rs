@@ -18,6 +18,7 @@ mod clock;
 pub mod config;
 pub mod deliveries;
 pub mod enrolment;
+pub mod evidence;
 mod fleet;
 mod gateway;
 mod guard;

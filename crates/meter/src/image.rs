@@ -6,6 +6,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use meterseal_model::{Digest384, EventCode, UnixMillis};
+
+use crate::firmware::{Health, Probation};
+
 /// A place for a new image, and the judgement of it. Nothing here may wait: what takes long goes on by itself, is answered
 /// with [`ImageProgress::UnderWay`], and shows in [`Self::status`].
 pub trait ImageStore: fmt::Debug + Send {
@@ -43,14 +47,57 @@ pub trait ImageStore: fmt::Debug + Send {
     /// [`ImageError`]: why it is none to run.
     fn verify(&mut self) -> Result<ImageProgress, ImageError>;
 
-    /// Makes an image that was verified the one to run. Asked again, it says how far that is.
+    /// Makes an image that was verified the one to run, at once or at a time. Asked again, it says how far that is. Only the
+    /// firmware role gets here.
     ///
     /// # Errors
     /// [`ImageError`]; what runs goes on running.
-    fn activate(&mut self) -> Result<ImageProgress, ImageError>;
+    fn activate(&mut self, activation: &Activation) -> Result<ImageProgress, ImageError>;
 
     /// What would be activated: one image, or nothing before the first was verified.
     fn to_activate(&self) -> Option<ImageInfo>;
+
+    /// Carries on by one short step what takes long. True: the device shall restart, to try a new image.
+    ///
+    /// # Errors
+    /// [`ImageError::Storage`].
+    fn carry_on(&mut self, now: UnixMillis) -> Result<bool, ImageError> {
+        let _ = now;
+        Ok(false)
+    }
+
+    /// Events that the security log does not have yet, with their extreme values.
+    fn events(&self) -> Vec<(EventCode, i64)> {
+        Vec::new()
+    }
+
+    /// They are in the security log.
+    ///
+    /// # Errors
+    /// [`ImageError::Storage`]; they come again then.
+    fn logged(&mut self) -> Result<(), ImageError> {
+        Ok(())
+    }
+
+    /// Judges an image on probation by what it has shown so long after its start.
+    ///
+    /// # Errors
+    /// [`ImageError::Storage`]; it is not confirmed then.
+    fn prove(&mut self, health: Health, uptime_ms: u64) -> Result<Probation, ImageError> {
+        let _ = (health, uptime_ms);
+        Ok(Probation::None)
+    }
+}
+
+/// An order to activate an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// The image that is meant, if the order says so.
+    pub digest: Option<Digest384>,
+    /// When; at once if nothing is said.
+    pub at: Option<UnixMillis>,
+    /// The meter's time.
+    pub now: UnixMillis,
 }
 
 /// How far a transfer is (class 18, `image_transfer_status`; from memory, not verified against the standard's text).

@@ -100,6 +100,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) connectivity: Connectivity,
     /// Where new firmware goes.
     pub(crate) images: Option<Box<dyn ImageStore>>,
+    /// An association of the utility has stood since power-up, other than by the local port.
+    pub(crate) reached_head_end: bool,
     now: UnixMillis,
     uptime_ms: u64,
 }
@@ -188,6 +190,7 @@ impl<F: NorFlash> Inner<F> {
             push_window: None,
             connectivity: Connectivity::default(),
             images: None,
+            reached_head_end: false,
             now,
             uptime_ms: 0,
         });

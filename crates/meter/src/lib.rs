@@ -21,6 +21,7 @@ mod cosem;
 mod demand;
 mod dlms;
 mod error;
+pub mod firmware;
 mod flash;
 mod gaps;
 mod image;
@@ -47,7 +48,9 @@ pub use calibration::{CalibrationStatus, unit_id, write_calibration};
 pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys, SecretKey};
 pub use error::{OpenError, ProtocolError};
 pub use flash::{Layout, SECTOR_BYTES, StorageError};
-pub use image::{BLOCK_BYTES_MAX, BLOCKS_MAX, ImageError, ImageInfo, ImageProgress, ImageStatus, ImageStore};
+pub use image::{
+    Activation, BLOCK_BYTES_MAX, BLOCKS_MAX, ImageError, ImageInfo, ImageProgress, ImageStatus, ImageStore,
+};
 pub use link_status::{Connectivity, LinkStatus};
 pub use meter::{LinkId, Meter};
 pub use quality::QualityRow;

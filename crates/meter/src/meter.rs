@@ -14,6 +14,7 @@ use meterseal_seal::KeyStore;
 
 use crate::calibration::{CalibrationStatus, refusal_number};
 use crate::dlms::{Link, Service};
+use crate::firmware::{Health, Probation};
 use crate::inner::{Inner, Timing};
 use crate::quality::QualityRow;
 use crate::records::{ProfileRow, SecurityEntry};
@@ -152,6 +153,32 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     /// The place for new firmware, for whoever carries on what it has under way.
     pub fn image_store(&mut self) -> Option<&mut (dyn ImageStore + 'static)> {
         self.inner.as_deref_mut().expect(INNER).images.as_deref_mut()
+    }
+
+    /// Carries on by one short step what the place for new firmware has under way, puts its events into the security log, and
+    /// lets an image on probation prove itself. True: restart the device, to try a new image or to end a try.
+    ///
+    /// # Errors
+    /// The meter's flash failed; its events come again. A firmware partition that fails stays as it is.
+    pub fn carry_on_firmware(&mut self) -> Result<bool, StorageError<F::Error>> {
+        let is_saved = self.last_save_ms > 0;
+        let inner = self.inner.as_deref_mut().expect(INNER);
+        let Some(mut images) = inner.images.take() else { return Ok(false) };
+        let health = Health {
+            measured: inner.window.is_some() && inner.calibration != CalibrationStatus::Refused,
+            logged: is_saved && inner.pending.is_empty(),
+            reached_head_end: inner.reached_head_end,
+        };
+        let over = images.prove(health, inner.uptime_ms()).is_ok_and(|end| end == Probation::Restart);
+        let restart = images.carry_on(inner.clock()).unwrap_or(false);
+        let events = images.events();
+        let logged = events.iter().try_for_each(|&(code, extreme)| inner.log(code, extreme));
+        if logged.is_ok() && !events.is_empty() {
+            // Where this fails they are logged twice, which is better than not at all.
+            let _ = images.logged();
+        }
+        inner.images = Some(images);
+        logged.map(|()| over || restart)
     }
 
     /// Tells the meter how its connection to the head-end fares, for DLMS to show. When the connection changed is taken

@@ -7,7 +7,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use dlms_cosem_rs::xdlms::ActionResult;
-use meterseal_meter::{ImageError, ImageInfo, ImageProgress, ImageStatus, ImageStore};
+use meterseal_meter::{Activation, ImageError, ImageInfo, ImageProgress, ImageStatus, ImageStore};
 use meterseal_model::{Obis, Role};
 use support::axdr::{octets, structure, u32};
 use support::client::{Client, Value};
@@ -83,7 +83,7 @@ impl ImageStore for Slot {
         if good { Ok(ImageProgress::Done) } else { Err(ImageError::Refused) }
     }
 
-    fn activate(&mut self) -> Result<ImageProgress, ImageError> {
+    fn activate(&mut self, _: &Activation) -> Result<ImageProgress, ImageError> {
         let mut slot = self.0.lock().unwrap();
         if slot.status != Some(ImageStatus::Verified) {
             return Err(ImageError::Order);

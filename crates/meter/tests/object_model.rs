@@ -313,7 +313,10 @@ that has nowhere to put an image shows none: block size 0, no blocks, not enable
 answers object-unavailable. With an image store: a transfer of the same image goes on where it was interrupted; a block that is
 there already stays; a block's number, length or size beyond the image is scope-of-access-violated; what takes long answers
 temporary-failure until it is done, and the status says how far it is; a step out of order, missing blocks and an image that is
-none for this meter are other-reason. A block is at most 3072 bytes, an image at most 65 536 blocks.
+none for this meter are other-reason. A block is at most 3072 bytes, an image at most 65 536 blocks. *image_activate* takes
+integer(0), or, which the class does not know, the image's SHA-384 as an octet-string, or a structure of that and a date-time
+at which to activate. The firmware partition has blocks of 2032 bytes and insists on the digest; `image_to_activate_info` shows
+it as the signature.
 
 ## Commit acknowledgements (0-128:96.1.0 and 0-128:96.1.1)
 

@@ -57,6 +57,10 @@ impl KeyStore for LogKey {
     fn import(&self, _: KeySlot, _: &[Vec<u8>]) -> Result<(), KeyStoreError> {
         Err(KeyStoreError::Certificate)
     }
+
+    fn remove(&self, slot: KeySlot) -> Result<(), KeyStoreError> {
+        Err(KeyStoreError::NoKey(slot, KeyState::Current))
+    }
 }
 
 /// Signs what is due; whether anything was.

@@ -1,21 +1,19 @@
 //! How often each region's sectors would be erased in 20 years, from what a busy meter writes in half an hour.
 
-#![allow(
-    clippy::unwrap_used,
-    unreachable_pub,
-    reason = "its parts are an example's too, and one that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-#[path = "../examples/powercut/work.rs"]
-#[allow(dead_code, reason = "of the works, its log key alone is wanted here")]
-mod work;
-
+#[path = "support/log_life.rs"]
+mod log_life;
 mod support;
+
+use std::sync::Arc;
 
 use dlms_cosem_rs::axdr::Data;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use log_life::LogKey;
 use meterseal_meter::{Config, Layout, Meter};
 use meterseal_model::Obis;
+use meterseal_seal::Signer as _;
 use support::client::Client;
 use support::flash::{RamFlash, SECTOR};
 use support::{Counting, OPEN, QUIET, TestMeter, at, config, identity, utility_keys};
@@ -94,7 +92,8 @@ fn twenty_years_of_the_busiest_schedule_stay_within_what_a_chip_is_rated_for() {
     let meter =
         Meter::open(identity(), utility_keys(), settings, &mut flash, Counting(1), at(start)).unwrap();
     let mut meter = TestMeter::new(meter, at(start));
-    work::give_log_key(&mut meter);
+    meter.set_key_store(Arc::new(LogKey::new()), Vec::new());
+    let key = LogKey::new().0;
     let mut client = Client::utility();
     meter.connected();
     client.associate(&mut meter).unwrap();
@@ -104,7 +103,10 @@ fn twenty_years_of_the_busiest_schedule_stay_within_what_a_chip_is_rated_for() {
         let readings = if second % 60 < 20 { OPEN } else { QUIET };
         meter.sense(&readings, now).unwrap();
         meter.tick(now).unwrap();
-        work::sign_what_is_due(&mut meter).unwrap();
+        if let Some(request) = meter.signing_request() {
+            let signature = key.sign(&request.to_be_signed).unwrap();
+            meter.signed(request.number, Some(&signature)).unwrap();
+        }
         if second % 60 == 40 {
             client.listen(&mut meter);
             for (obis, newest) in [

@@ -5,6 +5,7 @@ mod alarm_options;
 mod calibrate;
 mod certify;
 mod dlms;
+mod evidence;
 mod firmware;
 mod fleet;
 mod headend;
@@ -33,12 +34,14 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Accuracy(accuracy::Args),
+    Bill(evidence::Bill),
     Calibrate(calibrate::Args),
     Certify(certify::Args),
     Dlms(Box<dlms::Args>),
     Firmware(firmware::Args),
     Fleet(fleet::Args),
     Headend(Box<headend::Args>),
+    Log(evidence::Log),
     Measure(measure::Args),
     Pki(pki::Args),
     Soak(soak::Args),
@@ -51,12 +54,14 @@ fn main() -> ExitCode {
     // Whether what was tested holds its limits.
     let result = match Arguments::parse().command {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
+        Command::Bill(arguments) => evidence::bill(&arguments, out).map(|()| true),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
         Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Firmware(arguments) => firmware::run(&arguments, out),
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
         Command::Headend(arguments) => headend::run(&arguments, out),
+        Command::Log(arguments) => evidence::log(&arguments, out).map(|()| true),
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }

@@ -62,8 +62,11 @@ events! {
     ClockBefore = 4, "clock_adjusted_from", Notice, "The clock was adjusted; this is the time before.";
     ClockAfter = 5, "clock_adjusted_to", Notice, "The clock was adjusted; this is the time after.";
     CalendarActivated = 9, "calendar_activated", Notice, "The passive activity calendar became the active one.";
+    ProgramMemoryError = 12, "program_memory_error", Critical, "The meter's program failed its check in memory.";
     StorageError = 14, "storage_error", Critical, "The meter's memory failed a check.";
     MeasurementError = 16, "measurement_error", Critical, "The meter refuses its calibration record and books no energy.";
+    FirmwareReady = 17, "firmware_ready", Notice, "New firmware was verified and waits for its activation.";
+    FirmwareActivated = 18, "firmware_activated", Notice, "New firmware proved itself and is the one that runs.";
     TerminalCoverRemoved = 40, "terminal_cover_removed", Critical, "The terminal cover was removed.";
     TerminalCoverClosed = 41, "terminal_cover_closed", Notice, "The terminal cover was closed.";
     MagnetOn = 42, "magnetic_field_on", Critical, "A strong magnetic field is at the meter.";
@@ -75,6 +78,7 @@ events! {
     KeysChanged = 48, "keys_changed", Notice, "Keys of a role were replaced.";
     UndecryptableMessage = 49, "undecryptable_message", Warning, "A message to the meter could not be deciphered.";
     ReplayedMessage = 50, "replayed_message", Warning, "An old message was sent to the meter again.";
+    FirmwareRefused = 51, "firmware_refused", Critical, "Firmware for the meter failed its signature or digest check.";
     RemoteDisconnection = 62, "remote_disconnection", Warning, "The utility disconnected the supply.";
     RemoteReconnection = 63, "remote_reconnection", Notice, "The utility reconnected the supply.";
     LocalDisconnection = 64, "local_disconnection", Warning, "The limiter disconnected the supply.";
@@ -92,6 +96,10 @@ events! {
     EventLogCleared = 255, "event_log_cleared", Warning, "The event log was cleared.";
     CertificateChanged = 210, "certificate_changed", Notice, "The meter was given a certificate, lost one, or made a key pair for one.";
     CertificateRefused = 220, "certificate_refused", Warning, "The meter refused a certificate, or another act on its certificates.";
+    FirmwareTransferBegun = 240, "firmware_transfer_begun", Notice, "A transfer of new firmware began.";
+    FirmwareActivationOrdered = 241, "firmware_activation_ordered", Notice, "New firmware was activated and will be tried.";
+    FirmwareGivenUp = 242, "firmware_given_up", Critical, "New firmware was given up; the former runs again.";
+    TrustRootChanged = 243, "trust_root_changed", Notice, "The signers whose firmware counts were changed.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -119,6 +127,17 @@ impl EventCode {
             Self::CertificateRefused => "count: the refused method of the security setup",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
+            Self::FirmwareReady | Self::FirmwareActivated | Self::FirmwareActivationOrdered => {
+                "count: the image's sequence number"
+            }
+            Self::FirmwareTransferBegun => "count: the package's bytes",
+            Self::FirmwareRefused => {
+                "count: why (1 form, 2 signatures, 3 target, 4 sequence, 5 size, 6 digest, 7 unpacking, 8 trust root, 9 activation)"
+            }
+            Self::FirmwareGivenUp => {
+                "count: why (1 tries spent, 2 not intact, 3 not newer, 4 unfit by its own word)"
+            }
+            Self::TrustRootChanged => "count: the trust root's version",
             _ => "",
         }
     }

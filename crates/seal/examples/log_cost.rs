@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let signed = checkpoint.sign(&key)?;
     for time in 0..times {
         let held = match what.as_str() {
-            "leaf" => leaf(&salts, time).len() > 100,
+            "leaf" => LogHash::of_leaf(&leaf(&salts, time)) != every.leaf,
             "append" => {
                 let mut peaks = peaks.clone();
                 peaks.append(every.leaf);

@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod admission;
+pub mod attestation;
 pub mod certificate;
 pub mod chain;
 mod der;

@@ -33,11 +33,6 @@ impl Random {
         result
     }
 
-    /// Uniform in 0 ≤ x < `end`; `None` when there is no such number.
-    pub(crate) fn below(&mut self, end: usize) -> Option<usize> {
-        (self.next() as usize).checked_rem(end)
-    }
-
     /// Uniform in 0 ≤ x < 1.
     pub(crate) fn uniform(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64

@@ -73,11 +73,17 @@ impl Settings {
     }
 }
 
-/// How the flash of each meter is divided: 192 KiB; 448 load-profile rows and 64 log entries are surely held.
-pub const LAYOUT: Layout =
-    Layout { state_sectors: 4, register_sectors: 8, log_sectors: 3, profile_sectors: 8, ..Layout::TINY };
+/// How the flash of each meter is divided: 204 KiB; 448 load-profile rows and 64 log entries are surely held.
+pub const LAYOUT: Layout = Layout {
+    state_sectors: 4,
+    register_sectors: 8,
+    log_sectors: 3,
+    profile_sectors: 8,
+    tree_sectors: 10,
+    ..Layout::TINY
+};
 
-const _: () = assert!(LAYOUT.size() <= CHIP_BYTES);
+const _: () = assert!(LAYOUT.size() <= CHIP_BYTES && LAYOUT.is_usable());
 
 /// The longest history that every meter's flash holds, intervals.
 pub const MAX_HISTORY: u32 = 448;

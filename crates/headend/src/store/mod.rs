@@ -82,8 +82,8 @@ struct Threads {
 struct Workers {
     writer: Worker,
     reader: Worker,
-    /// Held for the lock on it.
-    _lock: File,
+    /// Held for the lock on it; none where nothing is written.
+    _lock: Option<File>,
 }
 
 impl Store {
@@ -111,10 +111,31 @@ impl Store {
         let (reader, reading) = Worker::reader(&path)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: lock })),
+                workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: Some(lock) })),
                 threads: Mutex::new(Some(Threads { writing, reading })),
             }),
         })
+    }
+
+    /// Opens the `headend.sqlite` of a folder to read it only, whether a head-end runs on it or not. What would write fails.
+    ///
+    /// # Errors
+    /// There is none, another format, damaged: see [`StoreError`].
+    pub async fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join("headend.sqlite");
+        let open = move || {
+            schema::check(&path)?;
+            // The threads are alike: none of them may write.
+            let (writer, writing) = Worker::reader(&path)?;
+            let (reader, reading) = Worker::reader(&path)?;
+            Ok(Self {
+                inner: Arc::new(Inner {
+                    workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: None })),
+                    threads: Mutex::new(Some(Threads { writing, reading })),
+                }),
+            })
+        };
+        tokio::task::spawn_blocking(open).await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Finishes what is queued and closes the database. Calls after this fail with [`StoreError::Closed`].

@@ -85,6 +85,17 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Refuses a database that is not ours or of another format; writes nothing.
+pub(super) fn check(path: &Path) -> Result<(), StoreError> {
+    let connection = open_reader(path)?;
+    check_identity(path, &connection)?;
+    let found = version(path, &connection)?;
+    if found == FORMAT {
+        return Ok(());
+    }
+    Err(StoreError::Version { path: path.to_path_buf(), found, expected: FORMAT })
+}
+
 /// Refuses a file that is not ours, of another format, or damaged, before anything is written to it.
 fn check_identity(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     let failed = |source| StoreError::from_sqlite(path, source);

@@ -6,9 +6,11 @@ use dlms_cosem_rs::codec::Writer;
 use dlms_cosem_rs::server::StoreResult;
 use dlms_cosem_rs::xdlms::{ActionResult, DataAccessResult};
 use embedded_storage::nor_flash::NorFlash;
+use meterseal_model::{Digest384, UnixMillis};
 
 use super::{parse, put, put_array, put_structure};
-use crate::image::{BLOCKS_MAX, ImageError, ImageProgress, ImageStatus, ImageStore};
+use crate::clock;
+use crate::image::{Activation, BLOCKS_MAX, ImageError, ImageProgress, ImageStatus, ImageStore};
 use crate::inner::Inner;
 
 /// The longest identifier of an image.
@@ -69,6 +71,7 @@ pub(super) fn invoke<F: NorFlash>(
         return Err(ActionResult::ObjectUnavailable);
     }
     let parameters = parameters.ok_or(ActionResult::TypeUnmatched)?;
+    let now = inner.clock();
     inner.spend_incoming_counter();
     match method {
         // A block that is replayed is there already: its counter goes to flash with the next save.
@@ -100,9 +103,9 @@ pub(super) fn invoke<F: NorFlash>(
             store.keep(number, content).map(|()| ImageProgress::Done)
         }
         // The class demands integer(0), and clients send other zeros.
-        3 | 4 if parameters.as_i64() != Some(0) => return Err(ActionResult::TypeUnmatched),
+        3 if parameters.as_i64() != Some(0) => return Err(ActionResult::TypeUnmatched),
         3 => store.verify(),
-        4 => store.activate(),
+        4 => store.activate(&activation(&parameters, now)?),
         _ => return Err(ActionResult::ObjectUndefined),
     };
     match progress {
@@ -112,6 +115,23 @@ pub(super) fn invoke<F: NorFlash>(
         Err(ImageError::Storage) => Err(ActionResult::HardwareFault),
         Err(ImageError::Order | ImageError::Incomplete | ImageError::Refused) => {
             Err(ActionResult::OtherReason)
+        }
+    }
+}
+
+/// Which image, and when: integer(0) as the class has it, the image's digest, or a structure of digest and date-time.
+fn activation(parameters: &Data<'_>, now: UnixMillis) -> Result<Activation, ActionResult> {
+    let digest = |data: &Data<'_>| {
+        let digest = parse::octets(data).map_err(refused)?;
+        Ok(Some(Digest384(digest.try_into().map_err(|_| ActionResult::ScopeOfAccessViolated)?)))
+    };
+    match parameters {
+        Data::OctetString(_) => Ok(Activation { digest: digest(parameters)?, at: None, now }),
+        data if data.as_i64() == Some(0) => Ok(Activation { digest: None, at: None, now }),
+        data => {
+            let [image, at] = parse::fields(data).map_err(refused)?;
+            let at = clock::timestamp(at).ok_or(ActionResult::TypeUnmatched)?;
+            Ok(Activation { digest: digest(&image)?, at: Some(at), now })
         }
     }
 }

@@ -216,10 +216,11 @@ impl<F: NorFlash> Link<F> {
             return (inner, Ok(()));
         };
         let was_associated = association.is_associated();
-        let (inner, answer) = association.handle(inner, message.apdu());
+        let (mut inner, answer) = association.handle(inner, message.apdu());
         let from_ms = association.until_ms();
         if role == Role::Utility && !was_associated && association.is_associated() {
             self.pushes.restart(&inner);
+            inner.reached_head_end |= !self.peer.local;
         }
         if association.is_over() {
             *slot = None;

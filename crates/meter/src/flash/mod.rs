@@ -117,8 +117,8 @@ impl Layout {
         sectors * SECTOR_BYTES as usize
     }
 
-    /// Whether every region can hold a record while one of its sectors is erased.
-    pub(crate) const fn is_usable(self) -> bool {
+    /// Whether every region can hold a record while one of its sectors is erased, and the tree covers them all.
+    pub const fn is_usable(self) -> bool {
         self.state_sectors >= 2
             && self.register_sectors >= 2
             && self.log_sectors >= 3

@@ -70,7 +70,7 @@ pub fn value(data: &Data<'_>) -> Value {
 
 pub struct Client {
     pub role: Role,
-    pub session: ClientSession<Provider, 2048>,
+    pub session: ClientSession<Provider, 4096>,
     listener: NotificationListener<Provider, SingleMeterKeys>,
     /// Bodies of pushes that came between answers, with their invocation counters.
     pub pushes: VecDeque<(u32, Value)>,

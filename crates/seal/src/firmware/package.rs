@@ -181,7 +181,12 @@ pub fn check_payload(manifest: &Manifest, size: u64, digest: [u8; 48]) -> Result
     if found == manifest.stored { Ok(()) } else { Err(PackageError::Payload) }
 }
 
-fn signed_manifest(
+/// What an envelope says, if enough signers have signed it: what a boot stage asks of an image that was accepted before,
+/// without a time, because a key that has expired since was good then. For what comes new, [`accept`] decides.
+///
+/// # Errors
+/// [`PackageError::Sign`], [`PackageError::Trust`] or [`PackageError::Manifest`].
+pub fn signed_manifest(
     envelope: &[u8],
     root: &TrustRoot,
     now: Option<UnixMillis>,
