@@ -17,6 +17,7 @@ use dlms_cosem_rs::xdlms::{
     ActionResult, AttributeDescriptor, AttributeDescriptorWithSelection, Conformance, DataAccessResult,
     GetDataResult, MethodDescriptor, SelectiveAccess,
 };
+use embedded_storage::nor_flash::NorFlash;
 use meterseal_meter::{DlmsKeys, ProtocolError};
 use meterseal_model::{Obis, Role, objects};
 
@@ -147,7 +148,7 @@ impl Client {
     }
 
     /// Opens the association or says how far it came.
-    pub fn associate(&mut self, meter: &mut TestMeter<'_>) -> Result<(), String> {
+    pub fn associate(&mut self, meter: &mut TestMeter<'_, impl NorFlash>) -> Result<(), String> {
         let mut request = [0; 1024];
         let len = self.session.associate_request(&mut request).unwrap();
         let answer = self.exchange(meter, &request[..len]).map_err(|error| error.to_string())?;
@@ -164,13 +165,19 @@ impl Client {
         }
     }
 
-    pub fn get(&mut self, meter: &mut TestMeter<'_>, class: u16, obis: Obis, attribute: i8) -> Value {
+    pub fn get(
+        &mut self,
+        meter: &mut TestMeter<'_, impl NorFlash>,
+        class: u16,
+        obis: Obis,
+        attribute: i8,
+    ) -> Value {
         self.try_get(meter, class, obis, attribute, None).unwrap()
     }
 
     pub fn try_get(
         &mut self,
-        meter: &mut TestMeter<'_>,
+        meter: &mut TestMeter<'_, impl NorFlash>,
         class: u16,
         obis: Obis,
         attribute: i8,
@@ -182,7 +189,7 @@ impl Client {
     /// Reads an attribute, in as many blocks as it takes, and makes of it what the test wants.
     pub fn try_read<T>(
         &mut self,
-        meter: &mut TestMeter<'_>,
+        meter: &mut TestMeter<'_, impl NorFlash>,
         (class, obis, attribute): (u16, Obis, i8),
         access: Option<SelectiveAccess<'_>>,
         read: impl Fn(&Data<'_>) -> T,
@@ -213,7 +220,7 @@ impl Client {
 
     pub fn get_list(
         &mut self,
-        meter: &mut TestMeter<'_>,
+        meter: &mut TestMeter<'_, impl NorFlash>,
         items: &[(u16, Obis, i8)],
     ) -> Vec<Result<Value, DataAccessResult>> {
         let mut request = [0; 1024];
@@ -241,7 +248,7 @@ impl Client {
 
     pub fn set(
         &mut self,
-        meter: &mut TestMeter<'_>,
+        meter: &mut TestMeter<'_, impl NorFlash>,
         class: u16,
         obis: Obis,
         new: Data<'_>,
@@ -252,7 +259,7 @@ impl Client {
     /// Sets an attribute, in one request.
     pub fn set_attribute(
         &mut self,
-        meter: &mut TestMeter<'_>,
+        meter: &mut TestMeter<'_, impl NorFlash>,
         class: u16,
         obis: Obis,
         attribute: i8,
@@ -274,7 +281,7 @@ impl Client {
     /// Invokes a method that returns nothing.
     pub fn invoke(
         &mut self,
-        meter: &mut TestMeter<'_>,
+        meter: &mut TestMeter<'_, impl NorFlash>,
         class: u16,
         obis: Obis,
         method: i8,
@@ -288,7 +295,7 @@ impl Client {
     /// The outer error: the meter has closed the connection.
     pub fn try_set(
         &mut self,
-        meter: &mut TestMeter<'_>,
+        meter: &mut TestMeter<'_, impl NorFlash>,
         class: u16,
         obis: Obis,
         new: Data<'_>,
@@ -307,7 +314,7 @@ impl Client {
     /// Invokes a method; gives what it returned.
     pub fn act(
         &mut self,
-        meter: &mut TestMeter<'_>,
+        meter: &mut TestMeter<'_, impl NorFlash>,
         method: MethodDescriptor,
         parameters: Option<Data<'_>>,
     ) -> Result<Option<Value>, ActionResult> {
@@ -325,14 +332,18 @@ impl Client {
     }
 
     /// Takes what the meter sends of itself.
-    pub fn listen(&mut self, meter: &mut TestMeter<'_>) {
+    pub fn listen(&mut self, meter: &mut TestMeter<'_, impl NorFlash>) {
         while let Some(frame) = meter.transmit() {
             self.take_push(frame);
         }
     }
 
     /// Sends an APDU in a wrapper frame and waits for the answer; pushes on the way are kept.
-    pub fn exchange(&mut self, meter: &mut TestMeter<'_>, apdu: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+    pub fn exchange(
+        &mut self,
+        meter: &mut TestMeter<'_, impl NorFlash>,
+        apdu: &[u8],
+    ) -> Result<Vec<u8>, ProtocolError> {
         let frame = frame(self.role, apdu);
         self.sent.push(frame.clone());
         // Bytes come as the network pleases.
@@ -343,7 +354,7 @@ impl Client {
     }
 
     /// Waits for an answer: by the meter's clock, as long as one can be withheld.
-    pub fn answer(&mut self, meter: &mut TestMeter<'_>) -> Result<Vec<u8>, ProtocolError> {
+    pub fn answer(&mut self, meter: &mut TestMeter<'_, impl NorFlash>) -> Result<Vec<u8>, ProtocolError> {
         self.waited_ms = 0;
         loop {
             while let Some(frame) = meter.transmit() {

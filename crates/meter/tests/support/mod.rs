@@ -6,7 +6,7 @@ pub mod axdr;
 pub mod client;
 pub mod flash;
 
-use embedded_storage::nor_flash::NorFlashErrorKind;
+use embedded_storage::nor_flash::{NorFlash, NorFlashErrorKind};
 use flash::RamFlash;
 use meterseal_meter::{
     Config, DlmsKeys, Identity, Layout, LinkId, Meter, OpenError, Peer, ProtocolError, Random, RoleKeys,
@@ -93,14 +93,14 @@ impl Random for Counting {
 }
 
 /// A meter with one connection at most, and a hand on its clock.
-pub struct TestMeter<'a> {
-    pub meter: Meter<&'a mut RamFlash, Counting>,
+pub struct TestMeter<'a, F: NorFlash = RamFlash> {
+    pub meter: Meter<&'a mut F, Counting>,
     pub link: Option<LinkId>,
     now: UnixMillis,
 }
 
-impl<'a> TestMeter<'a> {
-    pub fn new(meter: Meter<&'a mut RamFlash, Counting>, now: UnixMillis) -> Self {
+impl<'a, F: NorFlash> TestMeter<'a, F> {
+    pub fn new(meter: Meter<&'a mut F, Counting>, now: UnixMillis) -> Self {
         Self { meter, link: None, now }
     }
 
@@ -128,7 +128,7 @@ impl<'a> TestMeter<'a> {
         self.meter.transmit(self.link?).unwrap()
     }
 
-    pub fn tick(&mut self, now: UnixMillis) -> Result<(), StorageError<NorFlashErrorKind>> {
+    pub fn tick(&mut self, now: UnixMillis) -> Result<(), StorageError<F::Error>> {
         self.now = now;
         self.meter.tick(now)
     }
@@ -139,15 +139,15 @@ impl<'a> TestMeter<'a> {
     }
 }
 
-impl<'a> std::ops::Deref for TestMeter<'a> {
-    type Target = Meter<&'a mut RamFlash, Counting>;
+impl<'a, F: NorFlash> std::ops::Deref for TestMeter<'a, F> {
+    type Target = Meter<&'a mut F, Counting>;
 
     fn deref(&self) -> &Self::Target {
         &self.meter
     }
 }
 
-impl std::ops::DerefMut for TestMeter<'_> {
+impl<F: NorFlash> std::ops::DerefMut for TestMeter<'_, F> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.meter
     }
