@@ -42,7 +42,19 @@ impl OwnIdentity {
         let store = Arc::new(FileKeyStore::open(&sealed, &peer.uri(), secret)?);
         let own = Self { folder: folder.to_owned(), peer, store };
         own.take_over()?;
+        own.publish()?;
         Ok(own)
+    }
+
+    /// Keeps the copy of the certificates true: what counts is in the store.
+    fn publish(&self) -> Result<(), PkiError> {
+        let chain = self.store.certificates(SLOT).map_err(|error| self.failed(&error))?;
+        let path = self.folder.join(CERTIFICATE);
+        let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
+        if chain.is_empty() || read_certificates(&path).is_ok_and(|copy| copy == chain) {
+            return Ok(());
+        }
+        write_certificates(&path, &chain)
     }
 
     /// What its certificate says; `None` before the first.

@@ -67,7 +67,8 @@ fn damaged_files_in_the_data_folder_are_named() {
         "meters/MSL0000000002/flash.bin",
         "meters/MSL0000000002/dlms.sealed",
         "meters/MSL0000000002/identity.sealed",
-        "headend/certificate.pem",
+        "headend/keys.sealed",
+        "time/keys.sealed",
         "headend/headend.sqlite",
         "pki/root.cert.pem",
     ] {
@@ -78,7 +79,12 @@ fn damaged_files_in_the_data_folder_are_named() {
         assert!(said.contains(file), "{file}: {said}");
         fs::write(&path, sound).unwrap();
     }
+    // A copy for others, which is made true again.
+    let copy = data.join("headend/certificate.pem");
+    let sound = fs::read(&copy).unwrap();
+    fs::write(&copy, b"not what belongs here").unwrap();
     assert!(Up::start(&data).interrupt().success());
+    assert_eq!(fs::read(&copy).unwrap(), sound);
 }
 
 #[test]
