@@ -135,11 +135,13 @@ fn trace(rate: u64, extras: Extras) -> (u64, Vec<bool>) {
     (hash.0, disturbed)
 }
 
-/// As windows were before they had flags, so that the hashes still stand.
+/// As windows were before they had flags, and components the neutral's residual current, so that the hashes still stand.
 fn first_version(window: &Window) -> String {
     let text = format!("{window:?}");
     let (measured, _) = text.split_once(", disturbed: ").expect("the last field");
-    format!("{measured} }}")
+    let (before, residual) = measured.split_once("neutral_residual_microamperes: ").expect("a component");
+    let (_, after) = residual.split_once(", ").expect("others follow");
+    format!("{before}{after} }}")
 }
 
 #[test]
@@ -166,8 +168,10 @@ fn golden_trace_with_every_kernel() {
 }
 
 /// Rate, hash of the bare core, hash with calibration, thresholds, pulses and events.
+// The last hash of each rate changed when half cycles came to be judged as they complete (events begin earlier), and phase
+// sequence each cycle; what is measured without events has stayed the same.
 const GOLDEN: [(u64, u64, u64); 3] = [
-    (1_000, 9_201_001_155_660_594_066, 14_111_211_838_892_660_143),
-    (8_000, 8_121_024_234_469_185_171, 4_446_316_415_153_001_423),
-    (31_250, 17_766_884_287_688_192_534, 13_908_217_929_103_722_271),
+    (1_000, 9_201_001_155_660_594_066, 7_199_007_423_546_103_866),
+    (8_000, 8_121_024_234_469_185_171, 4_089_831_374_698_423_807),
+    (31_250, 17_766_884_287_688_192_534, 7_129_491_235_140_603_898),
 ];
