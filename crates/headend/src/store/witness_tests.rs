@@ -172,7 +172,10 @@ async fn a_sound_log_is_followed_and_comes_back_after_reopening() {
     assert_eq!(judge(&known, &log.checkpoints[1].0), Ok(Step::Known));
     log.live(11, 12);
     follow(&store, &mut log).await;
-    assert_eq!(store.audit(meter(), UnixMillis(9)).await.unwrap(), Audit { leaves: 24, ..Audit::default() });
+    assert_eq!(
+        store.audit(meter(), 0, UnixMillis(9)).await.unwrap(),
+        Audit { leaves: 24, ..Audit::default() }
+    );
     assert_eq!(store.checkpoints(meter(), log.id).await.unwrap().len(), 3);
     let leaves = store.leaves(meter(), log.id, 3, 5, 10).await.unwrap();
     assert_eq!(leaves.iter().map(|leaf| leaf.sequence).collect::<Vec<_>>(), [3, 4]);
@@ -278,11 +281,11 @@ async fn an_operator_who_deletes_or_edits_rows_is_found_out_and_the_rows_come_ba
         let before = rows(&store).await;
         let store = edit(folder.path(), store, sql).await;
         assert_ne!(rows(&store).await, before);
-        let audit = store.audit(meter(), UnixMillis(9)).await.unwrap();
+        let audit = store.audit(meter(), 0, UnixMillis(9)).await.unwrap();
         assert!(audit.refetch.is_none() && audit.repaired.len() == 1, "{sql}: {audit:?}");
         assert!(audit.repaired[0].starts_with(words), "{audit:?}");
         assert_eq!(rows(&store).await, before, "{sql}");
-        assert!(store.audit(meter(), UnixMillis(9)).await.unwrap().repaired.is_empty());
+        assert!(store.audit(meter(), 0, UnixMillis(9)).await.unwrap().repaired.is_empty());
     }
 }
 
@@ -297,7 +300,7 @@ async fn an_operator_who_deletes_or_edits_leaves_is_found_out_and_the_meter_give
         let folder = tempfile::tempdir().unwrap();
         let (store, mut log) = witnessed(folder.path()).await;
         let store = edit(folder.path(), store, sql).await;
-        let audit = store.audit(meter(), UnixMillis(9)).await.unwrap();
+        let audit = store.audit(meter(), 0, UnixMillis(9)).await.unwrap();
         assert_eq!(audit.refetch, Some(from), "{sql}: {audit:?}");
         // Another meter's leaves do not fill the hole; its own do.
         let mut other = Log::new(2);
@@ -305,7 +308,7 @@ async fn an_operator_who_deletes_or_edits_leaves_is_found_out_and_the_meter_give
         assert!(!store.restore_leaves(meter(), from, other.contents(from)).await.unwrap());
         assert!(store.restore_leaves(meter(), from, log.contents(from)).await.unwrap(), "{sql}");
         assert_eq!(
-            store.audit(meter(), UnixMillis(9)).await.unwrap(),
+            store.audit(meter(), 0, UnixMillis(9)).await.unwrap(),
             Audit { leaves: 20, ..Audit::default() }
         );
         log.live(11, 11);
