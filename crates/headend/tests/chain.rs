@@ -179,9 +179,12 @@ async fn a_head_end_that_lost_its_database_reads_the_meters_log_again() {
     let meter = TestMeter::start(&utility, &headend, 1, &flash);
     let browser = Browser::signed_in(&headend).await;
     online(&browser).await;
-    for body in [OPEN, CLOSE] {
+    for (presses, body) in (1..).zip([OPEN, CLOSE]) {
         browser.post(STIMULUS, body).await;
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        eventually("the meter has noticed", async || {
+            (covers(&events(&browser).await) == presses).then_some(())
+        })
+        .await;
     }
     let before =
         eventually("three events", async || Some(events(&browser).await).filter(|e| e.len() == 3)).await;
