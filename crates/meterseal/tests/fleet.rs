@@ -127,9 +127,7 @@ fn a_fleet_is_enrolled_read_cut_killed_and_goes_on_where_it_was() {
 fn sealed(data: &Path, meter: &str) {
     let out = data.join(format!("{meter}.log.cbor"));
     let run = |arguments: &[&dyn AsRef<std::ffi::OsStr>]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meterseal"));
-        arguments.iter().for_each(|argument| drop(command.arg(argument)));
-        let output = command.output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_meterseal")).args(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{meter}: {said}");
         said
