@@ -43,8 +43,10 @@ pub struct Config {
     pub system_title: SystemTitle,
     /// The meters that may call.
     pub meters: Vec<MeterEntry>,
-    /// Signed marks.
+    /// Signed marks, beside those in the data folder's `marks` ([`products`](crate::products)).
     pub marks: Vec<Vec<u8>>,
+    /// How early marks that end are alarms.
+    pub mark_warnings: MarkWarnings,
     /// Keys by which marks are trusted.
     pub certification_keys: Vec<SealPublicKey>,
     /// How often meters are read.
@@ -64,6 +66,22 @@ pub struct Pace {
     pub live: Duration,
     /// Between two looks at the ends of its security log and load profile, above 0.
     pub gaps: Duration,
+}
+
+/// How many days before a mark ends there are alarms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkWarnings {
+    /// The first, while there is time for a certification; the mark's own date of renewal counts where it is earlier.
+    pub first_days: u32,
+    /// The last.
+    pub last_days: u32,
+}
+
+impl Default for MarkWarnings {
+    /// 90 and 30 days.
+    fn default() -> Self {
+        Self { first_days: 90, last_days: 30 }
+    }
 }
 
 impl Default for Pace {

@@ -1,10 +1,10 @@
 //! Files for others to check: a meter's whole log as the store holds it, for exports and statements.
 
-use meterseal_model::MeterId;
+use meterseal_model::{MeterId, UnixMillis};
 use meterseal_seal::SealPublicKey;
 use meterseal_seal::evidence::{Archive, Held, Origin};
 
-use crate::store::{Store, StoreError};
+use crate::store::{Quarantine, Store, StoreError};
 
 /// A meter's log from its first leaf to the newest that a checkpoint covers; `None` for a meter whose log was never read.
 ///
@@ -36,6 +36,52 @@ pub async fn archive(store: &Store, meter: MeterId) -> Result<Option<Archive>, S
     let checkpoints = store.checkpoints(meter, known.log).await?;
     let origin = Origin { meter, log: known.log, key, chain: known.chain };
     Ok(Some(Archive { origin, entries, checkpoints }))
+}
+
+/// Whether a meter may be billed from for a period of its clock.
+///
+/// # Errors
+/// [`NotBillable`]: what it recorded then, or some of it, is from firmware without a valid mark.
+pub async fn billable(
+    store: &Store,
+    meter: MeterId,
+    from: UnixMillis,
+    to: UnixMillis,
+) -> Result<(), NotBillable> {
+    let periods = store.quarantines(meter).await?;
+    match periods.into_iter().find(|period| period.overlaps(from, to)) {
+        Some(period) => Err(NotBillable::Quarantined { meter, period }),
+        None => Ok(()),
+    }
+}
+
+/// Why there is no bill.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBillable {
+    /// The meter was in quarantine.
+    #[error("{}", quarantined(.meter, .period))]
+    Quarantined {
+        /// Which meter.
+        meter: MeterId,
+        /// When.
+        period: Quarantine,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn quarantined(meter: &MeterId, period: &Quarantine) -> String {
+    let after = match period.after {
+        UnixMillis(i64::MIN) => "everything that it recorded".to_owned(),
+        after => format!("what it recorded after {after}"),
+    };
+    let upto = period.upto.map_or_else(|| ", and goes on".to_owned(), |upto| format!(" up to {upto}"));
+    format!(
+        "meter {meter} is not billed from for this period: it was in quarantine since {}, which covers {after}{upto}. {} Bill \
+         another period, or settle this one by hand",
+        period.since, period.reason
+    )
 }
 
 /// Leaves that are read at once: the store's reader serves others in between.

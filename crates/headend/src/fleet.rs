@@ -73,6 +73,8 @@ struct Status {
     last_seen: Option<UnixMillis>,
     facts: Option<Arc<DeviceFacts>>,
     mark: Option<Arc<types::Mark>>,
+    /// Why nothing is billed from it, and since when.
+    quarantine: Option<types::Quarantine>,
     live: Option<LiveReading>,
     open_alarms: u64,
     /// The change after which they were counted so.
@@ -256,20 +258,50 @@ impl Fleet {
     }
 
     /// Sets what a meter says of itself. The state that follows announces it.
-    pub(crate) fn set_facts(
-        &self,
-        id: MeterId,
-        facts: DeviceFacts,
-        mark: Option<types::Mark>,
-        at: UnixMillis,
-    ) {
+    pub(crate) fn set_facts(&self, id: MeterId, facts: DeviceFacts, at: UnixMillis) {
         if let Some(entry) = self.entry(id) {
-            let (facts, mark) = (self.facts.share(facts), mark.map(|mark| self.marks.share(mark)));
+            let facts = self.facts.share(facts);
             let mut status = entry.status();
             status.facts = Some(facts);
-            status.mark = mark;
             status.last_seen = Some(at);
         }
+    }
+
+    /// Sets whether a meter is in quarantine, and announces it.
+    pub(crate) fn set_quarantine(&self, id: MeterId, quarantine: Option<types::Quarantine>) {
+        self.change(id, |status| {
+            if quarantine.is_some() {
+                status.mark = None;
+            }
+            status.quarantine = quarantine;
+        });
+    }
+
+    /// Whether a meter is in quarantine.
+    pub(crate) fn is_quarantined(&self, id: MeterId) -> bool {
+        self.entry(id).is_some_and(|entry| entry.status().quarantine.is_some())
+    }
+
+    /// Sets the mark on which a meter is admitted.
+    pub(crate) fn set_mark(&self, id: MeterId, mark: Option<types::Mark>) {
+        let mark = mark.map(|mark| self.marks.share(mark));
+        self.change(id, |status| status.mark = mark);
+    }
+
+    /// The device type and firmware of every meter that bears marks, each pair once, and how many meters have it.
+    pub(crate) fn firmwares(&self) -> Vec<(Arc<DeviceFacts>, usize)> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner).all.clone();
+        let mut found: Vec<(Arc<DeviceFacts>, usize)> = Vec::new();
+        for facts in meters.iter().filter_map(|entry| entry.status().facts.clone()) {
+            let same = |known: &DeviceFacts| {
+                known.device_type == facts.device_type && known.firmware_digest == facts.firmware_digest
+            };
+            match found.iter_mut().find(|(known, _)| same(known)) {
+                Some((_, count)) => *count += 1,
+                None => found.push((facts, 1)),
+            }
+        }
+        found
     }
 
     /// Shows a reading.
@@ -360,6 +392,7 @@ impl Fleet {
             last_seen: history.last_seen,
             facts: history.facts.map(|facts| self.facts.share(facts)),
             mark: None,
+            quarantine: history.quarantine.as_ref().map(types::Quarantine::from),
             live,
             open_alarms: history.open_alarms,
             counted_at: 0,
@@ -402,6 +435,7 @@ impl MeterRecord {
             firmware_version: facts.map(|facts| facts.firmware_version.clone()),
             firmware_digest: facts.map(|facts| facts.firmware_digest.to_string()),
             mark: status.mark.as_deref().cloned(),
+            quarantine: status.quarantine.clone(),
             live: status.live.as_ref().map(types::Live::from),
             open_alarms: status.open_alarms,
             other: status.other.clone(),

@@ -24,6 +24,7 @@ mod gateway;
 mod guard;
 pub mod others;
 mod page_server;
+pub mod products;
 pub mod requests;
 mod shared;
 pub mod store;
@@ -43,15 +44,14 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use meterseal_link::revocation::{self, Revocations};
 use meterseal_link::tls;
-use meterseal_seal::{MarkStore, SealPublicKey};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use config::{Config, MeterEntry, Pace, StartError};
+pub use config::{Config, MarkWarnings, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
-use acquisition::{Acquisition, Forms, Policy};
+use acquisition::{Acquisition, Forms};
 use alarms::{Alarms, silence};
 use api::Api;
 use auth::{Gatekeeper, Secret};
@@ -62,6 +62,7 @@ use gateway::Gateway;
 use guard::Guard;
 use others::Others;
 use page_server::PageLimits;
+use products::{Products, renewal};
 use requests::Requests;
 use store::{MeterRecord, Store};
 
@@ -120,13 +121,14 @@ impl Headend {
         let names = config.receivers.iter().map(deliveries::Receiver::name).collect();
         store.set_receivers(names, clock::now()).await?;
         let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
+        let products = Arc::new(Products::open(&config.data_dir, config.certification_keys, config.marks));
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
             alarms: alarms.clone(),
             requests: Arc::clone(&requests),
             enroller,
-            policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            products: Arc::clone(&products),
             log_authorities: config.trust.meters.iter().map(|der| der.to_vec()).collect(),
             forms: Forms::default(),
             system_title: config.system_title,
@@ -144,6 +146,7 @@ impl Headend {
             store: store.clone(),
             fleet: fleet.clone(),
             alarms: alarms.clone(),
+            products: Arc::clone(&products),
             requests,
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
@@ -160,6 +163,13 @@ impl Headend {
             tasks.push(tokio::spawn(Courier::new(receiver, alarms.clone()).serve(stop.subscribe())));
         }
         tasks.push(tokio::spawn(witness::watch(alarms.clone(), stop.subscribe())));
+        tasks.push(tokio::spawn(renewal::watch(
+            Arc::clone(&products),
+            alarms.clone(),
+            config.mark_warnings,
+            stop.subscribe(),
+        )));
+        tasks.push(tokio::spawn(products.watch(stop.subscribe())));
         tasks.push(tokio::spawn(silence::watch(alarms, silent_after, stop.subscribe())));
         if let Some(folder) = config.revocations {
             tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));
@@ -252,17 +262,6 @@ async fn remember(store: &Store, meters: &[MeterEntry]) -> Result<Fleet, StartEr
         remembered.push((record, history, live));
     }
     Ok(Fleet::new(remembered))
-}
-
-/// A mark that cannot be used is said and left out: its meters are refused, the others work.
-fn marks(signed: &[Vec<u8>], keys: &[SealPublicKey]) -> MarkStore {
-    let mut marks = MarkStore::new();
-    for (place, mark) in signed.iter().enumerate() {
-        if let Err(error) = marks.add(mark, keys) {
-            tracing::warn!(mark = place + 1, %error, "a mark cannot be used; meters that need it are refused");
-        }
-    }
-    marks
 }
 
 async fn listen(

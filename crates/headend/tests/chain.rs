@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use common::{Browser, Flash, KEYS, Order, TestMeter, Utility, Variant, eventually, id, wall};
 use meterseal_headend::Headend;
 use meterseal_link::dial::{self, Target};
-use meterseal_model::Digest384;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -234,43 +233,6 @@ async fn the_load_profile_is_read_by_itself() {
     assert!(row["at"].as_str().unwrap().ends_with(":00.000Z"), "{row}");
     assert!(row["import_wh"].as_f64().unwrap() > 0.0, "{row}");
     assert!((row["mean_v"][0].as_f64().unwrap() - 230.0).abs() < 3.0, "{row}");
-    headend.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_mark_a_meter_is_refused_and_not_read() {
-    let utility = Utility::new();
-    let headend = utility.start().await;
-    let browser = Browser::signed_in(&headend).await;
-    let variant = Variant { firmware: Digest384([0x66; 48]), ..Variant::default() };
-    let meter = TestMeter::variant(&utility, &headend, 1, variant);
-    let shown = meter_where(&browser, 0, |meter| meter["state"] == "refused").await;
-    assert!(shown["state_reason"].as_str().unwrap().contains("firmware"), "{shown}");
-    assert!(shown["mark"].is_null() && shown["live"].is_null());
-    assert_eq!(shown["firmware_digest"].as_str().unwrap(), "66".repeat(48));
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(events(&browser).await.is_empty(), "nothing is taken from a meter without a mark");
-    let later = meter_where(&browser, 0, |_| true).await;
-    assert_eq!(later["since"], shown["since"], "calling again and being refused again is no news");
-    drop(meter);
-
-    // The same meter with the firmware that the mark names is admitted.
-    utility.sites.0.lock().unwrap().clear();
-    let _meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
-    online(&browser).await;
-    headend.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scope_that_the_policy_does_not_name_is_refused() {
-    let utility = Utility::new();
-    let mut config = utility.config();
-    config.meters[0].allowed_scopes = vec![meterseal_seal::Scope::Laboratory];
-    let headend = meterseal_headend::Headend::start(config).await.unwrap();
-    let browser = Browser::signed_in(&headend).await;
-    let _meter = TestMeter::start(&utility, &headend, 1, &Flash::blank());
-    let shown = meter_where(&browser, 0, |meter| meter["state"] == "refused").await;
-    assert!(shown["state_reason"].as_str().unwrap().contains("scope development"), "{shown}");
     headend.shutdown().await;
 }
 

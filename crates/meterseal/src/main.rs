@@ -9,6 +9,7 @@ mod evidence;
 mod firmware;
 mod fleet;
 mod headend;
+mod mark;
 mod measure;
 mod pki;
 mod progress;
@@ -49,6 +50,7 @@ enum Command {
     Fleet(fleet::Args),
     Headend(Box<headend::Args>),
     Log(evidence::Log),
+    Mark(mark::Args),
     Measure(measure::Args),
     Pki(pki::Args),
     Soak(soak::Args),
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
         Command::Headend(arguments) => headend::run(&arguments, out),
         Command::Log(arguments) => evidence::log(&arguments, out).map(|()| true),
+        Command::Mark(arguments) => mark::run(&arguments, out),
         Command::Measure(arguments) => {
             measure::run(&arguments, out).map(|()| true).map_err(anyhow::Error::from)
         }

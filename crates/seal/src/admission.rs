@@ -110,12 +110,13 @@ impl MarkStore {
     ) -> Result<&VerifiedMark, Refusal> {
         let sound = self.verified.iter().filter(|verified| self.revoked(&verified.name()).is_none());
         admit(sound, device_type, firmware_digest, allowed_scopes, now).map_err(|refusal| {
-            let taken_back = self.verified.iter().find_map(|verified| {
+            let taken_back = self.verified.iter().filter_map(|verified| {
                 let mark = verified.mark();
                 let is_it = mark.device_type == device_type && mark.firmware_digest == *firmware_digest;
                 self.revoked(&verified.name()).filter(|_| is_it)
             });
-            if let Some(revoked) = taken_back {
+            // Of several the newest is news.
+            if let Some(revoked) = taken_back.max_by_key(|revoked| revoked.at) {
                 return Refusal::Revoked { at: revoked.at, reason: revoked.reason.clone() };
             }
             let foreign = self

@@ -5,6 +5,7 @@ import type {
   AlarmGroup,
   AlarmWithHistory,
   DeadLetter,
+  ListedMark,
   Meter,
   MeterEvent,
   Problem,
@@ -68,6 +69,13 @@ export const actOnGroup = (act: 'acknowledge' | 'clear', group: AlarmGroup, note
 
 export const actOnAlarm = (act: 'acknowledge' | 'clear', id: number, note: Note): Promise<Alarm> =>
   post(`/api/v1/alarms/${id}/${act}`, note);
+
+/** The certified product list. */
+export const marks = (): Promise<ListedMark[]> => request('/api/v1/marks');
+
+/** Takes a mark out of effect at this head-end, for good. */
+export const withdrawMark = (name: string, reason: string): Promise<unknown> =>
+  post(`/api/v1/marks/${encodeURIComponent(name)}/withdraw`, { reason });
 
 export const receivers = (): Promise<ReceiverQueue[]> => request('/api/v1/deliveries');
 

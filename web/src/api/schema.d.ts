@@ -248,6 +248,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/marks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The certified product list: every mark in the head-end's folder, and whether it counts. */
+        get: operations["list_marks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/marks/{name}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes a mark out of effect at this head-end, for good: its meters are in quarantine within seconds, unless another mark
+         *     covers them. Whoever signed it is not told.
+         */
+        post: operations["withdraw_mark"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/meters": {
         parameters: {
             query?: never;
@@ -689,6 +726,34 @@ export interface components {
              */
             moved: number;
         };
+        /** @description An entry of the certified product list. */
+        ListedMark: {
+            /** @description The device type; null for a file that cannot be used, as what follows. */
+            device_type: string | null;
+            /**
+             * @description The file in the head-end's folder of marks.
+             * @example reference-meter.mark.cbor
+             */
+            file: string;
+            /** @description SHA-384 of the firmware, hexadecimal. */
+            firmware_digest: string | null;
+            /** @description The hardware that was tested. */
+            hardware: string | null;
+            mark: components["schemas"]["Mark"] | null;
+            /** @description How many meters of this head-end run this firmware on this type of device. */
+            meters: number;
+            /** @description SHA-384 of the mark's file, hexadecimal: its name. */
+            name: string;
+            /** @description Why it was revoked or cannot be used. */
+            reason: string | null;
+            /** @description When its renewal is due. */
+            renew_from: string | null;
+            /**
+             * @description `valid`, `not_yet_valid`, `expired`, `revoked` or `unusable`.
+             * @example valid
+             */
+            standing: string;
+        };
         /** @description One reading of the live registers, all taken by the meter at the same moment. */
         Live: {
             /**
@@ -793,6 +858,7 @@ export interface components {
              */
             open_alarms: number;
             other: components["schemas"]["OtherMeter"] | null;
+            quarantine: components["schemas"]["Quarantine"] | null;
             /**
              * @description Since when it is in this state; null when it has never connected.
              * @example 2026-11-22T19:00:00.000Z
@@ -982,6 +1048,8 @@ export interface components {
             import_wh: number;
             /** @description Mean voltage of L1, L2, L3 over the interval, volts. */
             mean_v: number[];
+            /** @description Whether it was recorded while the meter was in quarantine: nothing is billed from it. */
+            quarantined: boolean;
             /**
              * Format: double
              * @description Reactive energy export register, var-hours.
@@ -1004,6 +1072,16 @@ export interface components {
              * @description Status bits of the interval (docs/object-model.md); 0 when nothing is special.
              */
             status: number;
+        };
+        /** @description A meter's quarantine: its firmware has no valid mark. */
+        Quarantine: {
+            /** @description Why, in a sentence. */
+            reason: string;
+            /**
+             * @description Since when, by the head-end's clock.
+             * @example 2026-11-22T19:00:00.000Z
+             */
+            since: string;
         };
         /** @description How a receiver's queue stands. */
         ReceiverQueue: {
@@ -1095,6 +1173,14 @@ export interface components {
          * @enum {string}
          */
         TimeBase: "wall" | "simulated";
+        /** @description Takes a mark out of effect at this head-end. */
+        Withdrawal: {
+            /**
+             * @description Why, in one line of at most 200 characters.
+             * @example the maker withdrew this firmware
+             */
+            reason: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -1782,6 +1868,96 @@ export interface operations {
             };
             /** @description The event raises no alarm */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_marks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every mark, in the order of its files' names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListedMark"][];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdraw_mark: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The mark's name: SHA-384 of its file, 96 hexadecimal digits */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Withdrawal"];
+            };
+        };
+        responses: {
+            /** @description Withdrawn, on the disk */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No reason, or one that is too long */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such mark */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

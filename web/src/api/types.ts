@@ -14,6 +14,7 @@ export type ReceiverQueue = Schemas['ReceiverQueue'];
 export type Meter = Schemas['Meter'];
 export type MeterEvent = Schemas['Event'];
 export type Live = Schemas['Live'];
+export type ListedMark = Schemas['ListedMark'];
 export type Mark = Schemas['Mark'];
 export type OtherMeter = Schemas['OtherMeter'];
 export type Phase = Schemas['PhaseReading'];

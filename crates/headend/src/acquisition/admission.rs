@@ -1,37 +1,28 @@
-//! Admission: a meter says what it is, and a mark says whether that may be trusted. Without one nothing is read.
-
-use std::sync::Arc;
+//! Admission: a meter says what it is, and a mark says whether that may be trusted. Without one it is in quarantine.
 
 use meterseal_link::{DlmsClient, Value};
 use meterseal_model::{Digest384, MeterId, Obis, TimeBase};
-use meterseal_seal::MarkStore;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::quarantine::Watch;
 use super::{Acquisition, AcquisitionError, data, values};
-use crate::api::types;
-use crate::clock::{self, rfc3339};
+use crate::clock;
 use crate::config::MeterEntry;
 use crate::store::DeviceFacts;
-
-/// The marks by which meters are admitted.
-#[derive(Clone, Debug)]
-pub(crate) struct Policy {
-    pub(crate) marks: Arc<MarkStore>,
-}
 
 /// Longest text that a meter may say of itself, in characters; the rest is cut.
 const LONGEST_TEXT: usize = 128;
 
 impl Acquisition {
-    /// Asks the meter what it is, and looks for a mark that admits it.
+    /// Asks the meter what it is, and looks for a mark that covers it.
     ///
     /// # Errors
-    /// It is another meter than its certificate says, or [`AcquisitionError::NotAdmitted`].
+    /// It is another meter than its certificate says.
     pub(super) async fn admit<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         entry: &MeterEntry,
         client: &mut DlmsClient<S>,
-    ) -> Result<(), AcquisitionError> {
+    ) -> Result<Watch, AcquisitionError> {
         let asked = [
             Obis::METER_ID,
             Obis::DEVICE_TYPE,
@@ -56,21 +47,10 @@ impl Acquisition {
             firmware_version: text(version, Obis::FIRMWARE_VERSION)?,
             firmware_digest: Digest384(digest.ok_or(wrong)?),
         };
-        let now = clock::now();
-        let verdict =
-            self.policy.marks.admit(&facts.device_type, &facts.firmware_digest, &entry.allowed_scopes, now);
-        let mark = verdict.as_ref().ok().map(|verified| {
-            let mark = verified.mark();
-            types::Mark {
-                scope: mark.scope.name().to_owned(),
-                not_tested: mark.not_tested().into_iter().map(str::to_owned).collect(),
-                signatory: mark.signatory.clone(),
-                valid_until: rfc3339(mark.valid_until),
-            }
-        });
-        self.fleet.set_facts(entry.id, facts.clone(), mark, now);
+        self.fleet.set_facts(entry.id, facts.clone(), clock::now());
+        let watch = self.judge(entry, &facts.device_type, facts.firmware_digest).await?;
         self.store.set_facts(entry.id, facts).await?;
-        verdict.map(drop).map_err(AcquisitionError::NotAdmitted)
+        Ok(watch)
     }
 }
 

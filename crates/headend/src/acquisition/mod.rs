@@ -5,6 +5,7 @@
 mod admission;
 mod enrolment;
 mod on_demand;
+mod quarantine;
 mod registers;
 mod rings;
 mod witness;
@@ -21,7 +22,6 @@ use meterseal_model::{MeterId, Obis, Role, SystemTitle};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior};
 
-pub(crate) use admission::Policy;
 pub(crate) use on_demand::serve;
 
 use crate::alarms::{Alarms, HeadendCause};
@@ -29,6 +29,7 @@ use crate::clock;
 use crate::config::{MeterEntry, Pace};
 use crate::enrolment::{Enroller, EnrolmentError};
 use crate::fleet::Fleet;
+use crate::products::Products;
 use crate::requests::Requests;
 use crate::shared::Shared;
 use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
@@ -71,7 +72,8 @@ pub(crate) struct Acquisition {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
-    pub(crate) policy: Policy,
+    /// The certified product list, by which meters are trusted or not.
+    pub(crate) products: Arc<Products>,
     /// Who may vouch for the keys that seal meters' logs: certificates, DER.
     pub(crate) log_authorities: Vec<Vec<u8>>,
     pub(crate) enroller: Option<Arc<Enroller>>,
@@ -113,9 +115,6 @@ pub(crate) enum AcquisitionError {
         /// What it says.
         found: String,
     },
-    /// The meter is not admitted.
-    #[error("{0}")]
-    NotAdmitted(meterseal_seal::Refusal),
     /// A register that cannot be used.
     #[error("the meter's object {obis} has {what}")]
     Register {
@@ -175,8 +174,7 @@ impl AcquisitionError {
         }
         matches!(
             self,
-            Self::NotAdmitted(_)
-                | Self::Certificate(_)
+            Self::Certificate(_)
                 | Self::OtherMeter { .. }
                 | Self::CounterUsed
                 | Self::RolledBack { .. }
@@ -252,6 +250,8 @@ struct Session<'a, S> {
     last_complaint: Option<String>,
     log_authorities: &'a [Vec<u8>],
     log_watch: LogWatch,
+    /// Whether its firmware has a mark, now and later.
+    mark: quarantine::Watch,
 }
 
 impl Acquisition {
@@ -285,18 +285,21 @@ impl Acquisition {
             let text = "The meter uses a new operational certificate.".to_owned();
             self.alarms.end(Some(entry.id), HeadendCause::EnrolmentFailed, text).await?;
         }
-        if let Err(error) = self.admit(entry, &mut client).await {
-            // Said politely; whether the meter hears it changes nothing.
-            let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
-            return Err(error);
-        }
+        let mark = match self.admit(entry, &mut client).await {
+            Ok(mark) => mark,
+            Err(error) => {
+                // Said politely; whether the meter hears it changes nothing.
+                let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
+                return Err(error);
+            }
+        };
         let renewal = Renewal::new(entry.id, self.enroller.clone(), &caller.certificate);
-        let mut session = Box::new(self.open(entry.id, client, ceiling, renewal).await?);
+        let mut session = Box::new(self.open(entry.id, client, ceiling, renewal, mark).await?);
         session.check_tail(Ring::SecurityLog).await?;
         session.check_tail(Ring::LoadProfile).await?;
         let online_since = clock::now();
         self.fleet.set_state(entry.id, ConnectionState::Online, online_since, None);
-        let admitted = "The meter was admitted.".to_owned();
+        let admitted = "The meter is connected.".to_owned();
         // Both go into one commit.
         tokio::try_join!(
             self.store.set_state(entry.id, ConnectionState::Online, online_since, None),
@@ -369,6 +372,7 @@ impl Acquisition {
         mut client: DlmsClient<S>,
         ceiling: u32,
         renewal: Renewal,
+        mark: quarantine::Watch,
     ) -> Result<Session<'_, S>, AcquisitionError> {
         let scalers = registers::scalers(&values(client.get_list(&registers::scaler_items()).await?))?;
         let scalers = self.forms.scalers.share(scalers);
@@ -396,6 +400,7 @@ impl Acquisition {
             last_complaint: None,
             log_authorities: &self.log_authorities,
             log_watch: LogWatch::default(),
+            mark,
         })
     }
 }
@@ -413,6 +418,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             let pushed = tokio::select! {
                 biased;
                 pushed = self.client.notification() => Some(pushed?),
+                // Before anything more is believed.
+                () = self.mark.due() => {
+                    Box::pin(self.judge_again()).await?;
+                    continue;
+                }
                 // In front of cyclic reads, but not for ever.
                 request = self.requests.next(self.meter), if in_a_row < REQUESTS_IN_A_ROW => {
                     in_a_row += 1;

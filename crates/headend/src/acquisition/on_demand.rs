@@ -21,6 +21,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     /// Serves one request. An error ends the connection.
     pub(super) async fn serve(&mut self, request: Request) -> Result<(), AcquisitionError> {
         let under_way = UnderWay::new(self.requests, &request);
+        if let Some(why) = self.forbidden(&request.task) {
+            under_way.answer(Progress::Refused(why));
+            return Ok(());
+        }
         // A value may come in as many blocks as the client takes.
         self.reserve_more_than(Limits::default().blocks + super::MARGIN).await?;
         Ok(perform(&mut self.client, request, under_way).await?)

@@ -38,6 +38,9 @@ macro_rules! causes {
 causes! {
     MeterSilent = "meter_silent", Warning, "Nothing was heard from the meter for longer than its interval.";
     MeterRefused = "meter_refused", Critical, "The meter is refused: it is not what it claims, not admitted, or its memory was put back.";
+    MeterQuarantined = "meter_quarantined", Critical, "The meter's firmware has no valid mark: it is in quarantine, and nothing is billed from it.";
+    MarkRenewalDue = "mark_renewal_due", Warning, "A mark that meters rely on ends soon and should be renewed.";
+    MarkEnding = "mark_ending", Critical, "A mark that meters rely on ends very soon; then they are in quarantine.";
     LogTruncated = "log_truncated", Critical, "The meter's sealed log is shorter than it was.";
     LogRolledBack = "log_rolled_back", Critical, "The meter showed an older checkpoint than the newest that it had signed.";
     LogForked = "log_forked", Critical, "The meter signed two logs that contradict each other.";

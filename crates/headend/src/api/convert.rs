@@ -1,13 +1,18 @@
 //! From the store's types to what the API says.
 
+use std::sync::Arc;
+
 use meterseal_link::Value;
 use meterseal_model::event::Severity;
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
+use meterseal_seal::Mark;
 
 use super::types;
 use crate::clock::rfc3339;
+use crate::products::{Listed, Standing};
 use crate::store::{
-    ConnectionState, Energies, LiveReading, OtherCell, SeriesPoint, StoredEvent, StoredProfileRow,
+    ConnectionState, DeviceFacts, Energies, LiveReading, OtherCell, Quarantine, SeriesPoint, StoredEvent,
+    StoredProfileRow,
 };
 use crate::words::names;
 use crate::words::show::{self, Scale};
@@ -98,6 +103,60 @@ fn extreme_unit(code: EventCode) -> Option<&'static str> {
     }
 }
 
+impl From<&Mark> for types::Mark {
+    fn from(mark: &Mark) -> Self {
+        Self {
+            scope: mark.scope.name().to_owned(),
+            not_tested: mark.not_tested().into_iter().map(str::to_owned).collect(),
+            signatory: mark.signatory.clone(),
+            valid_until: rfc3339(mark.valid_until),
+        }
+    }
+}
+
+impl From<&Quarantine> for types::Quarantine {
+    fn from(quarantine: &Quarantine) -> Self {
+        Self { since: rfc3339(quarantine.since), reason: quarantine.reason.clone() }
+    }
+}
+
+impl types::ListedMark {
+    pub(super) fn new(listed: &Listed, now: UnixMillis, firmwares: &[(Arc<DeviceFacts>, usize)]) -> Self {
+        let mark = listed.mark.as_ref();
+        let standing = listed.standing(now);
+        let runs = |mark: &Mark| {
+            let same = |facts: &DeviceFacts| {
+                facts.device_type == mark.device_type && facts.firmware_digest == mark.firmware_digest
+            };
+            firmwares.iter().filter(|(facts, _)| same(facts)).map(|(_, meters)| meters).sum()
+        };
+        Self {
+            name: listed.name.to_string(),
+            file: listed.file.clone(),
+            standing: standing.name().to_owned(),
+            reason: match standing {
+                Standing::Revoked(at, reason) => Some(format!("Revoked {}: {reason}", rfc3339(at))),
+                Standing::Unusable(problem) => Some(problem),
+                _ => None,
+            },
+            device_type: mark.map(|mark| mark.device_type.clone()),
+            hardware: mark.map(|mark| mark.hardware.clone()),
+            firmware_digest: mark.map(|mark| mark.firmware_digest.to_string()),
+            mark: mark.map(types::Mark::from),
+            renew_from: mark.map(|mark| rfc3339(mark.renew_from)),
+            meters: mark.map_or(0, runs),
+        }
+    }
+}
+
+impl types::ProfileRow {
+    /// A row, and whether it was recorded while the meter's firmware had no valid mark.
+    pub(super) fn of(stored: &StoredProfileRow, quarantines: &[Quarantine]) -> Self {
+        let quarantined = quarantines.iter().any(|period| period.covers(stored.row.at));
+        Self { quarantined, ..Self::from(stored) }
+    }
+}
+
 impl From<&StoredProfileRow> for types::ProfileRow {
     fn from(stored: &StoredProfileRow) -> Self {
         let energies = stored.row.energies;
@@ -110,6 +169,7 @@ impl From<&StoredProfileRow> for types::ProfileRow {
             reactive_export_varh: hours(energies.reactive_export_microvar_hours),
             mean_v: stored.row.mean_voltage_millivolts.map(|millivolts| f64::from(millivolts) / 1e3),
             status: stored.row.status,
+            quarantined: false,
             received_at: rfc3339(stored.received_at),
         }
     }

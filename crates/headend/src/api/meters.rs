@@ -63,7 +63,8 @@ pub(super) async fn meter_profile(
     let from = query.from.as_deref().map(|text| time("from", text)).transpose()?;
     let to = query.to.as_deref().map(|text| time("to", text)).transpose()?;
     let rows = api.store.profile(meter, from, to, query.limit).await?;
-    Ok(Json(rows.iter().map(ProfileRow::from).collect()))
+    let quarantines = api.store.quarantines(meter).await?;
+    Ok(Json(rows.iter().map(|row| ProfileRow::of(row, &quarantines)).collect()))
 }
 
 /// The newest rows of another maker's load profile, oldest first.

@@ -8,6 +8,7 @@ mod convert;
 mod deliveries;
 mod error;
 mod events;
+mod marks;
 mod meters;
 mod requests;
 mod stream;
@@ -29,6 +30,7 @@ pub(crate) use error::ApiError;
 
 use crate::alarms::Alarms;
 use crate::fleet::Fleet;
+use crate::products::Products;
 use crate::requests::Requests;
 use crate::store::Store;
 use crate::virtual_sites::VirtualSites;
@@ -42,6 +44,7 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) alarms: Alarms,
+    pub(crate) products: Arc<Products>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) virtual_sites: Option<Arc<dyn VirtualSites>>,
     /// Turns true when the head-end stops: streams end then.
@@ -87,6 +90,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(meters::apply_stimulus))
         .routes(routes!(requests::submit_request, requests::list_requests))
         .routes(routes!(requests::show_request))
+        .routes(routes!(marks::list_marks))
+        .routes(routes!(marks::withdraw_mark))
         .routes(routes!(events::list_events))
         .routes(routes!(events::acknowledge_event))
         .routes(routes!(alarms::list_alarms))

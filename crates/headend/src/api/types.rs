@@ -97,6 +97,10 @@ pub struct Meter {
     /// The mark on which it was admitted; null when it was not.
     #[schema(required)]
     pub mark: Option<Mark>,
+    /// Why its firmware is not trusted, and since when; null when it is. It is connected for diagnosis and new firmware
+    /// then, and nothing is billed from it.
+    #[schema(required)]
+    pub quarantine: Option<Quarantine>,
     /// The newest reading; null before the first one.
     #[schema(required)]
     pub live: Option<Live>,
@@ -143,6 +147,58 @@ pub struct OtherRow {
     pub at: String,
     /// Its cells, in no particular order.
     pub cells: Vec<OtherRegister>,
+}
+
+/// A meter's quarantine: its firmware has no valid mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Quarantine {
+    /// Since when, by the head-end's clock.
+    #[schema(example = "2026-11-22T19:00:00.000Z")]
+    pub since: String,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// An entry of the certified product list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ListedMark {
+    /// SHA-384 of the mark's file, hexadecimal: its name.
+    pub name: String,
+    /// The file in the head-end's folder of marks.
+    #[schema(example = "reference-meter.mark.cbor")]
+    pub file: String,
+    /// `valid`, `not_yet_valid`, `expired`, `revoked` or `unusable`.
+    #[schema(example = "valid")]
+    pub standing: String,
+    /// Why it was revoked or cannot be used.
+    #[schema(required)]
+    pub reason: Option<String>,
+    /// The device type; null for a file that cannot be used, as what follows.
+    #[schema(required)]
+    pub device_type: Option<String>,
+    /// The hardware that was tested.
+    #[schema(required)]
+    pub hardware: Option<String>,
+    /// SHA-384 of the firmware, hexadecimal.
+    #[schema(required)]
+    pub firmware_digest: Option<String>,
+    /// What it says.
+    #[schema(required)]
+    pub mark: Option<Mark>,
+    /// When its renewal is due.
+    #[schema(required)]
+    pub renew_from: Option<String>,
+    /// How many meters of this head-end run this firmware on this type of device.
+    pub meters: usize,
+}
+
+/// Takes a mark out of effect at this head-end.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Withdrawal {
+    /// Why, in one line of at most 200 characters.
+    #[schema(example = "the maker withdrew this firmware")]
+    pub reason: String,
 }
 
 /// The certification mark on which a meter was admitted.
@@ -254,6 +310,8 @@ pub struct ProfileRow {
     pub mean_v: [f64; 3],
     /// Status bits of the interval (docs/object-model.md); 0 when nothing is special.
     pub status: u8,
+    /// Whether it was recorded while the meter was in quarantine: nothing is billed from it.
+    pub quarantined: bool,
     /// When the head-end received it (wall clock).
     pub received_at: String,
 }

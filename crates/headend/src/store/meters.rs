@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::worker::Failure;
 use super::{
     Committed, ConnectionState, DeviceFacts, MeterHistory, MeterRecord, PeerCounters, StoreError, alarms,
-    signed, unsigned,
+    quarantine, signed, unsigned,
 };
 
 pub(super) fn register(sql: &Connection, meter: &MeterRecord) -> Result<MeterHistory, Failure> {
@@ -20,6 +20,7 @@ pub(super) fn register(sql: &Connection, meter: &MeterRecord) -> Result<MeterHis
     )?
     .execute(params![meter.id.to_string(), meter.name, meter.site, meter.is_virtual, time_base])?;
     let open_alarms = alarms::open_of(sql, Some(meter.id))?;
+    let standing = quarantine::of(sql, meter.id)?.pop().filter(|period| period.until.is_none());
     let mut statement = sql.prepare_cached(
         "SELECT state, since_ms, reason, last_seen_ms, device_type, firmware_version, firmware_digest
          FROM meter WHERE id = ?1",
@@ -39,6 +40,7 @@ pub(super) fn register(sql: &Connection, meter: &MeterRecord) -> Result<MeterHis
             last_seen: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
             facts,
             open_alarms,
+            quarantine: standing,
         })
     })?)
 }

@@ -17,6 +17,7 @@ mod live;
 mod log;
 mod meters;
 mod others;
+mod quarantine;
 mod record;
 mod schema;
 #[cfg(test)]
@@ -43,8 +44,8 @@ pub use alarm_record::{
 pub use error::StoreError;
 pub use record::{
     Committed, ConnectionState, DeviceFacts, Energies, EnrolmentRecord, EnrolmentState, LiveReading,
-    MeterHistory, MeterRecord, OtherCell, PeerCounters, ProfileRow, SecurityEvent, SeriesPoint, StoredBatch,
-    StoredEvent, StoredProfileRow, StoredRows,
+    MeterHistory, MeterRecord, OtherCell, PeerCounters, ProfileRow, Quarantine, SecurityEvent, SeriesPoint,
+    StoredBatch, StoredEvent, StoredProfileRow, StoredRows,
 };
 pub use witness_record::{Appended, Audit, LeafContent, Proof, StoredLeaf, Witnessed};
 use worker::Worker;
@@ -241,6 +242,31 @@ impl Store {
     /// Remembers what a meter says of itself.
     pub async fn set_facts(&self, meter: MeterId, facts: DeviceFacts) -> Result<(), StoreError> {
         self.write(move |sql| meters::set_facts(sql, meter, &facts)).await
+    }
+
+    /// Puts a meter into quarantine, or notes another reason for the one that it is in.
+    pub async fn begin_quarantine(
+        &self,
+        meter: MeterId,
+        since: UnixMillis,
+        reason: String,
+    ) -> Result<Quarantine, StoreError> {
+        self.write(move |sql| quarantine::begin(sql, meter, since, &reason)).await
+    }
+
+    /// Ends a meter's quarantine; `meter_time` is its own clock now, if it is known. `None`: it was in none.
+    pub async fn end_quarantine(
+        &self,
+        meter: MeterId,
+        until: UnixMillis,
+        meter_time: Option<UnixMillis>,
+    ) -> Result<Option<Quarantine>, StoreError> {
+        self.write(move |sql| quarantine::end(sql, meter, until, meter_time)).await
+    }
+
+    /// When a meter was in quarantine, oldest first.
+    pub async fn quarantines(&self, meter: MeterId) -> Result<Vec<Quarantine>, StoreError> {
+        self.read(move |sql| quarantine::of(sql, meter)).await
     }
 
     /// Sets aside `count` invocation counters of the head-end's for a meter's key and returns the first. They are

@@ -141,6 +141,33 @@ pub enum ConnectionState {
     Refused,
 }
 
+/// A time in which a meter's firmware had no valid mark, as far as this head-end knew. Nothing is billed from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Since when, by the head-end's clock.
+    pub since: UnixMillis,
+    /// Until when; none while it lasts.
+    pub until: Option<UnixMillis>,
+    /// By the meter's clock: what it recorded after this moment falls under it.
+    pub after: UnixMillis,
+    /// By the meter's clock: and up to this one, which counts; none while it lasts.
+    pub upto: Option<UnixMillis>,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+impl Quarantine {
+    /// Whether what the meter recorded at a moment of its clock falls under it.
+    pub fn covers(&self, at: UnixMillis) -> bool {
+        self.overlaps(at, at)
+    }
+
+    /// Whether anything of a period of the meter's clock, its ends included, does.
+    pub fn overlaps(&self, from: UnixMillis, to: UnixMillis) -> bool {
+        to > self.after && self.upto.is_none_or(|upto| from <= upto)
+    }
+}
+
 /// What a meter says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceFacts {
@@ -182,6 +209,8 @@ pub struct MeterHistory {
     pub facts: Option<DeviceFacts>,
     /// Alarms that nobody has acknowledged.
     pub open_alarms: u64,
+    /// The quarantine that it was in.
+    pub quarantine: Option<Quarantine>,
 }
 
 /// The highest invocation counters under which a meter's messages were accepted: whatever comes under these or

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meterseal_headend::{Config, Headend, MeterEntry, Pace, StimulusError, VirtualSites};
+use meterseal_headend::{Config, Headend, MarkWarnings, MeterEntry, Pace, StimulusError, VirtualSites};
 use meterseal_link::pki::Pki;
 use meterseal_link::{DlmsKeys, Identity};
 use meterseal_model::{Digest384, MeterId, Stimulus, SystemTitle, TimeBase, UnixMillis};
@@ -79,6 +79,7 @@ impl Utility {
             meters: vec![entry(1, true), entry(2, false)],
             marks: vec![mark.sign(&self.pki.certification_signer().unwrap()).unwrap()],
             certification_keys: vec![self.pki.certification_key().clone()],
+            mark_warnings: MarkWarnings::default(),
             pace: Pace::default(),
             receivers: Vec::new(),
             silent_after: Duration::from_secs(900),

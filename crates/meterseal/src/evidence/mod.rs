@@ -70,7 +70,10 @@ struct Source {
 
 pub(crate) fn bill(arguments: &Bill, out: &mut impl Write) -> Result<()> {
     let Source { meter, out: path, .. } = &arguments.source;
-    let statement = arguments.source.archive()?.statement(arguments.from, arguments.to)?;
+    let statement = arguments
+        .source
+        .archive(Some((arguments.from, arguments.to)))?
+        .statement(arguments.from, arguments.to)?;
     write_new(path, |file| file.write_all(&statement.encode()))?;
     let verified = statement.verify(&Trust::default());
     let readings = verified.readings();
@@ -83,7 +86,7 @@ pub(crate) fn bill(arguments: &Bill, out: &mut impl Write) -> Result<()> {
 
 pub(crate) fn log(arguments: &Log, out: &mut impl Write) -> Result<()> {
     let LogCommand::Export { source, first, without_intervals } = &arguments.command;
-    let archive = source.archive()?;
+    let archive = source.archive(None)?;
     let withhold = |leaf: &Leaf| *without_intervals && matches!(leaf.body, Body::Interval(_));
     write_new(&source.out, |file| {
         archive.export(*first, withhold, |bytes| file.write_all(bytes)).map_err(std::io::Error::other)
@@ -94,7 +97,8 @@ pub(crate) fn log(arguments: &Log, out: &mut impl Write) -> Result<()> {
 }
 
 impl Source {
-    fn archive(&self) -> Result<Archive> {
+    /// The meter's log; for a bill, only if it may be billed from for that period.
+    fn archive(&self, billed: Option<(UnixMillis, UnixMillis)>) -> Result<Archive> {
         let folder = self.data.join("headend");
         if !folder.join("headend.sqlite").exists() {
             bail!("{} holds no head-end's database; name the right folder (--data)", self.data.display());
@@ -102,9 +106,14 @@ impl Source {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let archive = runtime.block_on(async {
             let store = Store::open_to_read(&folder).await?;
+            let billable = match billed {
+                Some((from, to)) => evidence::billable(&store, self.meter, from, to).await,
+                None => Ok(()),
+            };
             let archive = evidence::archive(&store, self.meter).await;
             store.close().await;
-            archive
+            billable?;
+            Ok::<_, anyhow::Error>(archive?)
         })?;
         archive.with_context(|| format!("the head-end has not read a sealed log of meter {} yet", self.meter))
     }

@@ -2,6 +2,7 @@
 //! that it reads.
 
 mod enrol;
+mod marks;
 mod others;
 mod run;
 
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// Run a utility's head-end, and add or remove meters of other makers
+/// Run a utility's head-end, keep its certified product list, and add or remove meters of other makers
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of the installation: authorities, keys and the head-end's database
@@ -35,6 +36,7 @@ enum Command {
         #[arg(value_name = "METER")]
         id: meterseal_model::MeterId,
     },
+    Marks(marks::Args),
     /// List the meters with their identity, its expiry and how their enrolment stands, and the meters of other makers
     ListMeters {
         /// Print JSON
@@ -52,6 +54,7 @@ enum Command {
 pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<bool> {
     match &arguments.command {
         Command::Run(options) => run::run(&arguments.data, options).map(|()| true),
+        Command::Marks(options) => marks::run(&arguments.data, options, out),
         Command::Enrol { id } => enrol::allow(&arguments.data, *id, out).map(|()| true),
         Command::AddMeter(options) => others::add(&arguments.data, options, out).map(|()| true),
         Command::ListMeters { json } => others::list(&arguments.data, *json, out),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use meterseal_headend::{Headend, MeterEntry};
+use meterseal_headend::{Headend, MarkWarnings, MeterEntry};
 use meterseal_link::client::Suite;
 use meterseal_model::{MeterId, TimeBase};
 use meterseal_seal::Scope;
@@ -28,9 +28,15 @@ pub(super) struct Args {
     /// Address that meters dial
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4059")]
     gateway: SocketAddr,
-    /// Scope of marks on which meters are admitted (may be given several times)
+    /// Scope of marks on which meters are trusted (may be given several times); others are in quarantine
     #[arg(long, value_name = "SCOPE", default_value = "laboratory", value_parser = scope)]
     admit: Vec<Scope>,
+    /// How many days before a mark ends there is an alarm; the mark's own date of renewal counts where it is earlier
+    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    warn_days: u32,
+    /// How many days before a mark ends there is another, more urgent one
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    warn_again_days: u32,
     #[command(flatten)]
     alarms: AlarmOptions,
 }
@@ -51,7 +57,8 @@ async fn serve(data: &Path, arguments: &Args) -> Result<()> {
         Vec::new(),
         &arguments.alarms,
     )?;
-    config.marks = marks(&config.data_dir.join("marks"))?;
+    config.mark_warnings =
+        MarkWarnings { first_days: arguments.warn_days, last_days: arguments.warn_again_days };
     let headend = Headend::start(config).await?;
     // Dropped at the end, which ends what it does.
     let mut background = tokio::task::JoinSet::new();
@@ -109,22 +116,6 @@ pub(super) fn meter_ids(folder: &Path) -> Result<Vec<MeterId>> {
         ids.extend(id.filter(|_| has_dlms_keys(&path)));
     }
     Ok(ids)
-}
-
-/// Every mark in the folder.
-fn marks(folder: &Path) -> Result<Vec<Vec<u8>>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let cannot = || format!("cannot read the marks in {}", folder.display());
-    let mut marks = Vec::new();
-    for file in fs::read_dir(folder).with_context(cannot)? {
-        let path = file.with_context(cannot)?.path();
-        if path.extension().is_some_and(|extension| extension == "cbor") {
-            marks.push(fs::read(&path).with_context(cannot)?);
-        }
-    }
-    Ok(marks)
 }
 
 fn scope(text: &str) -> Result<Scope, String> {

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use meterseal_headend::enrolment::Enrolment;
-use meterseal_headend::{Config, MeterEntry, Pace};
+use meterseal_headend::{Config, MarkWarnings, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
 use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::opening::TimeSource;
@@ -124,6 +124,7 @@ impl Installation {
             system_title: HEADEND_TITLE,
             meters,
             marks,
+            mark_warnings: MarkWarnings::default(),
             certification_keys: vec![self.pki.certification_key().clone()],
             pace: Pace::default(),
             virtual_sites: None,
