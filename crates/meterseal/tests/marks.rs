@@ -12,8 +12,8 @@ use std::process::Command;
 use common::{Up, refused};
 use meterseal_link::Pki;
 use meterseal_model::{Digest384, UnixMillis};
-use meterseal_seal::mark::code;
 use meterseal_seal::Mark;
+use meterseal_seal::mark::code;
 use serde_json::Value;
 
 const METER: &str = "MSL0000000001";
@@ -48,45 +48,57 @@ fn mark(firmware: Digest384, device_type: &str) -> Mark {
 fn the_list_takes_what_is_of_use_and_says_why_the_rest_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let (own, foreign) = (Pki::create(&data.join("pki")).unwrap(), Pki::create(&folder.path().join("pki")).unwrap());
-    let marks = |more: &[&str]| [&["headend", "--data", text(&data), "marks"], more].concat();
-    assert!(said(&marks(&["list"])).contains("no marks"));
+    let (own, foreign) =
+        (Pki::create(&data.join("pki")).unwrap(), Pki::create(&folder.path().join("pki")).unwrap());
+    fn at<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        [&["headend", "--data", data, "marks"], more].concat()
+    }
+    let list = folder.path().join("list.cbor");
+    assert!(said(&at(text(&data), &["list"])).contains("no marks"));
     let file = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
         path
     };
     let sound = mark(Digest384([1; 48]), "MSL-3P-100").sign(&own.certification_signer().unwrap()).unwrap();
-    let theirs = mark(Digest384([2; 48]), "MSL-3P-100").sign(&foreign.certification_signer().unwrap()).unwrap();
+    let theirs =
+        mark(Digest384([2; 48]), "MSL-3P-100").sign(&foreign.certification_signer().unwrap()).unwrap();
     let mut edited = sound.clone();
     edited[200] ^= 1;
     let (sound, theirs) = (file("sound.cbor", &sound), file("theirs.cbor", &theirs));
     let edited = file("edited.cbor", &edited);
-    assert!(refused(&mut meterseal(&marks(&["add", text(&edited)]))).contains("seal is broken"));
-    assert!(refused(&mut meterseal(&marks(&["add", text(&theirs)]))).contains("not trusted here"));
-    assert!(said(&marks(&["add", text(&sound)])).contains("development mark for MSL-3P-100"));
-    assert!(refused(&mut meterseal(&marks(&["add", text(&sound)]))).contains("is there already"));
+    assert!(refused(&mut meterseal(&at(text(&data), &["add", text(&edited)]))).contains("seal is broken"));
+    assert!(refused(&mut meterseal(&at(text(&data), &["add", text(&theirs)]))).contains("not trusted here"));
+    assert!(said(&at(text(&data), &["add", text(&sound)])).contains("development mark for MSL-3P-100"));
+    assert!(refused(&mut meterseal(&at(text(&data), &["add", text(&sound)]))).contains("is there already"));
     // Their mark counts once their certification key is believed, and no other of their keys is.
     let certificate = |name: &str| foreign.dir().join(name);
-    let utility = refused(&mut meterseal(&marks(&["add", text(&certificate("utility.cert.pem"))])));
+    let utility = refused(&mut meterseal(&at(text(&data), &["add", text(&certificate("utility.cert.pem"))])));
     assert!(utility.contains("not that of a certification key"), "{utility}");
-    said(&marks(&["add", text(&certificate("certification.cert.pem"))]));
-    said(&marks(&["add", text(&theirs)]));
-    let listed: Value = serde_json::from_str(&said(&marks(&["list", "--json"]))).unwrap();
-    let standings: Vec<_> = listed.as_array().unwrap().iter().map(|one| one["standing"].as_str().unwrap()).collect();
+    said(&at(text(&data), &["add", text(&certificate("certification.cert.pem"))]));
+    said(&at(text(&data), &["add", text(&theirs)]));
+    let listed: Value = serde_json::from_str(&said(&at(text(&data), &["list", "--json"]))).unwrap();
+    let standings: Vec<_> =
+        listed.as_array().unwrap().iter().map(|one| one["standing"].as_str().unwrap()).collect();
     assert_eq!(standings, ["valid", "valid"]);
 
-    assert!(refused(&mut meterseal(&marks(&["withdraw", "none.cbor", "--reason", "x"]))).contains("0 marks"));
-    said(&marks(&["withdraw", "theirs.cbor", "--reason", "its clock drifts"]));
+    assert!(
+        refused(&mut meterseal(&at(text(&data), &["withdraw", "none.cbor", "--reason", "x"])))
+            .contains("0 marks")
+    );
+    said(&at(text(&data), &["withdraw", "theirs.cbor", "--reason", "its clock drifts"]));
     // Their own revocation of what the other signed is refused; that of the signatory takes effect.
-    let revoke = ["mark", "revoke", text(&sound), "--reason", "a defect", "--list", text(&folder.path().join("list.cbor")), "--pki"];
+    let revoke = ["mark", "revoke", text(&sound), "--reason", "a defect", "--list", text(&list), "--pki"];
     let stranger = refused(&mut meterseal(&[&revoke[..], &[text(foreign.dir())]].concat()));
     assert!(stranger.contains("only who signed a mark revokes it"), "{stranger}");
     assert!(said(&[&revoke[..], &[text(own.dir())]].concat()).contains("list 1 of 1 marks"));
     assert!(said(&[&revoke[..], &[text(own.dir())]].concat()).contains("was revoked before"));
-    said(&marks(&["add", text(&folder.path().join("list.cbor"))]));
-    let words = said(&marks(&["list"]));
-    assert!(words.contains("its clock drifts") && words.contains("a defect") && !words.contains("valid "), "{words}");
+    said(&at(text(&data), &["add", text(&list)]));
+    let words = said(&at(text(&data), &["list"]));
+    assert!(
+        words.contains("its clock drifts") && words.contains("a defect") && !words.contains("valid "),
+        "{words}"
+    );
 }
 
 #[test]
@@ -117,13 +129,25 @@ fn a_withdrawn_mark_quarantines_a_running_ups_meters_and_no_bill_is_made_of_them
     said(&["headend", "--data", text(&data), "marks", "withdraw", mark, "--reason", "a trial"]);
     let reason = up.wait_for("/api/v1/meters", |meters| {
         let all = meters.as_array()?;
-        let reasons: Option<Vec<_>> = all.iter().map(|meter| meter["quarantine"]["reason"].as_str()).collect();
+        let reasons: Option<Vec<_>> =
+            all.iter().map(|meter| meter["quarantine"]["reason"].as_str()).collect();
         reasons.map(|reasons| reasons[0].to_owned())
     });
     assert!(reason.contains("a trial"), "{reason}");
     let out = folder.path().join("bill.cbor");
-    let bill =
-        ["bill", "--data", text(&data), "--meter", METER, "--out", text(&out), "--from", "2020-01-01", "--to", "2100-01-01"];
+    let bill = [
+        "bill",
+        "--data",
+        text(&data),
+        "--meter",
+        METER,
+        "--out",
+        text(&out),
+        "--from",
+        "2020-01-01",
+        "--to",
+        "2100-01-01",
+    ];
     let words = refused(&mut meterseal(&bill));
     assert!(words.contains("quarantine") && words.contains("a trial") && !out.exists(), "{words}");
     assert!(up.interrupt().success());
