@@ -2,11 +2,11 @@
 //! type, its defaults, its ranges, its record in flash and its structure over DLMS at once.
 
 macro_rules! thresholds {
-    ($($(#[$doc:meta])* $name:ident = $standard:literal, $min:literal..=$max:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $standard:literal, $min:literal..=$max:literal;)*) => {
         /// When readings and measurements become events. A field of 0 that may be 0 switches its detection off.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Thresholds {
-            $($(#[$doc])* pub $name: u32,)*
+            $($(#[doc = $doc])* pub $name: u32,)*
         }
 
         impl Thresholds {
@@ -19,7 +19,11 @@ macro_rules! thresholds {
             /// The fields' names, in their order in records and over DLMS.
             pub const NAMES: [&'static str; Self::COUNT] = [$(stringify!($name),)*];
 
-            const RANGES: [(u32, u32); Self::COUNT] = [$(($min, $max),)*];
+            /// What each is for, in that order: the words of its documentation.
+            pub const NOTES: [&'static str; Self::COUNT] = [$(concat!($($doc),*),)*];
+
+            /// The least and the most that each may be, in that order.
+            pub const RANGES: [(u32, u32); Self::COUNT] = [$(($min, $max),)*];
 
             /// The fields, in that order.
             pub const fn to_fields(&self) -> [u32; Self::COUNT] {
