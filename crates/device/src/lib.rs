@@ -436,7 +436,7 @@ pub enum StartError {
         source: Box<meterseal_boot::stage::StageError<flash::FlashError>>,
     },
     /// No thread to run in.
-    #[error("cannot start the sampling thread: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
 

@@ -82,7 +82,7 @@ impl Signer {
 }
 
 /// Signs with the log key; a key that cannot sign is said, and the meter asks again with its next checkpoint.
-fn sign(meter: MeterId, keys: &dyn KeyStore, request: &SigningRequest) -> Option<[u8; 96]> {
+pub(crate) fn sign(meter: MeterId, keys: &dyn KeyStore, request: &SigningRequest) -> Option<[u8; 96]> {
     match keys.sign(KeySlot::Log, KeyState::Current, &request.to_be_signed) {
         Ok(signature) => Some(signature),
         Err(error) => {

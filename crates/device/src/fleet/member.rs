@@ -3,29 +3,31 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meterseal_link::dial::{Progress, Tcp};
-use meterseal_meter::{LinkId, Meter, Peer, ProtocolError, StorageError};
+use meterseal_meter::{LinkId, Meter, Peer, ProtocolError, SigningRequest, StorageError};
 use meterseal_model::{MeterId, Roles, SensorReadings, UnixMillis};
 use meterseal_seal::SealKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::firmware::Assembly;
+use super::firmware::{Assembly, Powered};
 use super::load::Load;
 use super::memory::Chip;
+use super::signing::Signing;
 use crate::link_state::LinkState;
 use crate::{StartError, SystemRandom, wall_clock};
 
 /// A meter of the fleet.
 pub(super) struct Member {
     pub(super) id: MeterId,
-    place: usize,
     assembly: Assembly,
     load: Load,
+    clock: Clock,
+    signing: Signing,
     life: Mutex<Life>,
     /// There may be something to send: a push, or an answer that was withheld for a while.
     news: Notify,
@@ -51,13 +53,19 @@ struct Life {
 
 impl Member {
     /// Powers it on at `now`.
-    pub(super) fn new(place: usize, assembly: Assembly, now: UnixMillis) -> Result<Self, StartError> {
-        let (meter, image_key) = assembly.power_on(now)?;
+    pub(super) fn new(
+        assembly: Assembly,
+        clock: Clock,
+        signing: Signing,
+        now: UnixMillis,
+    ) -> Result<Self, StartError> {
+        let (meter, image_key) = power_on(&assembly, &signing, now)?;
         let id = assembly.id();
         let readings = SensorReadings::QUIET;
         let life = Life { meter, image_key, starts: 0, is_dead: false, now, readings, told: false };
         let (life, load) = (Mutex::new(life), Load::new(id.serial()));
-        Ok(Self { id, place, assembly, load, life, news: Notify::new(), link: LinkState::default() })
+        let (news, link) = (Notify::new(), LinkState::default());
+        Ok(Self { id, assembly, load, clock, signing, life, news, link })
     }
 
     /// Lets its firmware do some steps of what it has to do, and restarts the meter where it asks for it. `true`: there is
@@ -81,14 +89,14 @@ impl Member {
 
     /// Goes down, saved, and up again with what the boot stage starts. Its connection ends.
     fn restart(&self, life: &mut Life) {
-        let now = life.now.max(wall_clock());
+        let now = life.now.max(self.clock.now());
         if let Err(error) = life.meter.power_down(now) {
             tracing::error!(meter = %self.id, "goes down, but not saved: {error}");
         }
         life.starts += 1;
-        match self.assembly.power_on(now) {
+        match power_on(&self.assembly, &self.signing, now) {
             Ok((meter, image_key)) => {
-                (life.meter, life.image_key, life.now) = (meter, image_key, wall_clock().max(now));
+                (life.meter, life.image_key, life.now) = (meter, image_key, self.clock.now().max(now));
             }
             Err(error) => {
                 tracing::error!(meter = %self.id, "{error}");
@@ -101,6 +109,26 @@ impl Member {
     /// Hears how its connection fares.
     pub(super) fn observe(&self, progress: Progress<'_>) {
         self.link.observe(progress);
+    }
+
+    /// Lives up to its clock's time in one step.
+    pub(super) fn live(&self) {
+        self.live_until(self.clock.now());
+    }
+
+    /// Has a checkpoint signed here and now: for the thread that signs.
+    pub(super) fn sign(&self, starts: u32, request: &SigningRequest) {
+        self.signing.sign(self, starts, request);
+    }
+
+    /// Takes a checkpoint's signature; one that was asked for before a restart is for another checkpoint.
+    pub(super) fn signed(&self, starts: u32, number: u64, signature: Option<&[u8; 96]>) {
+        let mut life = self.life();
+        if life.starts != starts || life.is_dead {
+            return;
+        }
+        let taken = life.meter.signed(number, signature).err();
+        self.note(life, taken);
     }
 
     /// Lives until `now` in one step; a time that has passed changes nothing.
@@ -117,7 +145,7 @@ impl Member {
         self.note(life, lived);
         // A new image that was activated for this time, or whose probation is over.
         if self.carry_on(1) {
-            self.assembly.busy.add(self.place);
+            self.assembly.busy.add(self.signing.place);
         }
     }
 
@@ -129,19 +157,25 @@ impl Member {
         if life.is_dead {
             return;
         }
-        let (readings, now) = (life.readings, life.now.max(wall_clock()));
+        let (readings, now) = (life.readings, life.now.max(self.clock.now()));
         life.readings.surge_peak_millivolts = [0; 3];
         // Its energy is accounted for up to `life.now`, which stays.
         let sensed = life.meter.sense(&readings, now).err();
         self.note(life, sensed);
     }
 
-    /// Tells of trouble with the flash when it begins, and lets the connection look what there is to send.
+    /// Tells of trouble with the flash when it begins, has a checkpoint signed that is due, and lets the connection look
+    /// what there is to send.
     fn note(&self, mut life: MutexGuard<'_, Life>, trouble: Option<StorageError<crate::flash::FlashError>>) {
         let told = std::mem::replace(&mut life.told, trouble.is_some());
+        // The checkpoint's bytes are made here; a meter has at most one under way.
+        let (request, starts) = (life.meter.signing_request(), life.starts);
         drop(life);
         if let Some(error) = trouble.filter(|_| !told) {
             tracing::error!(meter = %self.id, "{error}");
+        }
+        if let Some(request) = request {
+            self.signing.ask(starts, request);
         }
         self.news.notify_one();
     }
@@ -152,7 +186,7 @@ impl Member {
         if life.is_dead {
             return;
         }
-        let now = life.now.max(wall_clock());
+        let now = life.now.max(self.clock.now());
         life.now = now;
         if let Err(error) = life.meter.power_down(now) {
             tracing::error!(meter = %self.id, "stopped, but not saved: {error}");
@@ -236,7 +270,7 @@ impl Member {
         // A head-end that is reached confirms an image; what takes longer has its own time.
         let restart = matches!(meter.carry_on_firmware(), Ok(true));
         if restart || meter.firmware_is_busy() {
-            self.assembly.busy.add(self.place);
+            self.assembly.busy.add(self.signing.place);
         }
         loop {
             match life.meter.transmit(link) {
@@ -252,6 +286,32 @@ impl Member {
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A meter's own time: what it was at a moment of the wall clock's, and how fast it goes since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) site: UnixMillis,
+    pub(super) wall: UnixMillis,
+    pub(super) speed: f64,
+}
+
+impl Clock {
+    fn now(&self) -> UnixMillis {
+        let passed = wall_clock().0.saturating_sub(self.wall.0);
+        // Exact at the speed of the wall: an interval's length in milliseconds is far below 2⁵³.
+        UnixMillis(self.site.0.saturating_add((passed as f64 * self.speed) as i64))
+    }
+}
+
+/// One power-on, with what the meter signs its checkpoints with. Without issuers it takes certificates from nobody: its
+/// identity is renewed with the fleet's file.
+fn power_on(assembly: &Assembly, signing: &Signing, now: UnixMillis) -> Result<Powered, StartError> {
+    let (mut meter, image_key) = assembly.power_on(now)?;
+    if let Some(keys) = &signing.keys {
+        meter.set_key_store(Arc::clone(keys), Vec::new());
+    }
+    Ok((meter, image_key))
 }
 
 /// While this is there, the meter is connected.
