@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
 use crate::api::types;
+use crate::campaigns::{CampaignRecord, Counts};
 use crate::clock::rfc3339;
 use crate::shared::Shared;
 use crate::store::{
@@ -201,6 +202,22 @@ impl Fleet {
     pub(crate) fn list(&self) -> Vec<types::Meter> {
         let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner).all.clone();
         meters.iter().map(|entry| entry.record.shown(&entry.status())).collect()
+    }
+
+    /// Every meter of ours with its device type, as far as it has said.
+    pub(crate) fn types(&self) -> Vec<(MeterId, Option<String>)> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner).all.clone();
+        let typed = |entry: &Arc<Entry>| {
+            let status = entry.status();
+            let device_type = status.facts.as_ref().map(|facts| facts.device_type.clone());
+            status.other.is_none().then_some((entry.record.id, device_type))
+        };
+        meters.iter().filter_map(typed).collect()
+    }
+
+    /// Shows how a firmware campaign stands.
+    pub(crate) fn campaign(&self, record: &CampaignRecord, counts: &Counts) {
+        self.announce("campaign", || types::Campaign::new(record, counts));
     }
 
     /// How many meters are online.

@@ -171,13 +171,15 @@ fn from_our_page(guard: &Guard, headers: &HeaderMap) -> Result<(), ApiError> {
             "Use the head-end's own page.",
         ));
     }
-    let json = text("content-type").is_some_and(|kind| {
-        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    // Kinds that no form of another site can send unasked (the Fetch standard's safelist has neither; from memory).
+    let plain = text("content-type").is_some_and(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        ["application/json", "application/octet-stream"].iter().any(|ours| kind.eq_ignore_ascii_case(ours))
     });
-    if !json {
+    if !plain {
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "The request is not JSON.",
+            "The request is neither JSON nor a file.",
             "Send the header `Content-Type: application/json`, also with an empty body.",
         ));
     }

@@ -14,6 +14,7 @@ mod acquisition;
 pub mod alarms;
 pub mod api;
 mod auth;
+pub mod campaigns;
 mod clock;
 pub mod config;
 pub mod deliveries;
@@ -45,7 +46,7 @@ use meterseal_link::revocation::{self, Revocations};
 use meterseal_link::tls;
 use meterseal_seal::{MarkStore, SealPublicKey};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use config::{Config, MeterEntry, Pace, StartError};
@@ -55,6 +56,7 @@ use acquisition::{Acquisition, Forms, Policy};
 use alarms::{Alarms, silence};
 use api::Api;
 use auth::{Gatekeeper, Secret};
+use campaigns::{Campaigns, Images};
 use deliveries::Courier;
 use enrolment::Enroller;
 use fleet::Fleet;
@@ -120,6 +122,7 @@ impl Headend {
         let names = config.receivers.iter().map(deliveries::Receiver::name).collect();
         store.set_receivers(names, clock::now()).await?;
         let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
+        let campaigns = Campaigns::open(alarms.clone(), Images::new(&config.data_dir)).await?;
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
@@ -145,6 +148,8 @@ impl Headend {
             fleet: fleet.clone(),
             alarms: alarms.clone(),
             requests,
+            campaigns: Arc::clone(&campaigns),
+            uploads: Arc::new(Semaphore::new(1)),
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
         };
@@ -154,6 +159,7 @@ impl Headend {
         let router = router(api, Guard::new(keeper, page_addr));
         let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
         let mut tasks = vec![gateway, others, page];
+        tasks.push(tokio::spawn(campaigns.serve(stop.subscribe())));
         // What is read rarely is not silent in between.
         let silent_after = config.silent_after.max(config.pace.live * 2);
         for receiver in config.receivers {

@@ -30,6 +30,7 @@ pub enum TimeBase {
 }
 
 pub use super::alarm_types::*;
+pub use super::campaign_types::*;
 
 /// How urgent an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
