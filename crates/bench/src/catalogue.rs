@@ -64,6 +64,26 @@ pub enum Need {
     Memory,
 }
 
+impl Need {
+    /// In words that go with "the bench has no".
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Load => "source of voltage and current with a reference standard",
+            Self::Climate => "climate chamber",
+            Self::Magnet => "field coils or magnets",
+            Self::Covers => "means to open covers",
+            Self::Surge => "surge generator",
+            Self::Tilt => "mount that tilts",
+            Self::Supply => "means for dips and interruptions of the supply",
+            Self::Power => "switch for the supply",
+            Self::Peer => "network address and credentials of the meter for callers of its own",
+            Self::Tap => "tap on the meter's network",
+            Self::Radio => "radio whose faults can be set",
+            Self::Memory => "access to the meter's memory",
+        }
+    }
+}
+
 /// One requirement.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

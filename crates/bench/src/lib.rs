@@ -11,6 +11,7 @@
 pub mod accuracy;
 pub mod calibration;
 pub mod catalogue;
+pub mod certify;
 pub mod computation;
 pub mod instrument;
 pub mod plot;

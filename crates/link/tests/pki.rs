@@ -130,6 +130,32 @@ fn a_log_keys_certificate_vouches_for_the_log_and_opens_no_connection() {
 }
 
 #[test]
+fn a_boot_keys_certificate_vouches_for_the_boot_stage_and_for_no_log() {
+    use meterseal_model::UnixMillis;
+    use meterseal_seal::chain::{ChainError, verify_boot_key, verify_log_key};
+
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::create(&dir.path().join("pki")).unwrap();
+    let (boot, log) = ([(); 2]).map(|()| SealKey::generate(getrandom::fill).unwrap()).into();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let now = UnixMillis(i64::try_from(now).unwrap());
+    let trusted = [pki.root().to_vec()];
+    let bytes = |chain: Vec<rustls::pki_types::CertificateDer<'static>>| {
+        chain.iter().map(|der| der.to_vec()).collect::<Vec<_>>()
+    };
+    let of_boot = bytes(pki.certify_boot_key(meter(), boot.public()).unwrap());
+    let of_log = bytes(pki.certify_log_key(meter(), log.public()).unwrap());
+    let certified = verify_boot_key(&of_boot, meter(), now, &trusted).unwrap();
+    assert!(certified.trusted && certified.key == *boot.public());
+    assert_eq!(verify_log_key(&of_boot, meter(), now, &trusted), Err(ChainError::Subject(meter())));
+    assert_eq!(verify_boot_key(&of_log, meter(), now, &trusted), Err(ChainError::Subject(meter())));
+    let other = "MSL0000000099".parse().unwrap();
+    assert_eq!(verify_boot_key(&of_boot, other, now, &trusted), Err(ChainError::Subject(other)));
+    // It can be listed, and is nobody's to connect with.
+    assert!(Certificate::read(&of_boot[0].clone().into()).unwrap().peer.is_none());
+}
+
+#[test]
 fn an_identity_is_stored_and_loaded_and_each_issue_has_a_new_key() {
     let dir = tempfile::tempdir().unwrap();
     let pki = Pki::create(&dir.path().join("pki")).unwrap();

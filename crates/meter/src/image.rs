@@ -8,6 +8,7 @@ use core::fmt;
 
 use meterseal_model::{Digest384, EventCode, UnixMillis};
 
+use crate::attestation::BootState;
 use crate::firmware::{Health, Probation};
 
 /// A place for a new image, and the judgement of it. Nothing here may wait: what takes long goes on by itself, is answered
@@ -56,6 +57,11 @@ pub trait ImageStore: fmt::Debug + Send {
 
     /// What would be activated: one image, or nothing before the first was verified.
     fn to_activate(&self) -> Option<ImageInfo>;
+
+    /// What the boot stage's record says, for the meter to attest; `None` where there is no boot stage.
+    fn boot_state(&self) -> Option<BootState> {
+        None
+    }
 
     /// Carries on by one short step what takes long. True: the device shall restart, to try a new image.
     ///

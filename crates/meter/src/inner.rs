@@ -12,6 +12,7 @@ use meterseal_metrology::{Harmonics, Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
 use meterseal_seal::KeyStore;
 
+use crate::attestation::Attestor;
 use crate::billing::BillingRow;
 use crate::calibration::CalibrationStatus;
 use crate::demand::Demand;
@@ -112,6 +113,8 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) connectivity: Connectivity,
     /// Where new firmware goes.
     pub(crate) images: Option<Box<dyn ImageStore>>,
+    /// Says what runs; a meter without a boot stage has none.
+    pub(crate) attestor: Option<Attestor>,
     /// An association of the utility has stood since power-up, other than by the local port.
     pub(crate) reached_head_end: bool,
     now: UnixMillis,
@@ -210,6 +213,7 @@ impl<F: NorFlash> Inner<F> {
             push_window: None,
             connectivity: Connectivity::default(),
             images: None,
+            attestor: None,
             reached_head_end: false,
             now,
             uptime_ms: 0,

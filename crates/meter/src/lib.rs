@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+mod attestation;
 mod billing;
 mod calendar;
 mod calibration;
@@ -44,6 +45,7 @@ mod tariff;
 mod vault;
 mod wifi;
 
+pub use attestation::{AttestationRequest, BootState, ImageIdentity};
 pub use calibration::{CalibrationStatus, unit_id, write_calibration};
 pub use config::{Config, DlmsKeys, Identity, Peer, Random, RoleKeys, SecretKey};
 pub use error::{OpenError, ProtocolError};

@@ -12,6 +12,7 @@ use meterseal_metrology::{
 use meterseal_model::{EventCode, Role, Roles, SensorReadings, UnixMillis};
 use meterseal_seal::KeyStore;
 
+use crate::attestation::{AttestationRequest, Attestor, ImageIdentity};
 use crate::calibration::{CalibrationStatus, refusal_number};
 use crate::dlms::{Link, Service};
 use crate::firmware::{Health, Probation};
@@ -162,6 +163,23 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
     /// The place for new firmware, for whoever carries on what it has under way.
     pub fn image_store(&mut self) -> Option<&mut (dyn ImageStore + 'static)> {
         self.inner.as_deref_mut().expect(INNER).images.as_deref_mut()
+    }
+
+    /// Gives the meter the identity of the image that runs, from the boot stage. Without it, and without a place for new
+    /// firmware that knows the boot stage's record, the meter attests nothing.
+    pub fn set_image_identity(&mut self, identity: ImageIdentity) {
+        self.inner.as_deref_mut().expect(INNER).attestor = Some(Attestor::new(identity));
+    }
+
+    /// The attestation that somebody has asked for, to be signed with the image key; `None` when nobody has, or one is being
+    /// signed. Signing takes long: do it beside the measuring, and hand the signature to [`Self::attested`].
+    pub fn attestation_request(&mut self) -> Option<AttestationRequest> {
+        self.inner.as_deref_mut().expect(INNER).attestation_request()
+    }
+
+    /// Takes the signature of an attestation. `None`: it could not be signed; whoever wants it asks anew.
+    pub fn attested(&mut self, number: u64, signature: Option<&[u8; 96]>) {
+        self.inner.as_deref_mut().expect(INNER).attested(number, signature);
     }
 
     /// Carries on by one short step what the place for new firmware has under way, puts its events into the security log, and

@@ -115,6 +115,14 @@ impl Obis {
     pub const LOG_KEY: Self = Self::manufacturer(96, 4, 4);
     /// Script table: take a reading of all energy registers now, and sign it.
     pub const READING_SCRIPTS: Self = Self::manufacturer(96, 4, 5);
+    /// The certificates (DER) of the boot stage's key, one after another, its own first; empty where there is no boot stage.
+    pub const BOOT_KEY: Self = Self::manufacturer(96, 5, 0);
+    /// The boot stage's certificate (COSE_Sign1) for the key of the image that it started.
+    pub const IMAGE_KEY: Self = Self::manufacturer(96, 5, 1);
+    /// What the running image is to attest with: 16 to 64 bytes. Each association has its own.
+    pub const ATTESTATION_NONCE: Self = Self::manufacturer(96, 5, 2);
+    /// The attestation (COSE_Sign1) for this association's nonce; empty until it is signed.
+    pub const ATTESTATION: Self = Self::manufacturer(96, 5, 3);
     /// Power-quality log.
     pub const POWER_QUALITY_LOG: Self = Self::general(99, 98, 5);
     /// Event code of the power-quality log ([`crate::event::PowerEvent`]).

@@ -18,14 +18,17 @@ use minicbor::{Decoder, Encoder};
 use sha2::Sha384;
 use zeroize::Zeroizing;
 
-use crate::envelope::{self, EnvelopeError, written};
-use crate::key::{SealKey, SealPublicKey};
+use crate::envelope::{self, Draft, EnvelopeError, written};
+use crate::key::{KeyId, SealKey, SealPublicKey};
 
 /// The content type of a boot stage's certificate for an image key.
 pub const CERTIFICATE_TYPE: &str = "application/vnd.meterseal.image-key+cbor";
 
 /// The content type of an attestation.
 pub const ATTESTATION_TYPE: &str = "application/vnd.meterseal.attestation+cbor";
+
+/// How long a nonce is, bytes: shorter ones can be met again by chance.
+pub const NONCE_BYTES: core::ops::RangeInclusive<usize> = 16..=64;
 
 /// The longest version, bytes: as in a manifest.
 pub const MAX_VERSION: usize = 64;
@@ -149,6 +152,14 @@ pub struct Attested {
 }
 
 impl Attestation {
+    /// What the image's key is to sign, for a device where that takes long: [`Draft::finish`] then gives the attestation.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::TooLong`].
+    pub fn draft(&self, key: KeyId) -> Result<Draft, EnvelopeError> {
+        Draft::new(ATTESTATION_TYPE, self.to_cbor(), key)
+    }
+
     /// Signs it with the image's key.
     ///
     /// # Errors
@@ -211,7 +222,7 @@ impl Attestation {
             return Err(AttestationError::Malformed);
         }
         let slots = [get(&mut decoder)?, get(&mut decoder)?];
-        let possible = (16..=64).contains(&nonce.len())
+        let possible = NONCE_BYTES.contains(&nonce.len())
             && version.len() <= MAX_VERSION
             && !version.chars().any(char::is_control);
         let read = Self { nonce, meter, version, sequence, confirmed, boots, highest, root_version, slots };

@@ -1,5 +1,6 @@
-//! Certificates as evidence: does an authority say that this key seals the log of this meter? (RFC 5280, 6.1, for the
-//! certificates that Meterseal's authorities issue: P-384 with SHA-384 throughout, no policies, no name constraints.)
+//! Certificates as evidence: does an authority say that this key seals the log of this meter, or is the key of its boot
+//! stage? (RFC 5280, 6.1, for the certificates that Meterseal's authorities issue: P-384 with SHA-384 throughout, no
+//! policies, no name constraints.)
 //!
 //! Revocation is not looked at: evidence is read years later, and offline. Validity is judged at the moment that the
 //! evidence is about, not today.
@@ -23,7 +24,10 @@ pub const MAX_CERTIFICATE: usize = 4096;
 /// The name that marks a certificate as that of a log key, beside the meter's own name.
 pub const LOG_KEY_URI: &str = "urn:meterseal:key:log";
 
-/// A log key that a chain of certificates vouches for.
+/// The same of a boot key ([`crate::attestation`]).
+pub const BOOT_KEY_URI: &str = "urn:meterseal:key:boot";
+
+/// A key of a meter that a chain of certificates vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertifiedKey {
     /// The key.
@@ -47,12 +51,37 @@ pub fn verify_log_key(
     at: UnixMillis,
     trusted: &[Vec<u8>],
 ) -> Result<CertifiedKey, ChainError> {
+    verify_key(LOG_KEY_URI, chain, meter, at, trusted)
+}
+
+/// Verifies, as [`verify_log_key`] does, that a chain says that its first key is the boot key of `meter`: the one that
+/// certifies the keys of the images that its boot stage starts.
+///
+/// # Errors
+/// [`ChainError`]; a chain without fault that leads to nobody trusted is none.
+pub fn verify_boot_key(
+    chain: &[Vec<u8>],
+    meter: MeterId,
+    at: UnixMillis,
+    trusted: &[Vec<u8>],
+) -> Result<CertifiedKey, ChainError> {
+    verify_key(BOOT_KEY_URI, chain, meter, at, trusted)
+}
+
+/// For the one use that `purpose` names: a log key is no boot key.
+fn verify_key(
+    purpose: &str,
+    chain: &[Vec<u8>],
+    meter: MeterId,
+    at: UnixMillis,
+    trusted: &[Vec<u8>],
+) -> Result<CertifiedKey, ChainError> {
     if chain.is_empty() || chain.len() > MAX_CHAIN {
         return Err(ChainError::Length(chain.len()));
     }
     let certificates = chain.iter().map(|der| Certificate::read(der)).collect::<Result<Vec<_>, _>>()?;
     let (own, authorities) = certificates.split_first().ok_or(ChainError::Length(0))?;
-    own.is_log_key_of(meter)?;
+    own.is_key_of(meter, purpose)?;
     let mut below = own;
     own.is_valid(at)?;
     for (place, authority) in authorities.iter().enumerate() {
@@ -89,7 +118,7 @@ pub enum ChainError {
     Algorithm,
     /// It makes a condition that this program does not know.
     Critical,
-    /// The first certificate is for somebody else, or not for a log key.
+    /// The first certificate is for somebody else, or for another use than the one in question.
     Subject(MeterId),
     /// Not valid at the moment in question.
     Validity {
@@ -113,7 +142,7 @@ impl fmt::Display for ChainError {
             Self::Malformed => f.write_str("a certificate is damaged, or is none"),
             Self::Algorithm => f.write_str("a certificate is not of P-384 with SHA-384"),
             Self::Critical => f.write_str("a certificate makes a condition that this program does not know"),
-            Self::Subject(meter) => write!(f, "the certificate is not for the log key of meter {meter}"),
+            Self::Subject(meter) => write!(f, "the certificate is not for this key of meter {meter}"),
             Self::Validity { name, at } => write!(f, "the certificate of \"{name}\" was not valid at {at}"),
             Self::Authority(name) => write!(f, "\"{name}\" may not issue such certificates"),
             Self::Signature(name) => {
@@ -196,22 +225,22 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    fn is_log_key_of(&self, meter: MeterId) -> Result<(), ChainError> {
+    fn is_key_of(&self, meter: MeterId, purpose: &str) -> Result<(), ChainError> {
         let own = alloc::format!("{METER_URI}{meter}");
-        let (mut names_meter, mut names_log, mut names_others) = (false, false, false);
+        let (mut names_meter, mut names_purpose, mut names_others) = (false, false, false);
         let mut names = self.extensions.names;
         while !names.is_empty() {
             let name = der::take(&mut names).ok_or(ChainError::Malformed)?;
             if name.tag == der::URI && name.content == own.as_bytes() {
                 names_meter = true;
-            } else if name.tag == der::URI && name.content == LOG_KEY_URI.as_bytes() {
-                names_log = true;
+            } else if name.tag == der::URI && name.content == purpose.as_bytes() {
+                names_purpose = true;
             } else {
                 names_others |= name.tag == der::URI && name.content.starts_with(SCHEME);
             }
         }
         let signs = self.extensions.key_usage.is_none_or(|usage| usage & DIGITAL_SIGNATURE != 0);
-        if names_meter && names_log && !names_others && signs && !self.extensions.is_authority {
+        if names_meter && names_purpose && !names_others && signs && !self.extensions.is_authority {
             Ok(())
         } else {
             Err(ChainError::Subject(meter))

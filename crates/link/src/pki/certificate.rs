@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use meterseal_model::{Roles, UnixMillis};
-use meterseal_seal::chain::LOG_KEY_URI;
+use meterseal_seal::chain::{BOOT_KEY_URI, LOG_KEY_URI};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -112,7 +112,7 @@ impl Certificate {
         let named = match tls::names_of(&parsed) {
             Ok(named) => Some(named),
             Err(PeerError::NoName) if parsed.is_ca() => None,
-            Err(_) if is_log_key(&parsed) => None,
+            Err(_) if is_no_peer(&parsed) => None,
             Err(error) => return Err(error),
         };
         let moment =
@@ -158,10 +158,11 @@ pub fn moment(time: SystemTime) -> String {
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).to_string()
 }
 
-/// Whether it is the certificate of a key that seals a log: no TLS peer.
-fn is_log_key(parsed: &X509Certificate<'_>) -> bool {
+/// Whether it is the certificate of a key that seals a log, or of a boot stage: no TLS peer.
+fn is_no_peer(parsed: &X509Certificate<'_>) -> bool {
     let names = parsed.subject_alternative_name().ok().flatten();
-    names.is_some_and(|names| names.value.general_names.contains(&GeneralName::URI(LOG_KEY_URI)))
+    let keys = [LOG_KEY_URI, BOOT_KEY_URI].map(GeneralName::URI);
+    names.is_some_and(|names| keys.iter().any(|key| names.value.general_names.contains(key)))
 }
 
 fn common_name(name: &x509_parser::x509::X509Name<'_>) -> String {

@@ -217,9 +217,30 @@ impl Pki {
         meter: MeterId,
         key: &SealPublicKey,
     ) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+        self.certify_device_key(&Subject::log_key(meter), key)
+    }
+
+    /// Certifies, as its manufacturer, the key with which a meter's boot stage vouches for the image that it starts, and
+    /// gives the chain. It lasts as long as the meter does.
+    ///
+    /// # Errors
+    /// [`PkiError`] when the manufacturer's key cannot be read or used.
+    pub fn certify_boot_key(
+        &self,
+        meter: MeterId,
+        key: &SealPublicKey,
+    ) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+        self.certify_device_key(&Subject::boot_key(meter), key)
+    }
+
+    fn certify_device_key(
+        &self,
+        subject: &Subject,
+        key: &SealPublicKey,
+    ) -> Result<Vec<CertificateDer<'static>>, PkiError> {
         let key = signing::ForeignKey::new(key);
         let validity = Validity::from_now(DEVICE_VALIDITY);
-        let certificate = self.manufacturer.certify(&self.dir, &Subject::log_key(meter), validity, &key)?;
+        let certificate = self.manufacturer.certify(&self.dir, subject, validity, &key)?;
         Ok(vec![certificate.der().clone(), self.manufacturer.certificate().clone()])
     }
 

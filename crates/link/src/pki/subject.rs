@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use meterseal_model::{MeterId, Role, Roles};
-use meterseal_seal::chain::LOG_KEY_URI;
+use meterseal_seal::chain::{BOOT_KEY_URI, LOG_KEY_URI};
 use rcgen::string::Ia5String;
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
 
@@ -30,12 +30,21 @@ impl Subject {
 
     /// A meter's log key signs checkpoints and nothing else: no TLS, so no DNS name and no purpose.
     pub(super) fn log_key(meter: MeterId) -> Self {
+        Self::key_of(meter, "log", LOG_KEY_URI)
+    }
+
+    /// A meter's boot key certifies the keys of the images that its boot stage starts, and nothing else.
+    pub(super) fn boot_key(meter: MeterId) -> Self {
+        Self::key_of(meter, "boot", BOOT_KEY_URI)
+    }
+
+    fn key_of(meter: MeterId, name: &str, purpose: &str) -> Self {
         let uri = |text: String| {
             SanType::URI(Ia5String::try_from(text).expect("identifiers and our own names are ASCII"))
         };
         Self {
-            common_name: format!("{meter} log"),
-            names: vec![uri(Peer::Meter(meter).uri()), uri(LOG_KEY_URI.to_owned())],
+            common_name: format!("{meter} {name}"),
+            names: vec![uri(Peer::Meter(meter).uri()), uri(purpose.to_owned())],
             purposes: Vec::new(),
         }
     }

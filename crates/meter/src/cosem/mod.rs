@@ -12,6 +12,7 @@ mod tariff;
 mod values;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use dlms_cosem_rs::acse::UserDiagnostic;
 use dlms_cosem_rs::axdr::{Data, DateTime};
@@ -32,6 +33,8 @@ use crate::wifi::WifiError;
 pub(crate) struct Store<F: NorFlash> {
     pub(crate) role: Role,
     pub(crate) inner: Option<Box<Inner<F>>>,
+    /// What this association has last asked the meter to attest with.
+    pub(crate) question: Option<u64>,
     /// An association was refused for its credentials.
     pub(crate) refused: bool,
     /// Acts in this request that the role's rights do not allow.
@@ -68,6 +71,9 @@ impl<F: NorFlash> ObjectStore for Store<F> {
                 supply::get(inner, object, attribute_id, w)
             }
             Class::ImageTransfer => image::get(inner, attribute_id, w),
+            Class::Data if ATTESTATION.contains(&object.obis) => {
+                put(w, Data::OctetString(&attestation(inner, self.question, object.obis)))
+            }
             Class::PushSetup => push::get(inner, attribute_id, w),
             _ => values::get(inner, object, attribute_id, w),
         }
@@ -91,6 +97,12 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         }
         if attribute_id != 2 {
             return Err(DataAccessResult::ScopeOfAccessViolated);
+        }
+        if object.obis == Obis::ATTESTATION_NONCE {
+            let attestor = inner.attestor.as_mut().ok_or(DataAccessResult::ObjectUnavailable)?;
+            let asked = attestor.ask(self.question, octets(&value)?);
+            self.question = Some(asked.ok_or(DataAccessResult::ScopeOfAccessViolated)?);
+            return Ok(());
         }
         let network = match object.obis {
             Obis::WIFI_SSID => Some(inner.set_ssid(octets(&value)?)),
@@ -206,6 +218,20 @@ impl<F: NorFlash> Inner<F> {
         Data::Unsigned(entry.code as u8).encode(w)?;
         Data::Long64(entry.extreme).encode(w)?;
         Data::Long64Unsigned(entry.uptime_ms).encode(w)
+    }
+}
+
+/// What says which image runs.
+const ATTESTATION: [Obis; 4] = [Obis::BOOT_KEY, Obis::IMAGE_KEY, Obis::ATTESTATION_NONCE, Obis::ATTESTATION];
+
+/// Empty where there is nothing, or not yet.
+fn attestation<F: NorFlash>(inner: &Inner<F>, question: Option<u64>, obis: Obis) -> Vec<u8> {
+    let Some(attestor) = &inner.attestor else { return Vec::new() };
+    match obis {
+        Obis::BOOT_KEY => attestor.identity.boot_chain.concat(),
+        Obis::IMAGE_KEY => attestor.identity.certificate.clone(),
+        Obis::ATTESTATION_NONCE => question.map_or_else(Vec::new, |number| attestor.nonce(number).to_vec()),
+        _ => question.map_or_else(Vec::new, |number| attestor.answer(number).to_vec()),
     }
 }
 

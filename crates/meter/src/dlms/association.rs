@@ -88,8 +88,11 @@ impl<F: NorFlash> Association<F> {
             ..ServerConfig::default()
         };
         let provider = Provider::new(keys, Some(challenge), sealing.clone());
-        let mut server =
-            Server::new(config, Store { role, inner: None, refused: false, denied: 0 }, provider);
+        let mut server = Server::new(
+            config,
+            Store { role, inner: None, question: None, refused: false, denied: 0 },
+            provider,
+        );
         let client = ciphered.map(|key| inner.state.clients[key]);
         if let Some(client) = client.filter(|client| *client != LastClient::default()) {
             server.resume_replay_window(SystemTitle(client.title), client.highest);

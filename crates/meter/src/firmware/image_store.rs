@@ -4,9 +4,11 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use embedded_storage::nor_flash::NorFlash;
-use meterseal_model::{EventCode, Role, UnixMillis};
+use meterseal_model::{Digest384, EventCode, Role, UnixMillis};
+use meterseal_seal::attestation::SlotState;
 
-use super::{BLOCK_BYTES, FirmwareError, FirmwareStore, Health, Probation, TransferStatus};
+use super::{BLOCK_BYTES, FirmwareError, FirmwareStore, Health, Installed, Probation, TransferStatus};
+use crate::attestation::BootState;
 use crate::image::{Activation, ImageError, ImageInfo, ImageProgress, ImageStatus, ImageStore};
 
 impl<F: NorFlash + Debug + Send> ImageStore for FirmwareStore<F> {
@@ -71,6 +73,21 @@ impl<F: NorFlash + Debug + Send> ImageStore for FirmwareStore<F> {
             bytes: u32::try_from(ready.image.size).unwrap_or(u32::MAX),
             identification: identification.unwrap_or_default(),
             signature: ready.image.digest.0.to_vec(),
+        })
+    }
+
+    fn boot_state(&self) -> Option<BootState> {
+        let record = self.record();
+        let state = |image: &Option<Installed>| match image {
+            Some(held) => SlotState { image: held.image.digest, sequence: held.sequence },
+            None => SlotState { image: Digest384([0; 48]), sequence: 0 },
+        };
+        Some(BootState {
+            boots: record.boots,
+            confirmed: state(&record.images[record.active as usize]).image,
+            highest: record.highest,
+            root_version: record.root_version,
+            slots: record.images.each_ref().map(state),
         })
     }
 

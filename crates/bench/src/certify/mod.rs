@@ -1,0 +1,25 @@
+//! A certification: every requirement of the catalogue put to a meter on a bench, black box, with the evidence kept.
+//!
+//! Read in this order: [`Target`] is the meter on its bench; [`Procedure`] tests one requirement against it through a [`Bench`], and gives
+//! [`Measured`] values; [`run`] does all of a catalogue, each requirement with a fresh specimen and its own random numbers, so that what comes out
+//! depends neither on the order nor on what else is run. [`virtual_bench`] is the target that is simulated; [`Specimen`] is what a defective
+//! meter wraps.
+
+mod engine;
+mod outcome;
+mod procedure;
+mod procedures;
+mod profile;
+mod target;
+pub mod virtual_bench;
+
+pub use engine::{Event, Finding, Laboratory, Plan, Record, Summary, run};
+pub use outcome::{DECISION_RULE, Limit, Measured, Outcome, Place, Verdict, amount, judge};
+pub use procedure::{Bench, Effort, Entry, Procedure, Step, number, word};
+pub use procedures::procedures;
+pub use profile::{Profile, ProfileError, Ratings};
+pub use target::{Alarm, Endpoint, Exchange, Stimulus, Target, Trouble};
+pub use virtual_bench::{Line, Made, Memory, Specimen, VirtualBench, VirtualLaboratory, VirtualMeter};
+
+#[cfg(test)]
+mod tests;

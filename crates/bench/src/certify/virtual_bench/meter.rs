@@ -1,0 +1,295 @@
+//! The sound virtual meter: the device's own code over a unit's front end and flash in memory, calibrated by the factory's procedure.
+
+use embedded_storage::nor_flash::NorFlashErrorKind;
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, LinkId, Meter, Peer};
+use meterseal_metrology::{Calibration, Frame, MeteredEnergy, Nominal};
+use meterseal_model::{Digest384, MeterId, SensorReadings, UnixMillis};
+use meterseal_world::physics::{Effects, LoadPoint, SAMPLE_RATE_HZ, Sensor, Tolerances, Unit};
+
+use super::front_end::FrontEnd;
+use super::specimen::{Line, Memory, Specimen};
+use crate::calibration::{self, Procedure, calibrate};
+use crate::certify::{Stimulus, Trouble};
+use crate::instrument::Instrument;
+use crate::random::Random;
+
+/// What the factory makes specimens from: one unit, drawn and calibrated once.
+#[derive(Clone, Debug)]
+pub struct Made {
+    unit: Unit,
+    record: Calibration,
+    seed: u64,
+    /// How far the meter's clock is off, parts per million: a crystal's; 0 for one that its head-end keeps.
+    pub clock_ppm: f64,
+}
+
+impl Made {
+    /// Draws a unit of the reference meter and calibrates it between −40 and +85 °C.
+    ///
+    /// # Errors
+    /// [`calibration::Error`]: the unit cannot be calibrated.
+    pub fn new(seed: u64) -> Result<Self, calibration::Error> {
+        let unit = Unit::draw(seed, Sensor::Transformer, &Tolerances::REFERENCE, Effects::ALL);
+        let id = meterseal_meter::unit_id(identifier());
+        let outcome = calibrate(&unit, id, &Instrument::draw(seed), &Procedure::default(), seed)?;
+        Ok(Self { unit, record: outcome.record, seed, clock_ppm: 0.0 })
+    }
+
+    /// A specimen of it, new, at 23 °C with its voltages on and no load. `salt` sets its noise apart from others'.
+    ///
+    /// # Errors
+    /// [`Trouble::Meter`]: it does not start.
+    pub fn specimen(&self, salt: u64) -> Result<VirtualMeter, Trouble> {
+        VirtualMeter::new(self.clone(), salt)
+    }
+
+    /// The keys that it shares with its head-end.
+    pub(super) fn keys(&self) -> DlmsKeys {
+        let mut random = Dice(Random::new(self.seed ^ 0x4B45_5953));
+        let mut keys = DlmsKeys { encryption: [0; 32], authentication: [0; 32] };
+        meterseal_meter::Random::fill(&mut random, &mut keys.encryption);
+        meterseal_meter::Random::fill(&mut random, &mut keys.authentication);
+        keys
+    }
+}
+
+/// Its identifier.
+pub(super) fn identifier() -> MeterId {
+    MeterId::new(*b"MSV", 1).expect("three capital letters and a short serial number")
+}
+
+/// The virtual meter.
+pub struct VirtualMeter {
+    made: Made,
+    salt: u64,
+    front_end: FrontEnd,
+    memory: Memory,
+    /// `None` while its supply is away.
+    meter: Option<Meter<Memory, Dice>>,
+    /// Frames since its supply came.
+    frames: u64,
+    readings: u64,
+    unwarmed: u64,
+    pulses: Vec<f64>,
+    links: Vec<(Line, LinkId)>,
+    lines: u32,
+    starts: u64,
+}
+
+/// Reproducible random numbers for challenges: a bench's meter protects nobody.
+struct Dice(Random);
+
+impl meterseal_meter::Random for Dice {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.fill_with(|| self.0.next() as u8);
+    }
+}
+
+/// Frames between two readings of the sensors.
+const BLOCK: usize = (SensorReadings::PERIOD_MS as usize * SAMPLE_RATE_HZ as usize) / 1000;
+/// Readings between two ticks: 100 ms.
+const TICK: u64 = 25;
+/// Blocks that are made at once: a tick's.
+const CHUNK: usize = BLOCK * TICK as usize;
+/// 2026-01-01 00:00:00 UTC: when every bench begins.
+pub(super) const BEGIN: UnixMillis = UnixMillis(1_767_225_600_000);
+
+impl VirtualMeter {
+    fn new(made: Made, salt: u64) -> Result<Self, Trouble> {
+        let still = LoadPoint::unbalanced(50.0, [crate::points::UN; 3], [0.0; 3], 0.0);
+        // Noise follows the unit's own generator: as many draws as the salt says set specimens apart.
+        let mut unit = made.unit.clone();
+        for _ in 0..salt % 61 {
+            unit.signal(&still, 0.0);
+        }
+        let mut meter = Self {
+            front_end: FrontEnd::new(unit, still),
+            memory: Memory::blank(Layout::STANDARD.size()),
+            made,
+            salt,
+            meter: None,
+            frames: 0,
+            readings: 0,
+            unwarmed: 0,
+            pulses: Vec::new(),
+            links: Vec::new(),
+            lines: 0,
+            starts: 0,
+        };
+        let mut record = [0; Calibration::ENCODED_LEN];
+        record.copy_from_slice(&meter.made.record.encode());
+        let mut flash = meter.memory.clone();
+        meterseal_meter::write_calibration(&mut flash, identifier(), Layout::STANDARD, &record)
+            .map_err(does_not_start)?;
+        meter.start()?;
+        Ok(meter)
+    }
+
+    fn now(&self) -> UnixMillis {
+        let seconds = self.front_end.seconds() * (1.0 + self.made.clock_ppm * 1e-6);
+        UnixMillis(BEGIN.0 + (seconds * 1000.0) as i64)
+    }
+
+    fn start(&mut self) -> Result<(), Trouble> {
+        let metrology =
+            meterseal_metrology::Config::new((SAMPLE_RATE_HZ * 1e6) as u64, Nominal::Hz50, Unit::scale());
+        let config = Config { kernel: meterseal_metrology_simd::fastest(), ..Config::reference(metrology) };
+        let identity = Identity {
+            id: identifier(),
+            device_type: "Meterseal Reference".to_owned(),
+            firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
+            firmware_digest: Digest384([0; 48]),
+        };
+        self.starts += 1;
+        let dice = Dice(Random::new(self.made.seed ^ (self.salt << 20) ^ (self.starts << 56)));
+        let meter = Meter::open(identity, self.made.keys(), config, self.memory.clone(), dice, self.now());
+        self.meter = Some(meter.map_err(does_not_start)?);
+        self.frames = 0;
+        Ok(())
+    }
+
+    /// Frames of one tick or less, which end with a reading.
+    fn live(&mut self, frames: &mut [Frame]) -> Result<(), Trouble> {
+        let (begun, step) = (self.front_end.seconds(), self.front_end.seconds_per_frame());
+        self.front_end.frames(frames);
+        let end = self.now();
+        let blocks = frames.len() / BLOCK;
+        for (number, block) in frames.chunks(BLOCK).enumerate() {
+            self.readings += 1;
+            let readings = self.front_end.sensors(self.readings);
+            let Some(meter) = &mut self.meter else { continue };
+            let before = (blocks - number - 1) as i64 * i64::from(SensorReadings::PERIOD_MS);
+            let now = UnixMillis(end.0 - before);
+            meter.sample_at(self.frames, block, now);
+            self.frames += block.len() as u64;
+            meter.sense(&readings, now).map_err(fails)?;
+            self.front_end.reset_latches();
+            if self.readings.is_multiple_of(TICK) {
+                meter.tick(now).map_err(fails)?;
+                let (pulses, first) = (&mut self.pulses, self.frames - (number as u64 + 1) * BLOCK as u64);
+                meter.take_pulses(&mut |pulse| {
+                    if pulse.output == 0 {
+                        let sample =
+                            pulse.sample as f64 - first as f64 + f64::from(pulse.fraction) / 4_294_967_296.0;
+                        pulses.push(begun + sample * step);
+                    }
+                });
+            }
+        }
+        self.unwarmed += frames.len() as u64;
+        if self.unwarmed >= FrontEnd::frames_between_steps_of_warmth() {
+            self.front_end.warm(self.unwarmed as f64 * step);
+            self.unwarmed = 0;
+        }
+        Ok(())
+    }
+
+    fn link(&self, line: Line) -> Result<LinkId, Trouble> {
+        let found = self.links.iter().find(|(known, _)| *known == line);
+        found.map(|(_, link)| *link).ok_or_else(|| Trouble::Meter("the connection is gone".to_owned()))
+    }
+
+    fn running(&mut self) -> Result<&mut Meter<Memory, Dice>, Trouble> {
+        self.meter.as_mut().ok_or_else(|| Trouble::Meter("it is without supply".to_owned()))
+    }
+}
+
+impl Specimen for VirtualMeter {
+    fn load(&mut self, load: &LoadPoint, turns: f64) {
+        self.front_end.load(load, turns);
+    }
+
+    fn ambient(&mut self, celsius: f64) {
+        self.front_end.ambient(celsius);
+    }
+
+    fn stimulate(&mut self, stimulus: Stimulus) {
+        self.front_end.stimulate(stimulus);
+    }
+
+    fn supply(&mut self, on: bool) -> Result<(), Trouble> {
+        if on && self.meter.is_none() {
+            return self.start();
+        }
+        if !on {
+            self.meter = None;
+            self.links.clear();
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, seconds: f64) -> Result<(), Trouble> {
+        let mut chunk = [Frame::default(); CHUNK];
+        let mut left = (seconds * SAMPLE_RATE_HZ / BLOCK as f64).round().max(1.0) as usize;
+        while left > 0 {
+            // Chunks end with a tick.
+            let until_tick = TICK as usize - (self.readings % TICK) as usize;
+            let blocks = left.min(until_tick);
+            self.live(&mut chunk[..blocks * BLOCK])?;
+            left -= blocks;
+        }
+        Ok(())
+    }
+
+    fn seconds(&self) -> f64 {
+        self.front_end.seconds()
+    }
+
+    fn pulses(&mut self, into: &mut Vec<f64>) {
+        into.append(&mut self.pulses);
+    }
+
+    fn connect(&mut self) -> Result<Line, Trouble> {
+        let link =
+            self.running()?.connected(Peer::HEADEND).map_err(|error| Trouble::Meter(error.to_string()))?;
+        self.lines += 1;
+        let line = Line(self.lines);
+        self.links.push((line, link));
+        Ok(line)
+    }
+
+    fn send(&mut self, line: Line, bytes: &[u8]) -> Result<(), Trouble> {
+        let link = self.link(line)?;
+        self.running()?.receive(link, bytes).map_err(|error| Trouble::Meter(error.to_string()))
+    }
+
+    fn receive(&mut self, line: Line) -> Result<Option<Vec<u8>>, Trouble> {
+        let link = self.link(line)?;
+        self.running()?.transmit(link).map_err(|error| Trouble::Meter(error.to_string()))
+    }
+
+    fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
+    fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> {
+        let mut made = Self::new(self.made.clone(), self.salt)?;
+        // A window is needed to go with the energy; no connection is there to see it.
+        made.pass(1.0)?;
+        let now = made.now();
+        let meter = made.running()?;
+        let Some(window) = meter.live().copied() else {
+            return Err(Trouble::Meter("it measures nothing in its factory".to_owned()));
+        };
+        let energy = MeteredEnergy {
+            active_nanowatt_hours: (kilowatt_hours * 1e12 / 3.0) as i64,
+            reactive_nanovar_hours: 0,
+            apparent_nanovoltampere_hours: (kilowatt_hours * 1e12 / 3.0) as u64,
+        };
+        meter.account(&window, &[energy; 3], now);
+        meter.power_down(now).map_err(fails)?;
+        made.supply(false)?;
+        made.pulses.clear();
+        made.supply(true)?;
+        *self = made;
+        Ok(())
+    }
+}
+
+fn does_not_start(error: meterseal_meter::OpenError<NorFlashErrorKind>) -> Trouble {
+    Trouble::Meter(format!("it does not start: {error}"))
+}
+
+fn fails(error: meterseal_meter::StorageError<NorFlashErrorKind>) -> Trouble {
+    Trouble::Meter(format!("its memory fails: {error}"))
+}

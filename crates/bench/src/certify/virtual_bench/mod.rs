@@ -1,0 +1,257 @@
+//! The virtual bench: steps a virtual meter's time, is the source at its terminals, and knows exactly what flowed.
+//!
+//! Uncertainty (k = 2): the reference's 10⁻¹² of apparent power; a pulse is placed within a sampling interval; a load's edge cuts a cycle, whose
+//! energy is integrated exactly. All stated as [`UNCERTAINTY_PERCENT`] and one sampling interval over the time of measuring.
+
+mod front_end;
+mod laboratory;
+mod line;
+mod meter;
+mod specimen;
+
+pub use laboratory::VirtualLaboratory;
+pub use meter::{Made, VirtualMeter};
+pub use specimen::{Line, Memory, Specimen};
+
+use meterseal_link::Value;
+use meterseal_link::client::AccessError;
+use meterseal_model::Obis;
+use meterseal_world::physics::{LoadPoint, SAMPLE_RATE_HZ};
+
+use super::{Alarm, Endpoint, Exchange, Stimulus, Target, Trouble};
+use crate::catalogue::Need;
+use crate::reference;
+use line::{Counters, HeadEnd};
+
+/// What the virtual bench's energy is uncertain by whatever the time (k = 2), per cent: reference and double precision of sums over hours.
+pub const UNCERTAINTY_PERCENT: f64 = 0.0005;
+
+/// A specimen on the virtual bench.
+pub struct VirtualBench<S> {
+    specimen: S,
+    keys: meterseal_meter::DlmsKeys,
+    load: LoadPoint,
+    /// The phase of a quarter of the supply's frequency, turns.
+    turns: f64,
+    joules: f64,
+    watched: bool,
+    powered: bool,
+    head_end: Option<HeadEnd>,
+    counters: Counters,
+    pulses: Vec<f64>,
+    endpoint: Option<Endpoint>,
+    log: Vec<Exchange>,
+    alarms: Vec<Alarm>,
+}
+
+/// The longest stretch without a look at what the meter says, seconds.
+const UNWATCHED_SECONDS: f64 = 1.0;
+/// A reading of the sensors.
+const WATCHED_SECONDS: f64 = 0.004;
+
+impl<S: Specimen> VirtualBench<S> {
+    /// A bench with this specimen, made from `made`, at its rated voltage and without a load. `endpoint`: where another sample of it serves
+    /// real connections.
+    pub fn new(specimen: S, made: &Made, endpoint: Option<Endpoint>) -> Self {
+        let load = LoadPoint::unbalanced(50.0, [crate::points::UN; 3], [0.0; 3], 0.0);
+        let mut bench = Self {
+            specimen,
+            keys: made.keys(),
+            load,
+            turns: 0.0,
+            joules: 0.0,
+            watched: false,
+            powered: true,
+            head_end: None,
+            counters: Counters::default(),
+            pulses: Vec::new(),
+            endpoint,
+            log: Vec::new(),
+            alarms: Vec::new(),
+        };
+        let load = bench.load.clone();
+        bench.specimen.load(&load, 0.0);
+        bench
+    }
+
+    /// The standing connection, made if it is not there.
+    fn connected(&mut self) -> Result<(&mut HeadEnd, &mut S), Trouble> {
+        if self.head_end.is_none() {
+            if !self.powered {
+                return Err(Trouble::Meter("it is without supply".to_owned()));
+            }
+            self.head_end = Some(HeadEnd::open(&mut self.specimen, &self.keys, &self.counters)?);
+        }
+        match &mut self.head_end {
+            Some(head_end) => Ok((head_end, &mut self.specimen)),
+            None => Err(Trouble::Bench("no connection".to_owned())),
+        }
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(mut head_end) = self.head_end.take() {
+            self.counters = head_end.counters();
+            self.log.append(&mut head_end.log);
+        }
+    }
+
+    /// One stretch of the meter's life, and what flowed meanwhile.
+    fn live(&mut self, seconds: f64) -> Result<(), Trouble> {
+        let before = self.specimen.seconds();
+        self.specimen.pass(seconds)?;
+        self.account(before);
+        self.specimen.pulses(&mut self.pulses);
+        Ok(())
+    }
+
+    fn account(&mut self, before: f64) {
+        let passed = self.specimen.seconds() - before;
+        self.joules += reference::energy(&self.load, self.turns, passed);
+        self.turns = (self.turns + self.load.frequency_hz / 4.0 * passed).fract();
+    }
+
+    /// Does one thing over the standing connection; withheld answers let time pass, which the reference must know.
+    fn over_the_line<T>(
+        &mut self,
+        ask: impl FnOnce(&mut HeadEnd, &mut S) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let before = self.specimen.seconds();
+        let (head_end, specimen) = self.connected()?;
+        let outcome = ask(head_end, specimen);
+        self.account(before);
+        outcome
+    }
+}
+
+impl<S: Specimen> Target for VirtualBench<S> {
+    fn offers(&self, need: Need) -> bool {
+        match need {
+            Need::Load
+            | Need::Climate
+            | Need::Magnet
+            | Need::Covers
+            | Need::Surge
+            | Need::Tilt
+            | Need::Supply
+            | Need::Power
+            | Need::Memory => true,
+            Need::Peer | Need::Tap => self.endpoint.is_some(),
+            Need::Radio => false,
+        }
+    }
+
+    fn load(&mut self, load: &LoadPoint) -> Result<(), Trouble> {
+        self.load = load.clone();
+        self.specimen.load(load, self.turns);
+        Ok(())
+    }
+
+    fn ambient(&mut self, celsius: f64) -> Result<(), Trouble> {
+        self.specimen.ambient(celsius);
+        Ok(())
+    }
+
+    fn stimulate(&mut self, stimulus: Stimulus) -> Result<(), Trouble> {
+        self.specimen.stimulate(stimulus);
+        Ok(())
+    }
+
+    fn supply(&mut self, on: bool) -> Result<(), Trouble> {
+        if !on {
+            // What had arrived stays arrived.
+            if self.head_end.is_some() {
+                let alarms = self.alarms()?;
+                self.alarms = alarms;
+            }
+            self.hang_up();
+        }
+        self.powered = on;
+        self.specimen.supply(on)
+    }
+
+    fn pass(&mut self, seconds: f64) -> Result<(), Trouble> {
+        let step = if self.watched { WATCHED_SECONDS } else { UNWATCHED_SECONDS };
+        let end = self.specimen.seconds() + seconds;
+        loop {
+            let left = end - self.specimen.seconds();
+            // Half a reading is nothing that could be waited for.
+            if left < WATCHED_SECONDS / 2.0 {
+                return Ok(());
+            }
+            self.live(left.min(step))?;
+            if let Some(head_end) = &mut self.head_end {
+                head_end.listen(&mut self.specimen)?;
+            }
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.specimen.seconds()
+    }
+
+    fn joules(&mut self) -> Result<f64, Trouble> {
+        Ok(self.joules)
+    }
+
+    fn uncertainty_percent(&self, seconds: f64) -> f64 {
+        // The placing of the first and the last pulse: rectangular, half a sample each way.
+        let placing = 2.0 * (2.0f64).sqrt() * 0.5 / SAMPLE_RATE_HZ / 3f64.sqrt() / seconds.max(1e-3) * 100.0;
+        UNCERTAINTY_PERCENT.hypot(placing)
+    }
+
+    fn pulses(&mut self) -> Result<Vec<f64>, Trouble> {
+        let now = self.specimen.seconds();
+        // A pulse that the meter has announced and that is not due yet stays for the next time.
+        let (due, ahead): (Vec<f64>, Vec<f64>) = self.pulses.drain(..).partition(|&at| at <= now);
+        self.pulses = ahead;
+        Ok(due)
+    }
+
+    fn get(&mut self, items: &[(u16, Obis, i8)]) -> Result<Vec<Result<Value, AccessError>>, Trouble> {
+        self.over_the_line(|line, specimen| line.ask(specimen, async |client| client.get_list(items).await))
+    }
+
+    fn rows(&mut self, profile: Obis, first: u32, last: u32) -> Result<Vec<Vec<Value>>, Trouble> {
+        let most = (last.saturating_sub(first) + 1) as usize;
+        self.over_the_line(|line, specimen| {
+            line.ask(specimen, async |client| client.profile_by_entry(profile, first, last, most).await)
+        })
+    }
+
+    fn alarms(&mut self) -> Result<Vec<Alarm>, Trouble> {
+        let mut alarms = std::mem::take(&mut self.alarms);
+        alarms.extend(self.over_the_line(|line, specimen| line.alarms(specimen))?);
+        Ok(alarms)
+    }
+
+    fn watch(&mut self, closely: bool) {
+        self.watched = closely;
+    }
+
+    fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> {
+        self.hang_up();
+        self.specimen.made_with(kilowatt_hours)?;
+        // Another sample, of which nothing was used yet.
+        self.counters = Counters::default();
+        (self.joules, self.turns) = (0.0, 0.0);
+        self.pulses.clear();
+        let load = self.load.clone();
+        self.specimen.load(&load, 0.0);
+        Ok(())
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        Some(self.specimen.memory())
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        self.endpoint.clone()
+    }
+
+    fn transcript(&mut self) -> Vec<Exchange> {
+        if let Some(head_end) = &mut self.head_end {
+            self.log.append(&mut head_end.log);
+        }
+        std::mem::take(&mut self.log)
+    }
+}
