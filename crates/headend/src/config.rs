@@ -99,6 +99,14 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file for commands of this machine.
+    #[error("cannot write {} for the commands of this machine: {why}; check the folder", .path.display())]
+    Commands {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// An address is taken.
     #[error(
         "{what} cannot listen on {address}: the address is in use; stop the other program, or choose another address ({option})"

@@ -57,6 +57,15 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// A command of this machine, which read the token from its file.
+    fn is_command(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = shown.and_then(|shown| shown.strip_prefix("Bearer "));
+        token.is_some_and(|token| self.inner.keeper.is_command(token))
+    }
+}
+
 /// The outermost layer: host, time limit, headers.
 pub(crate) async fn outer(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
@@ -88,9 +97,9 @@ pub(crate) async fn outer(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-/// In front of the API: a session, and for whatever is not a read, our own page and JSON.
+/// In front of the API: a session or the token of commands, and for whatever is not a read, our own page and JSON.
 pub(crate) async fn api(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    if !guard.has_session(request.headers()) {
+    if !guard.has_session(request.headers()) && !guard.is_command(request.headers()) {
         return ApiError::new(
             StatusCode::UNAUTHORIZED,
             "There is no session.",

@@ -16,6 +16,7 @@ pub mod api;
 mod auth;
 pub mod campaigns;
 mod clock;
+pub mod commands;
 pub mod config;
 pub mod deliveries;
 pub mod enrolment;
@@ -57,6 +58,7 @@ use alarms::{Alarms, silence};
 use api::Api;
 use auth::{Gatekeeper, Secret};
 use campaigns::{Campaigns, Images};
+use commands::Doorplate;
 use deliveries::Courier;
 use enrolment::Enroller;
 use fleet::Fleet;
@@ -76,6 +78,8 @@ pub struct Headend {
     gateway_addr: SocketAddr,
     page_addr: SocketAddr,
     token: Secret,
+    /// Removes the commands' token when it is dropped.
+    _doorplate: Doorplate,
     store: Store,
     fleet: Arc<Fleet>,
     stop: watch::Sender<bool>,
@@ -108,6 +112,7 @@ impl Headend {
 
         let (keeper, token) = Gatekeeper::new(Instant::now()).map_err(StartError::Random)?;
         let store = Store::open(&config.data_dir).await?;
+        let doorplate = Doorplate::hang_up(&config.data_dir, page_addr, keeper.command_token().expose())?;
         let fleet = Arc::new(remember(&store, &config.meters).await?);
         let (stop, stopping) = watch::channel(false);
 
@@ -169,7 +174,7 @@ impl Headend {
         if let Some(folder) = config.revocations {
             tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));
         }
-        Ok(Self { gateway_addr, page_addr, token, store, fleet, stop, tasks })
+        Ok(Self { gateway_addr, page_addr, token, _doorplate: doorplate, store, fleet, stop, tasks })
     }
 
     /// Where meters call.

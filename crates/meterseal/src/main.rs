@@ -3,6 +3,7 @@
 mod accuracy;
 mod alarm_options;
 mod calibrate;
+mod campaign;
 mod certify;
 mod dlms;
 mod evidence;
@@ -43,6 +44,7 @@ enum Command {
     Accuracy(accuracy::Args),
     Bill(evidence::Bill),
     Calibrate(calibrate::Args),
+    Campaign(campaign::Args),
     Certify(certify::Args),
     Dlms(Box<dlms::Args>),
     Firmware(firmware::Args),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Bill(arguments) => evidence::bill(&arguments, out).map(|()| true),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
+        Command::Campaign(arguments) => campaign::run(&arguments, out),
         Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Firmware(arguments) => firmware::run(&arguments, out),
