@@ -11,6 +11,7 @@ use meterseal_link::{DlmsKeys, Identity, Trust};
 use meterseal_model::{MeterId, SystemTitle, TimeBase};
 use meterseal_seal::{Scope, SealPublicKey};
 
+use crate::acquisition::AttestationPolicy;
 use crate::deliveries::Receiver;
 use crate::enrolment::Enrolment;
 use crate::store::StoreError;
@@ -47,6 +48,8 @@ pub struct Config {
     pub marks: Vec<Vec<u8>>,
     /// Keys by which marks are trusted.
     pub certification_keys: Vec<SealPublicKey>,
+    /// Whether meters that cannot prove what they run are read.
+    pub attestation: AttestationPolicy,
     /// How often meters are read.
     pub pace: Pace,
     /// Who outside is told of alarms.
@@ -88,6 +91,8 @@ pub struct MeterEntry {
     pub time_base: TimeBase,
     /// The utility's global keys of this meter.
     pub keys: DlmsKeys,
+    /// The firmware role's global keys of this meter; without them, campaigns cannot reach it.
+    pub firmware_keys: Option<DlmsKeys>,
     /// Scopes of marks on which it is admitted; by policy only `laboratory`, except for the meters of `up`.
     pub allowed_scopes: Vec<Scope>,
 }

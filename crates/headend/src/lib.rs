@@ -50,6 +50,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+pub use acquisition::AttestationPolicy;
 pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
@@ -133,6 +134,8 @@ impl Headend {
             fleet: fleet.clone(),
             alarms: alarms.clone(),
             requests: Arc::clone(&requests),
+            campaigns: Arc::clone(&campaigns),
+            attestation: config.attestation,
             enroller,
             policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
             log_authorities: config.trust.meters.iter().map(|der| der.to_vec()).collect(),
@@ -259,7 +262,8 @@ async fn remember(store: &Store, meters: &[MeterEntry]) -> Result<Fleet, StartEr
         };
         let history = store.register(record.clone()).await?;
         let live = store.newest_live(entry.id).await?;
-        remembered.push((record, history, live));
+        let attested = store.attested(entry.id).await?;
+        remembered.push((record, history, live, attested));
     }
     Ok(Fleet::new(remembered))
 }

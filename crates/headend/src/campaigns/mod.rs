@@ -105,6 +105,8 @@ pub(crate) struct Turn {
 pub(crate) enum Outcome {
     /// Blocks are with the meter: so many of so many.
     Progress(u32, u32),
+    /// The package, or a part of it, is to be sent after all.
+    Transferring,
     /// The meter judges the package.
     Verifying,
     /// The meter holds the image, and may be told to start it.
@@ -387,6 +389,10 @@ impl Campaigns {
                 Outcome::FailedForNow(reason) => {
                     course.failed_for_now(meter, reason, now);
                     true
+                }
+                Outcome::Transferring => {
+                    course.set(meter, MemberState::Transferring, None, now);
+                    false
                 }
                 Outcome::Verifying => {
                     course.set(meter, MemberState::Verifying, None, now);

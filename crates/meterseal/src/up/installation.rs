@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use meterseal_headend::enrolment::Enrolment;
-use meterseal_headend::{Config, MeterEntry, Pace};
+use meterseal_headend::{AttestationPolicy, Config, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
 use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::opening::TimeSource;
@@ -125,6 +125,7 @@ impl Installation {
             meters,
             marks,
             certification_keys: vec![self.pki.certification_key().clone()],
+            attestation: AttestationPolicy::default(),
             pace: Pace::default(),
             virtual_sites: None,
             enrolment: Some(self.enrolment()),

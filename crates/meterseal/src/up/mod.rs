@@ -234,6 +234,11 @@ fn entries(meters: &[(&Plan, MeterFiles)], installation: &Installation) -> Resul
 
 fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
     let (encryption, authentication) = halves(&files.dlms);
+    let firmware = files.role_keys.iter().find(|(role, _)| *role == Role::Firmware);
+    let firmware_keys = firmware.map(|(_, keys)| {
+        let (encryption, authentication) = halves(keys);
+        meterseal_link::DlmsKeys { encryption, authentication }
+    });
     MeterEntry {
         id: plan.id(),
         name: plan.name.to_owned(),
@@ -241,6 +246,7 @@ fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
         is_virtual: true,
         time_base: files.time_base,
         keys: meterseal_link::DlmsKeys { encryption, authentication },
+        firmware_keys,
         allowed_scopes: vec![Scope::Development],
     }
 }
