@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA384, Salt};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use meterseal_seal::key_store::owner;
@@ -80,6 +81,18 @@ impl DeviceSecret {
             .len();
         body.truncate(length);
         Ok(body)
+    }
+
+    /// A key for one purpose, always the same for the same secret (HKDF with SHA-384, RFC 5869): where two sides hold the
+    /// secret, nothing else has to be kept.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        let extracted = Salt::new(HKDF_SHA384, b"meterseal device secret 1").extract(&self.0[..]);
+        let filled = extracted
+            .expand(&[purpose.as_bytes()], &AES_256_GCM)
+            .and_then(|expanded| expanded.fill(&mut key[..]));
+        debug_assert!(filled.is_ok(), "32 bytes are less than HKDF's 255 blocks (RFC 5869, 2.3)");
+        key
     }
 
     fn key(&self) -> LessSafeKey {
@@ -271,6 +284,68 @@ impl KeyStore for FileKeyStore {
 impl fmt::Debug for FileKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileKeyStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// One certified key for one slot, held in memory: for virtual meters by the thousand, whose keys lie together in one file.
+/// It signs; nothing can be made, imported or removed.
+pub struct HeldKey {
+    slot: KeySlot,
+    pair: StoredPair,
+    certificates: Vec<Vec<u8>>,
+}
+
+impl HeldKey {
+    /// A key from PKCS#8 PEM with its certificates (DER), its own first.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] when it is no P-384 key, or they do not belong together.
+    pub fn new(slot: KeySlot, pem: &str, certificates: Vec<Vec<u8>>) -> Result<Self, KeyStoreError> {
+        let key = SealKey::from_pkcs8_pem(pem)?;
+        owner(slot, &certificates, Some(key.public()), None)?;
+        Ok(Self { slot, pair: StoredPair::new(key)?, certificates })
+    }
+
+    fn pair(&self, slot: KeySlot, state: KeyState) -> Result<&StoredPair, KeyStoreError> {
+        let held = slot == self.slot && state == KeyState::Current;
+        if held { Ok(&self.pair) } else { Err(KeyStoreError::NoKey(slot, state)) }
+    }
+}
+
+impl KeyStore for HeldKey {
+    fn generate(&self, slot: KeySlot) -> Result<SealPublicKey, KeyStoreError> {
+        Err(KeyStoreError::NoKey(slot, KeyState::Pending))
+    }
+
+    fn public_key(&self, slot: KeySlot, state: KeyState) -> Result<SealPublicKey, KeyStoreError> {
+        Ok(self.pair(slot, state)?.key.public().clone())
+    }
+
+    fn sign(
+        &self,
+        slot: KeySlot,
+        state: KeyState,
+        message: &[u8],
+    ) -> Result<[u8; key::SIGNATURE_LENGTH], KeyStoreError> {
+        self.pair(slot, state)?.sign(message)
+    }
+
+    fn certificates(&self, slot: KeySlot) -> Result<Vec<Vec<u8>>, KeyStoreError> {
+        Ok(if slot == self.slot { self.certificates.clone() } else { Vec::new() })
+    }
+
+    fn import(&self, slot: KeySlot, _: &[Vec<u8>]) -> Result<(), KeyStoreError> {
+        Err(KeyStoreError::NoKey(slot, KeyState::Pending))
+    }
+
+    fn remove(&self, slot: KeySlot) -> Result<(), KeyStoreError> {
+        Err(KeyStoreError::Storage(format!("the {slot} key cannot be removed from here")))
+    }
+}
+
+impl fmt::Debug for HeldKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldKey").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 

@@ -99,8 +99,11 @@ impl TestMeter {
                         body.pause = Duration::from_millis(50);
                         match body.inbox.try_recv() {
                             Ok(Order::Stop) => return,
-                            _ => continue,
+                            // It is felt when it lives again.
+                            Ok(Order::Feel(stimulus)) => body.feel(stimulus),
+                            _ => {}
                         }
+                        continue;
                     };
                     if body.talk(dialled.stream).await {
                         return;

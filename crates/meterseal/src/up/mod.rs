@@ -26,7 +26,7 @@ use meterseal_link::dial::{Target, Tcp};
 use meterseal_link::enrolled::MeterProfiles;
 use meterseal_link::{revocation, tls};
 use meterseal_meter::{RoleKeys, SecretKey};
-use meterseal_model::Digest384;
+use meterseal_model::{Digest384, Role};
 use meterseal_seal::{KeyStore, Scope};
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
