@@ -14,7 +14,8 @@ use crate::campaigns::{CampaignRecord, Counts};
 use crate::clock::rfc3339;
 use crate::shared::Shared;
 use crate::store::{
-    AlarmChange, AttestedRecord, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent,
+    AlarmChange, AttestedRecord, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord,
+    StoredEvent,
 };
 
 /// Messages that a slow reader may be behind before it is told to fetch everything again: a storm of a thousand alarms is

@@ -93,7 +93,8 @@ impl Acquisition {
                 }
                 (None, AttestationPolicy::Required) => Err(Doubt(
                     NEEDED,
-                    "The meter cannot attest its firmware, and this head-end reads nobody who does not".into(),
+                    "The meter cannot attest its firmware, and this head-end reads nobody who does not"
+                        .into(),
                 )),
                 (None, AttestationPolicy::OnceSeen) => Ok(None),
             });
@@ -146,12 +147,13 @@ impl Acquisition {
         let certificates = certificates(chain)
             .ok_or_else(|| unknown("The certificates of the meter's boot key cannot be read".into()))?;
         let (authorities, at) = (self.log_authorities.clone(), clock::now());
-        let verified = tokio::task::spawn_blocking(move || {
-            verify_boot_key(&certificates, meter, at, &authorities)
-        });
+        let verified =
+            tokio::task::spawn_blocking(move || verify_boot_key(&certificates, meter, at, &authorities));
         let certified = match verified.await {
             Ok(Ok(certified)) => certified,
-            Ok(Err(error)) => return Err(unknown(format!("Nobody vouches for the meter's boot key: {error}"))),
+            Ok(Err(error)) => {
+                return Err(unknown(format!("Nobody vouches for the meter's boot key: {error}")));
+            }
             Err(_) => return Err(unknown("The meter's boot key could not be looked at".into())),
         };
         if !certified.trusted {
@@ -198,16 +200,11 @@ impl Acquisition {
         } else {
             None
         };
-        match found {
-            Some(found) => {
-                let text = format!("{} {found}.", cause.sentence());
-                tracing::error!(%meter, "{text}");
-                self.alarms.raise(Some(meter), cause, text).await?;
-            }
-            // Ended by hand: what went back once does not become right by going on.
-            None => {}
-        }
-        Ok(())
+        // Ended by hand: what went back once does not become right by going on.
+        let Some(found) = found else { return Ok(()) };
+        let text = format!("{} {found}.", cause.sentence());
+        tracing::error!(%meter, "{text}");
+        Ok(self.alarms.raise(Some(meter), cause, text).await?)
     }
 }
 
@@ -241,7 +238,12 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 impl AttestedRecord {
-    fn new(proven: Attested, boot_chain: Vec<u8>, key: &SealPublicKey, at: meterseal_model::UnixMillis) -> Self {
+    fn new(
+        proven: Attested,
+        boot_chain: Vec<u8>,
+        key: &SealPublicKey,
+        at: meterseal_model::UnixMillis,
+    ) -> Self {
         let Attested { attestation: said, image, ground } = proven;
         let [a, b] = said.slots;
         Self {

@@ -92,7 +92,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             }
             Err(error) => return Err(error),
         };
-        if !matches!(done.0, Outcome::Progress(..) | Outcome::Verifying | Outcome::Transferring | Outcome::Wait) {
+        if !matches!(
+            done.0,
+            Outcome::Progress(..) | Outcome::Verifying | Outcome::Transferring | Outcome::Wait
+        ) {
             self.put_down().await?;
         }
         self.report(done).await
@@ -138,7 +141,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     keep_counters(store, meter, &open).await?;
                     return Ok(Ok(open));
                 }
-                Err(ClientError::InvocationCounter { expected }) if expected.saturating_sub(first) <= SKIP => {
+                Err(ClientError::InvocationCounter { expected })
+                    if expected.saturating_sub(first) <= SKIP =>
+                {
                     let next = expected.saturating_add(BLOCK);
                     let counters = RoleCounters { next, response: 0 };
                     store.raise_role_counters(meter, Role::Firmware, counters).await?;
@@ -197,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             if missing.is_empty() {
                 break;
             }
-            let count = (*batch).min(missing.len());
+            let count = (*batch).min(missing.len()).min(turn.bandwidth.at_once(*block_bytes));
             if *paid < count {
                 let wait = turn.bandwidth.take((count - *paid) * *block_bytes, Instant::now());
                 *paid = count;
@@ -206,7 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 }
             }
             let sent: Vec<u32> = missing.iter().take(count).copied().collect();
-            let values: Vec<Value> = sent.iter().map(|&block| content(&package, block, *block_bytes)).collect();
+            let values: Vec<Value> =
+                sent.iter().map(|&block| content(&package, block, *block_bytes)).collect();
             let begun = Instant::now();
             let mut speaking = client.beside(beside);
             let answers = speaking.actions(IMAGE, Obis::IMAGE_TRANSFER, BLOCK_TRANSFER, &values).await?;
@@ -244,7 +250,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     /// Asks the meter what it takes and what it has, and begins the transfer or goes on with it.
     async fn begin_transfer(&mut self, turn: &Turn, bytes: usize) -> Result<Option<Done>, AcquisitionError> {
-        if let Some(other) = self.fleet.device_type(self.meter).filter(|own| *own != turn.plan.image.device_type)
+        if let Some(other) =
+            self.fleet.device_type(self.meter).filter(|own| *own != turn.plan.image.device_type)
         {
             let text = format!("The image is for {}, the meter is {other}", turn.plan.image.device_type);
             return Ok(Some((Outcome::Skipped(text), Duration::ZERO)));
@@ -354,7 +361,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let [block, enabled, status, images] = answers.as_slice() else { return Err(unfit("four answers")) };
         let number = |answer: &Result<Value, AccessError>| answer.as_ref().ok().and_then(Value::as_u64);
         let image = images.as_ref().ok().and_then(Value::as_list).and_then(|images| images.first());
-        let digest = image.and_then(Value::as_list).and_then(|fields| fields.get(2)).and_then(Value::as_bytes);
+        let digest =
+            image.and_then(Value::as_list).and_then(|fields| fields.get(2)).and_then(Value::as_bytes);
         Ok(ImageState {
             block_bytes: number(block).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0),
             is_enabled: enabled.as_ref().ok().and_then(Value::as_bool).unwrap_or(false),

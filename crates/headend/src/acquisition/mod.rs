@@ -35,7 +35,9 @@ use crate::enrolment::{Enroller, EnrolmentError};
 use crate::fleet::Fleet;
 use crate::requests::Requests;
 use crate::shared::Shared;
-use crate::store::{AttestedRecord, Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
+use crate::store::{
+    AttestedRecord, Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError,
+};
 use enrolment::Renewal;
 use firmware::Carrier;
 use registers::Scalers;

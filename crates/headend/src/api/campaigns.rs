@@ -147,10 +147,16 @@ pub(super) async fn campaign_meters(
     });
     let state = state.transpose()?;
     if !(1..=1000).contains(&query.limit) {
-        return Err(ApiError::bad_query(format!("`limit` is {}.", query.limit), "Give a number from 1 to 1000."));
+        return Err(ApiError::bad_query(
+            format!("`limit` is {}.", query.limit),
+            "Give a number from 1 to 1000.",
+        ));
     }
     let (record, counts) = api.store.campaign(id).await?.ok_or(CampaignError::Unknown(id))?;
-    let members = api.store.campaign_members(id, state, query.from, query.limit).await?;
+    let members = match api.campaigns.members(id, state, query.from, query.limit) {
+        Some(members) => members,
+        None => api.store.campaign_members(id, state, query.from, query.limit).await?,
+    };
     let total = usize::try_from(counts.total()).unwrap_or(usize::MAX);
     let stage_of = |rank: u32| {
         (0..record.plan.stages.len()).find(|&stage| (rank as usize) < record.plan.stage_end(stage, total))

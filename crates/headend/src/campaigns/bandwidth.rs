@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The bucket. It holds what flows in during half a second, and may be overdrawn by one batch of blocks: who did that
-/// waits for it.
+/// The bucket. It holds what flows in during half a second.
 #[derive(Debug)]
 pub(crate) struct Bandwidth {
     bytes_per_second: Option<u64>,
@@ -16,6 +15,12 @@ pub(crate) struct Bandwidth {
 impl Bandwidth {
     pub(crate) fn new(bytes_per_second: Option<u64>) -> Self {
         Self { bytes_per_second, full_at: Mutex::new(Instant::now()) }
+    }
+
+    /// How many blocks of this size may go at once without taking more than the bucket holds; one at least.
+    pub(crate) fn at_once(&self, block_bytes: usize) -> usize {
+        let held = |rate: u64| rate as usize / 2 / block_bytes.max(1);
+        self.bytes_per_second.map_or(usize::MAX, held).max(1)
     }
 
     /// Takes bytes out, and tells how long to wait before they are sent.

@@ -46,14 +46,21 @@ struct Member {
 pub(super) const TRIES: u32 = 5;
 
 impl Course {
-    pub(super) fn new(record: CampaignRecord, members: Vec<MemberRecord>, target: Digest384, now: UnixMillis) -> Self {
+    pub(super) fn new(
+        record: CampaignRecord,
+        members: Vec<MemberRecord>,
+        target: Digest384,
+        now: UnixMillis,
+    ) -> Self {
         let order = members.iter().map(|member| member.meter).collect();
         let mut counts = Counts::default();
         members.iter().for_each(|member| counts.add(member.state, 1));
         let members = members
             .into_iter()
             // Nobody could be heard while the head-end was away.
-            .map(|record| (record.meter, Member { record, online: false, heard: now, blocks: None, tries: 0 }))
+            .map(|record| {
+                (record.meter, Member { record, online: false, heard: now, blocks: None, tries: 0 })
+            })
             .collect();
         Self {
             record,
@@ -79,6 +86,13 @@ impl Course {
 
     pub(super) fn member(&self, meter: MeterId) -> Option<&MemberRecord> {
         self.members.get(&meter).map(|member| &member.record)
+    }
+
+    /// Meters in their order: those in a state, or all of them; from a place in the order on.
+    pub(super) fn list(&self, state: Option<MemberState>, from: u32, limit: u32) -> Vec<MemberRecord> {
+        let members = self.order.iter().skip(from as usize).filter_map(|meter| self.member(*meter));
+        let wanted = members.filter(|member| state.is_none_or(|state| member.state == state));
+        wanted.take(limit as usize).cloned().collect()
     }
 
     /// Blocks that a meter holds, of how many, as far as is known.
@@ -116,7 +130,10 @@ impl Course {
         let Some(member) = self.members.get(&meter) else { return };
         let needs_place = matches!(
             member.record.state,
-            MemberState::Waiting | MemberState::Unreached | MemberState::Transferring | MemberState::Verifying
+            MemberState::Waiting
+                | MemberState::Unreached
+                | MemberState::Transferring
+                | MemberState::Verifying
         );
         let key = (member.record.rank, meter);
         if !needs_place {
@@ -186,7 +203,13 @@ impl Course {
     }
 
     /// Sets a meter's state.
-    pub(super) fn set(&mut self, meter: MeterId, state: MemberState, reason: Option<String>, now: UnixMillis) {
+    pub(super) fn set(
+        &mut self,
+        meter: MeterId,
+        state: MemberState,
+        reason: Option<String>,
+        now: UnixMillis,
+    ) {
         let Some(member) = self.members.get_mut(&meter) else { return };
         member.heard = now;
         if member.record.state == state && member.record.reason == reason {
@@ -357,7 +380,10 @@ impl Course {
                     MemberState::Failed,
                     format!("The meter did not judge the package within {hours}"),
                 )),
-                MemberState::Waiting | MemberState::Transferring | MemberState::Verifying | MemberState::Ready
+                MemberState::Waiting
+                | MemberState::Transferring
+                | MemberState::Verifying
+                | MemberState::Ready
                     if !member.online && !starting_only =>
                 {
                     late.push((

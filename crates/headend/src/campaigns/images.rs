@@ -135,7 +135,9 @@ impl Images {
         };
         let length = path.metadata().map_err(io)?.len();
         if length > ROOT_MAX {
-            return Err(io(std::io::Error::other(format!("it has {length} bytes, more than any trust root"))));
+            return Err(io(std::io::Error::other(format!(
+                "it has {length} bytes, more than any trust root"
+            ))));
         }
         let bytes = std::fs::read(&path).map_err(io)?;
         TrustRoot::first(&bytes, Some(now)).map_err(|source| ImageError::Root { path: path.clone(), source })

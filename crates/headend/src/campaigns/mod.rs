@@ -195,7 +195,8 @@ impl Campaigns {
         let sends = matches!(record.state, CampaignState::Running | CampaignState::Paused);
         let bandwidth = Arc::new(Bandwidth::new(plan.bytes_per_second));
         let now = clock::now();
-        let mut open = Open { course: Course::new(record, members, target, now), plan, bandwidth, package: None };
+        let mut open =
+            Open { course: Course::new(record, members, target, now), plan, bandwidth, package: None };
         let problem = if sends { self.load(&mut open).await.err() } else { None };
         {
             let mut inner = self.lock();
@@ -453,6 +454,17 @@ impl Campaigns {
         Some((open.course.record.clone(), open.course.counts()))
     }
 
+    /// Meters of a campaign as they stand at this moment; `None` as above.
+    pub(crate) fn members(
+        &self,
+        id: u64,
+        state: Option<MemberState>,
+        from: u32,
+        limit: u32,
+    ) -> Option<Vec<MemberRecord>> {
+        Some(self.lock().open.get(&id)?.course.list(state, from, limit))
+    }
+
     /// How far a meter's transfer is: blocks that it holds, of how many.
     pub(crate) fn blocks(&self, id: u64, meter: MeterId) -> Option<(u32, u32)> {
         self.lock().open.get(&id)?.course.blocks(meter)
@@ -667,7 +679,8 @@ impl Act {
 fn digest(text: &str) -> Digest384 {
     let mut bytes = [0; 48];
     for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+        *byte =
+            std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
     }
     Digest384(bytes)
 }

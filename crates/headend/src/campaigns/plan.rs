@@ -112,11 +112,17 @@ impl ImageFacts {
     /// Why the image is not for a device that attests this; `None` when it may be.
     pub(crate) fn unfit(&self, said: &AttestedRecord) -> Option<String> {
         if said.highest >= self.sequence {
-            return Some(format!("The meter has had sequence {}, this image is {}", said.highest, self.sequence));
+            return Some(format!(
+                "The meter has had sequence {}, this image is {}",
+                said.highest, self.sequence
+            ));
         }
         if said.highest < self.minimum_previous {
             let wanted = self.minimum_previous;
-            return Some(format!("The meter is at sequence {}; it needs {wanted} or later first", said.highest));
+            return Some(format!(
+                "The meter is at sequence {}; it needs {wanted} or later first",
+                said.highest
+            ));
         }
         let other_base = self.base.as_ref().is_some_and(|base| *base != said.image.to_string());
         other_base.then(|| "The package holds differences to another image than the meter's".to_owned())
@@ -264,7 +270,9 @@ impl Selection {
         known: &[(MeterId, Option<String>)],
         salt: &[u8],
     ) -> Result<Vec<MeterId>, PlanError> {
-        if usize::from(self.all) + usize::from(!self.meters.is_empty()) + usize::from(self.device_type.is_some())
+        if usize::from(self.all)
+            + usize::from(!self.meters.is_empty())
+            + usize::from(self.device_type.is_some())
             == 0
             || (self.all && !self.meters.is_empty())
         {
@@ -358,7 +366,9 @@ pub enum PlanError {
     #[error("this machine knows no time zone {0:?}; use an IANA name such as Europe/London, or UTC")]
     Zone(String),
     /// No selection, or two.
-    #[error("say which meters: all, or their identifiers, or a device type; all and identifiers exclude each other")]
+    #[error(
+        "say which meters: all, or their identifiers, or a device type; all and identifiers exclude each other"
+    )]
     Selection,
     /// The share of the fleet.
     #[error("the share of the fleet is above 0 and at most 100 percent")]
@@ -423,7 +433,8 @@ mod tests {
         assert_eq!(all.choose(&known(10), b"a").unwrap().len(), 10);
         assert_eq!(all.choose(&known(10), b"a"), all.choose(&known(10), b"a"));
         assert_ne!(all.choose(&known(50), b"a"), all.choose(&known(50), b"b"));
-        let third = Selection { device_type: Some("even".into()), percent: Some(30.0), ..Selection::default() };
+        let third =
+            Selection { device_type: Some("even".into()), percent: Some(30.0), ..Selection::default() };
         let chosen = third.choose(&known(10), b"a").unwrap();
         assert_eq!(chosen.len(), 2, "30 % of five, rounded up");
         assert!(chosen.iter().all(|meter| meter.serial() % 2 == 0));

@@ -175,8 +175,8 @@ pub(super) fn members(
          WHERE campaign = ?1 AND (?2 IS NULL OR state = ?2) AND rank >= ?3 ORDER BY rank LIMIT ?4",
     )?;
     let id = signed(campaign, "a campaign's number")?;
-    let rows = statement
-        .query_map(params![id, state.map(MemberState::name), from, limit], |row| Ok(member(row)))?;
+    let rows =
+        statement.query_map(params![id, state.map(MemberState::name), from, limit], |row| Ok(member(row)))?;
     rows.map(|row| row?).collect()
 }
 

@@ -8,12 +8,13 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNo
 use meterseal_headend::Headend;
 use meterseal_link::dial::{self, DialLimits, Target};
 use meterseal_link::tls;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer, Random};
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer, Random, RoleKeys};
 use meterseal_metrology::{Frame, Nominal, Scale};
-use meterseal_model::{Digest384, SensorReadings, Stimulus, UnixMillis};
+use meterseal_model::{Digest384, Role, Roles, SensorReadings, Stimulus, UnixMillis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{DEVICE_TYPE, FIRMWARE, KEYS, NAME, Utility, id};
+use super::firmware::{Running, Slots};
+use super::{DEVICE_TYPE, FIRMWARE, FIRMWARE_KEYS, KEYS, NAME, Utility, id};
 
 /// What a test tells a meter to do.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Variant {
     pub by_way_of: Option<std::net::SocketAddr>,
     /// How its flash is divided; as large as the flash.
     pub layout: Layout,
+    /// Slots for images, and the boot stage that starts them. Version and digest are then what they say.
+    pub slots: Option<Slots>,
 }
 
 impl Default for Variant {
@@ -56,6 +59,7 @@ impl Default for Variant {
             clock_ahead_milliseconds: 0,
             by_way_of: None,
             layout: Layout::TINY,
+            slots: None,
         }
     }
 }
@@ -80,8 +84,10 @@ impl TestMeter {
         let target = Target { address: address.to_string(), headend: NAME.into() };
         let (orders, inbox) = mpsc::channel();
         utility.sites.0.lock().unwrap().push((id(serial), orders.clone()));
+        let (meter, running) = variant.open(serial);
         let mut body = Body {
-            meter: variant.open(serial),
+            meter,
+            running,
             inbox,
             readings: SensorReadings::QUIET,
             samples: 0,
@@ -105,8 +111,10 @@ impl TestMeter {
                         }
                         continue;
                     };
-                    if body.talk(dialled.stream).await {
-                        return;
+                    match body.talk(dialled.stream).await {
+                        End::Stop => return,
+                        End::Broken => {}
+                        End::Restart => (body.meter, body.running) = variant.open(serial),
                     }
                 }
             });
@@ -134,8 +142,10 @@ impl Variant {
     /// Lives without any connection up to the present, in steps of a minute, with a little energy in each; a surge strikes
     /// at every `surge_every_milliseconds`. Tells how many struck.
     pub fn live_alone(&self, serial: u64, surge_every_milliseconds: i64) -> u64 {
+        let (meter, running) = self.open(serial);
         let mut body = Body {
-            meter: self.open(serial),
+            meter,
+            running,
             inbox: mpsc::channel().1,
             readings: SensorReadings::QUIET,
             samples: 0,
@@ -157,32 +167,51 @@ impl Variant {
         surges
     }
 
-    fn open(&self, serial: u64) -> Meter<Flash, Dice> {
+    /// Power-on: the boot stage first, where there is one.
+    fn open(&self, serial: u64) -> (Meter<Flash, Dice>, Option<Running>) {
+        let running = self.slots.as_ref().map(|slots| slots.start(id(serial)));
+        let (version, digest) =
+            running.as_ref().map_or_else(|| ("1.2.3".to_owned(), self.firmware), Running::claimed);
         // 1 µV and 0.1 µA a count: the full scale is far above what is fed.
         let scale = Scale {
             voltage_femtovolts_per_count: [100_000_000_000; 3],
             current_femtoamperes_per_count: [10_000_000_000; 4],
         };
         let metrology = meterseal_metrology::Config::new(8_000_000_000, Nominal::Hz50, scale);
+        let firmware_keys = DlmsKeys { encryption: FIRMWARE_KEYS.0, authentication: FIRMWARE_KEYS.1 };
         let config = Config {
             layout: self.layout,
             profile_period_seconds: self.profile_period_seconds,
+            role_keys: RoleKeys::NONE.with(Role::Firmware, firmware_keys),
             ..Config::new(metrology)
         };
         let identity = Identity {
             id: id(serial),
             device_type: DEVICE_TYPE.into(),
-            firmware_version: "1.2.3".into(),
-            firmware_digest: self.firmware,
+            firmware_version: version,
+            firmware_digest: digest,
         };
         let keys = DlmsKeys { encryption: self.keys.0, authentication: self.keys.1 };
         let start = UnixMillis(wall().0 + self.clock_ahead_milliseconds);
-        Meter::open(identity, keys, config, self.flash.clone(), Dice(serial | 1), start).unwrap()
+        let flash = self.flash.clone();
+        let mut meter = Meter::open(identity, keys, config, flash, Dice(serial | 1), start).unwrap();
+        if let Some(running) = &running {
+            running.join(&mut meter);
+        }
+        (meter, running)
     }
+}
+
+/// How a connection ended.
+enum End {
+    Broken,
+    Stop,
+    Restart,
 }
 
 struct Body {
     meter: Meter<Flash, Dice>,
+    running: Option<Running>,
     inbox: mpsc::Receiver<Order>,
     readings: SensorReadings,
     samples: u64,
@@ -192,9 +221,10 @@ struct Body {
 }
 
 impl Body {
-    /// One connection. `true`: stop altogether.
-    async fn talk(&mut self, mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> bool {
-        let link = self.meter.connected(Peer::HEADEND).expect("the only connection");
+    /// One connection.
+    async fn talk(&mut self, mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> End {
+        let peer = Peer { roles: Roles::of(&[Role::Utility, Role::Firmware]), local: false };
+        let link = self.meter.connected(peer).expect("the only connection");
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         let mut bytes = [0; 4096];
         let stop = loop {
@@ -202,18 +232,18 @@ impl Body {
                 read = stream.read(&mut bytes) => match read {
                     Ok(count) if count > 0 => {
                         if self.meter.receive(link, &bytes[..count]).is_err() {
-                            break false;
+                            break End::Broken;
                         }
                     }
-                    _ => break false,
+                    _ => break End::Broken,
                 },
                 _ = ticks.tick() => match self.inbox.try_recv() {
                     Ok(Order::Feel(stimulus)) => self.feel(stimulus),
                     Ok(Order::HangUp(pause)) => {
                         self.pause = pause;
-                        break false;
+                        break End::Broken;
                     }
-                    Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break true,
+                    Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break End::Stop,
                     Err(mpsc::TryRecvError::Empty) => self.live(),
                 },
             }
@@ -221,6 +251,11 @@ impl Body {
                 if stream.write_all(&frame).await.is_err() {
                     break;
                 }
+            }
+            if let Some(running) = &self.running
+                && running.carry_on(&mut self.meter)
+            {
+                break End::Restart;
             }
         };
         self.meter.disconnected(link);

@@ -9,6 +9,7 @@
     reason = "each test program uses a part"
 )]
 
+pub mod firmware;
 mod http;
 pub mod maker;
 mod meter;

@@ -175,9 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Turn<'_, S> {
         method: i8,
         parameters: &[Value],
     ) -> Result<Vec<Result<(), AccessError>>, ClientError> {
-        let (parameters, Some(count)) = (parameters, parameters.len().checked_sub(1)) else {
-            return Ok(Vec::new());
-        };
+        // All but the last.
+        let Some(count) = parameters.len().checked_sub(1) else { return Ok(Vec::new()) };
         if parameters.len() > IN_FLIGHT_MAX {
             return Err(ClientError::NotSupported(CodecError::new(ErrorKind::InvalidLength, 0)));
         }
@@ -225,10 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Turn<'_, S> {
     /// Deciphers an answer to one of several requests: its invocation counter, its number, and what it says.
     #[allow(clippy::type_complexity, reason = "taken apart where it is used, just above")]
     fn open(&self, answer: &[u8]) -> Result<(u32, u8, Result<(), AccessError>), ClientError> {
-        let other = || ClientError::Unexpected {
-            asked: "ACTION",
-            found: super::exchange::name_of(answer),
-        };
+        let other = || ClientError::Unexpected { asked: "ACTION", found: super::exchange::name_of(answer) };
         if let Some(exception) = super::exchange::exception(answer) {
             return Err(super::exchange::refused_by(exception));
         }

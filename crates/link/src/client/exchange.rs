@@ -248,7 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         self.plain = Vec::new();
     }
 
-    pub(super) async fn handshake(&mut self, gmac: Option<&Gmac>, deadline: Instant) -> Result<(), ClientError> {
+    pub(super) async fn handshake(
+        &mut self,
+        gmac: Option<&Gmac>,
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
         let length = self.session.associate_request(&mut self.request).map_err(ClientError::Unreadable)?;
         let answer = self.exchange(length, deadline).await?;
         let step = self.session.handle_associate_response(&answer).map_err(not_authentic)?;

@@ -76,7 +76,9 @@ impl Create {
     /// Reads the package. Whatever does not look like one is refused here already.
     pub(super) fn prepare(&self) -> Result<Prepared> {
         if !self.all && self.meter.is_empty() && self.device_type.is_none() {
-            bail!("say which meters: --all, --meter METER or --type TYPE, with --percent for a share of them");
+            bail!(
+                "say which meters: --all, --meter METER or --type TYPE, with --percent for a share of them"
+            );
         }
         let path = self.package.display();
         let length = std::fs::metadata(&self.package).with_context(|| format!("cannot read {path}"))?.len();
@@ -117,8 +119,7 @@ pub(super) async fn create(
 ) -> Result<()> {
     let Prepared { package, new } = prepared;
     let image: FirmwareImage = client.upload("firmware", package).await?;
-    let campaign: Campaign =
-        client.post("campaigns", &NewCampaign { package: image.package, ..new }).await?;
+    let campaign: Campaign = client.post("campaigns", &NewCampaign { package: image.package, ..new }).await?;
     if as_json {
         return json(&campaign, out);
     }

@@ -29,7 +29,11 @@ pub(super) fn list(campaigns: &[Campaign], out: &mut impl Write) -> Result<()> {
 /// One, with what it is to do and how it stands.
 pub(super) fn campaign(campaign: &Campaign, out: &mut impl Write) -> Result<()> {
     let image = &campaign.image;
-    writeln!(out, "campaign  {}, {}: {} since {}", campaign.id, campaign.name, campaign.state, campaign.since)?;
+    writeln!(
+        out,
+        "campaign  {}, {}: {} since {}",
+        campaign.id, campaign.name, campaign.state, campaign.since
+    )?;
     campaign.reason.iter().try_for_each(|reason| writeln!(out, "          {reason}"))?;
     writeln!(
         out,

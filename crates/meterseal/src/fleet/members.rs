@@ -37,7 +37,7 @@ pub(crate) struct Member {
     authentication: String,
     /// The firmware role's keys, encryption and then authentication: derived from the fleet's secret, so that head-end and
     /// meters have them without another line in the file.
-    firmware: Option<(Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>)>,
+    firmware: Option<[Zeroizing<[u8; 32]>; 2]>,
     /// What seals its log; none in files of earlier versions, until they are rewritten.
     log: Option<LogKey>,
 }
@@ -167,9 +167,9 @@ impl From<MeterName> for String {
 }
 
 /// A member's keys of the firmware role.
-fn firmware_keys(secret: &DeviceSecret, meter: MeterId) -> (Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>) {
+fn firmware_keys(secret: &DeviceSecret, meter: MeterId) -> [Zeroizing<[u8; 32]>; 2] {
     let key = |which: &str| secret.derive(&format!("firmware role {which} key of {meter}"));
-    (key("encryption"), key("authentication"))
+    [key("encryption"), key("authentication")]
 }
 
 impl Drop for Member {
@@ -183,7 +183,7 @@ impl Drop for Member {
 impl Member {
     /// The same of the firmware role; none for a member that was just made and not read from the file.
     pub(crate) fn firmware_keys(&self) -> Option<([u8; 32], [u8; 32])> {
-        self.firmware.as_ref().map(|(encryption, authentication)| (**encryption, **authentication))
+        self.firmware.as_ref().map(|[encryption, authentication]| (**encryption, **authentication))
     }
 
     /// Encryption key, then authentication key.

@@ -303,9 +303,9 @@ fn entry(member: &Member) -> Result<MeterEntry> {
         is_virtual: true,
         time_base: TimeBase::Simulated,
         keys: meterseal_link::DlmsKeys { encryption, authentication },
-        firmware_keys: member.firmware_keys().map(|(encryption, authentication)| {
-            meterseal_link::DlmsKeys { encryption, authentication }
-        }),
+        firmware_keys: member
+            .firmware_keys()
+            .map(|(encryption, authentication)| meterseal_link::DlmsKeys { encryption, authentication }),
         allowed_scopes: vec![Scope::Development],
     })
 }

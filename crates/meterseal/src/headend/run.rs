@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use meterseal_headend::{Headend, MeterEntry};
-use meterseal_link::client::Suite;
 use meterseal_link::DlmsKeys;
+use meterseal_link::client::Suite;
 use meterseal_model::{MeterId, Role, TimeBase};
 use meterseal_seal::Scope;
 
