@@ -46,6 +46,9 @@ pub struct Config {
     pub meters: Vec<MeterEntry>,
     /// Signed marks.
     pub marks: Vec<Vec<u8>>,
+    /// The trust root that the meters have: firmware for campaigns is verified with it. Looked for whenever a package comes
+    /// in.
+    pub firmware_root: PathBuf,
     /// Keys by which marks are trusted.
     pub certification_keys: Vec<SealPublicKey>,
     /// Whether meters that cannot prove what they run are read.

@@ -58,7 +58,7 @@ use acquisition::{Acquisition, Forms, Policy};
 use alarms::{Alarms, silence};
 use api::Api;
 use auth::{Gatekeeper, Secret};
-use campaigns::{Campaigns, Images};
+use campaigns::{Admission, Campaigns, Images};
 use commands::Doorplate;
 use deliveries::Courier;
 use enrolment::Enroller;
@@ -128,7 +128,11 @@ impl Headend {
         let names = config.receivers.iter().map(deliveries::Receiver::name).collect();
         store.set_receivers(names, clock::now()).await?;
         let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
-        let campaigns = Campaigns::open(alarms.clone(), Images::new(&config.data_dir)).await?;
+        let marks = Arc::new(marks(&config.marks, &config.certification_keys));
+        let scopes = config.meters.iter().map(|entry| (entry.id, entry.allowed_scopes.clone())).collect();
+        let images = Images::new(&config.data_dir, config.firmware_root);
+        let admission = Admission { marks: Arc::clone(&marks), scopes };
+        let campaigns = Campaigns::open(alarms.clone(), images, admission).await?;
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
@@ -137,7 +141,7 @@ impl Headend {
             campaigns: Arc::clone(&campaigns),
             attestation: config.attestation,
             enroller,
-            policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            policy: Policy { marks },
             log_authorities: config.trust.meters.iter().map(|der| der.to_vec()).collect(),
             forms: Forms::default(),
             system_title: config.system_title,

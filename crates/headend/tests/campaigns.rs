@@ -284,6 +284,12 @@ async fn bad_input_is_refused_in_words_and_nothing_is_half_applied() {
     assert_eq!(browser.get("/api/v1/campaigns").await.json(), json!([]), "nothing was made");
     assert_eq!(browser.post("/api/v1/campaigns/7/pause", "{}").await.status, 404);
 
+    // Firmware without a mark: whoever ran it would be refused.
+    let unmarked = upload(&browser, &scene.maker.package(b"nobody has tested this", 3)).await.json();
+    let plan = json!({ "all": true, "package": unmarked["package"] }).to_string();
+    refused(&browser.post("/api/v1/campaigns", &plan).await, 409, "would be refused with this image");
+    assert_eq!(browser.get("/api/v1/campaigns").await.json(), json!([]), "nothing was made");
+
     // One campaign at a time for a meter.
     let first = browser.post("/api/v1/campaigns", &with(json!({ "all": true }))).await;
     assert_eq!(first.status, 201, "{}", first.text());

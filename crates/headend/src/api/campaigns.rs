@@ -285,6 +285,10 @@ impl From<CampaignError> for ApiError {
             }
             CampaignError::Plan(_) => (StatusCode::BAD_REQUEST, "Correct the plan."),
             CampaignError::Unknown(_) => (StatusCode::NOT_FOUND, "GET /api/v1/campaigns lists them."),
+            CampaignError::NoMark { .. } => (
+                StatusCode::CONFLICT,
+                "Put a mark for the image where the head-end looks for marks, and start it again.",
+            ),
             CampaignError::Busy { .. } | CampaignError::State { .. } => {
                 (StatusCode::CONFLICT, "GET /api/v1/campaigns shows how each stands.")
             }

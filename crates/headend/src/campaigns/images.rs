@@ -20,6 +20,7 @@ const ROOT_MAX: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Images {
     folder: PathBuf,
+    root: PathBuf,
 }
 
 /// Why a package is not taken, or cannot be used.
@@ -61,14 +62,9 @@ pub enum ImageError {
 }
 
 impl Images {
-    /// Those of a head-end's data folder.
-    pub fn new(data_dir: &Path) -> Self {
-        Self { folder: data_dir.join("firmware") }
-    }
-
-    /// Where the trust root belongs.
-    pub fn root_path(&self) -> PathBuf {
-        self.folder.join("trust.cbor")
+    /// Those of a head-end's data folder, and where the trust root belongs.
+    pub fn new(data_dir: &Path, root: PathBuf) -> Self {
+        Self { folder: data_dir.join("firmware"), root }
     }
 
     /// Where a package lies, by the digest of its file.
@@ -128,7 +124,7 @@ impl Images {
     }
 
     fn root(&self, now: UnixMillis) -> Result<TrustRoot, ImageError> {
-        let path = self.root_path();
+        let path = self.root.clone();
         let io = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::NotFound => ImageError::NoRoot(path.clone()),
             _ => ImageError::Io { path: path.clone(), source },

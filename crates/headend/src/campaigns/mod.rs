@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meterseal_model::{Digest384, MeterId};
+use meterseal_model::{Digest384, MeterId, UnixMillis};
+use meterseal_seal::{MarkStore, Scope};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -43,6 +44,7 @@ pub(crate) struct Campaigns {
     alarms: Alarms,
     fleet: Arc<Fleet>,
     images: Images,
+    admission: Admission,
     inner: Mutex<Inner>,
     /// One writes at a time, everything that has changed until then.
     writing: tokio::sync::Mutex<()>,
@@ -76,6 +78,14 @@ struct Seat {
     called: Arc<Notify>,
     /// It need not be asked before.
     due: Instant,
+}
+
+/// Whether a meter that runs an image would still be admitted.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) marks: Arc<MarkStore>,
+    /// The scopes of marks on which each meter is admitted.
+    pub(crate) scopes: HashMap<MeterId, Vec<Scope>>,
 }
 
 /// A meter's place among those that are connected, as long as its session lasts.
@@ -133,6 +143,18 @@ pub enum CampaignError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Meters with this image would be refused.
+    #[error(
+        "{count} of these meters, {meter} among them, would be refused with this image: {why}. Nothing was made"
+    )]
+    NoMark {
+        /// How many.
+        count: usize,
+        /// One of them.
+        meter: MeterId,
+        /// Why.
+        why: String,
+    },
     /// Some of the meters belong to another campaign.
     #[error(
         "{count} of these meters, {meter} among them, belong to campaign {campaign}, which is not over; wait for it, or \
@@ -166,13 +188,18 @@ impl Campaigns {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn open(alarms: Alarms, images: Images) -> Result<Arc<Self>, StoreError> {
+    pub(crate) async fn open(
+        alarms: Alarms,
+        images: Images,
+        admission: Admission,
+    ) -> Result<Arc<Self>, StoreError> {
         let (store, fleet) = (alarms.store.clone(), Arc::clone(&alarms.fleet));
         let campaigns = Arc::new(Self {
             store,
             alarms,
             fleet,
             images,
+            admission,
             inner: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             making: tokio::sync::Mutex::default(),
@@ -241,6 +268,7 @@ impl Campaigns {
         // Another order each time, so that it is not always the same meters that go first.
         let salt = [plan.image.package.as_bytes(), &at.0.to_be_bytes()].concat();
         let meters = selection.choose(&known, &salt)?;
+        self.admission.check(&plan.image, &meters, at)?;
         {
             let inner = self.lock();
             let busy = |meter: &&MeterId| {
@@ -601,6 +629,20 @@ impl Campaigns {
     /// No code that holds the lock can leave a half-made course behind, so a poisoned lock is as good as new.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admission {
+    /// Nobody is brought to run what it would be refused for (design, decision 9).
+    fn check(&self, image: &ImageFacts, meters: &[MeterId], now: UnixMillis) -> Result<(), CampaignError> {
+        let target = digest(&image.image);
+        let refusal = |meter: &MeterId| {
+            let scopes = self.scopes.get(meter).map(Vec::as_slice).unwrap_or_default();
+            self.marks.admit(&image.device_type, &target, scopes, now).err()
+        };
+        let mut refused = meters.iter().filter_map(|meter| Some((*meter, refusal(meter)?)));
+        let Some((meter, why)) = refused.next() else { return Ok(()) };
+        Err(CampaignError::NoMark { count: 1 + refused.count(), meter, why: why.to_string() })
     }
 }
 

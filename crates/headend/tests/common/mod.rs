@@ -84,6 +84,7 @@ impl Utility {
             meters: vec![entry(1, true), entry(2, false)],
             marks: vec![mark.sign(&self.pki.certification_signer().unwrap()).unwrap()],
             certification_keys: vec![self.pki.certification_key().clone()],
+            firmware_root: self.data().join("firmware/trust.cbor"),
             attestation: Default::default(),
             pace: Pace::default(),
             receivers: Vec::new(),

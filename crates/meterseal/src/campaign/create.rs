@@ -13,7 +13,7 @@ use super::{json, show, user};
 
 /// Make a campaign, which begins at once
 ///
-/// The head-end verifies the package against the trust root in DATA/headend/firmware/trust.cbor before anything else.
+/// The head-end verifies the package against the trust root in DATA/firmware/trust.cbor before anything else.
 #[derive(Debug, clap::Args)]
 pub(super) struct Create {
     /// The firmware package

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use meterseal_headend::{Headend, MeterEntry};
+use meterseal_headend::{AttestationPolicy, Headend, MeterEntry};
 use meterseal_link::DlmsKeys;
 use meterseal_link::client::Suite;
 use meterseal_model::{MeterId, Role, TimeBase};
@@ -32,6 +32,9 @@ pub(super) struct Args {
     /// Scope of marks on which meters are admitted (may be given several times)
     #[arg(long, value_name = "SCOPE", default_value = "laboratory", value_parser = scope)]
     admit: Vec<Scope>,
+    /// Read no meter that cannot prove which firmware it runs
+    #[arg(long)]
+    require_attestation: bool,
     #[command(flatten)]
     alarms: AlarmOptions,
 }
@@ -53,6 +56,9 @@ async fn serve(data: &Path, arguments: &Args) -> Result<()> {
         &arguments.alarms,
     )?;
     config.marks = marks(&config.data_dir.join("marks"))?;
+    if arguments.require_attestation {
+        config.attestation = AttestationPolicy::Required;
+    }
     let headend = Headend::start(config).await?;
     // Dropped at the end, which ends what it does.
     let mut background = tokio::task::JoinSet::new();

@@ -125,6 +125,7 @@ impl Installation {
             meters,
             marks,
             certification_keys: vec![self.pki.certification_key().clone()],
+            firmware_root: self.folder.path().join("firmware/trust.cbor"),
             attestation: AttestationPolicy::default(),
             pace: Pace::default(),
             virtual_sites: None,
