@@ -132,6 +132,7 @@ events! {
     FirmwareActivationOrdered = 241, "firmware_activation_ordered", Notice, "New firmware was activated and will be tried.";
     FirmwareGivenUp = 242, "firmware_given_up", Critical, "New firmware was given up; the former runs again.";
     TrustRootChanged = 243, "trust_root_changed", Notice, "The signers whose firmware counts were changed.";
+    EventsRepeated = 244, "events_repeated", Warning, "An event came again and again, so often that it was counted instead of entered each time.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -189,6 +190,9 @@ impl EventCode {
             Self::CertificateRefused => "count: the refused method of the security setup",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
+            Self::EventsRepeated => {
+                "count: 256 times how often it happened beside its own entries, plus the event's number"
+            }
             Self::FirmwareReady | Self::FirmwareActivated | Self::FirmwareActivationOrdered => {
                 "count: the image's sequence number"
             }

@@ -25,7 +25,7 @@ use meterseal_model::{EventCode, SensorReadings};
 
 pub(crate) use condition::{Condition, Latches};
 pub use fault::Fault;
-pub(crate) use record::Counts;
+pub(crate) use record::{COUNT_SAVES, Counts};
 pub use thresholds::{ThresholdError, Thresholds};
 
 use covers::Cover;
