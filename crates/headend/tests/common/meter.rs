@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use meterseal_headend::Headend;
 use meterseal_link::dial::{self, DialLimits, Target};
+use meterseal_link::keys::HeldKey;
 use meterseal_link::tls;
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer, Random, RoleKeys};
 use meterseal_metrology::{Frame, Nominal, Scale};
 use meterseal_model::{Digest384, Role, Roles, SensorReadings, Stimulus, UnixMillis};
+use meterseal_seal::{KeySlot, KeyState, KeyStore, SealKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::firmware::{Running, Slots};
@@ -47,6 +49,8 @@ pub struct Variant {
     pub layout: Layout,
     /// Slots for images, and the boot stage that starts them. Version and digest are then what they say.
     pub slots: Option<Slots>,
+    /// It has a log key, the same at every start, and signs checkpoints.
+    pub sealed: bool,
 }
 
 impl Default for Variant {
@@ -60,6 +64,7 @@ impl Default for Variant {
             by_way_of: None,
             layout: Layout::TINY,
             slots: None,
+            sealed: false,
         }
     }
 }
@@ -84,10 +89,13 @@ impl TestMeter {
         let target = Target { address: address.to_string(), headend: NAME.into() };
         let (orders, inbox) = mpsc::channel();
         utility.sites.0.lock().unwrap().push((id(serial), orders.clone()));
+        let keys: Option<Arc<dyn KeyStore>> =
+            variant.sealed.then(|| Arc::new(log_key(utility, serial)) as Arc<dyn KeyStore>);
         let (meter, running) = variant.open(serial);
         let mut body = Body {
             meter,
             running,
+            keys,
             inbox,
             readings: SensorReadings::QUIET,
             samples: 0,
@@ -95,6 +103,7 @@ impl TestMeter {
             ahead: variant.clock_ahead_milliseconds,
             pause: Duration::ZERO,
         };
+        body.give_keys();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -114,7 +123,10 @@ impl TestMeter {
                     match body.talk(dialled.stream).await {
                         End::Stop => return,
                         End::Broken => {}
-                        End::Restart => (body.meter, body.running) = variant.open(serial),
+                        End::Restart => {
+                            (body.meter, body.running) = variant.open(serial);
+                            body.give_keys();
+                        }
                     }
                 }
             });
@@ -146,6 +158,7 @@ impl Variant {
         let mut body = Body {
             meter,
             running,
+            keys: None,
             inbox: mpsc::channel().1,
             readings: SensorReadings::QUIET,
             samples: 0,
@@ -209,9 +222,22 @@ enum End {
     Restart,
 }
 
+/// A log key that the maker certified; for one serial number always the same.
+fn log_key(utility: &Utility, serial: u64) -> HeldKey {
+    let key = SealKey::generate(|bytes| {
+        bytes.fill(serial as u8 | 0x40);
+        Ok::<(), std::convert::Infallible>(())
+    })
+    .unwrap();
+    let chain = utility.pki.certify_log_key(id(serial), key.public()).unwrap();
+    let chain = chain.iter().map(|der| der.to_vec()).collect();
+    HeldKey::new(KeySlot::Log, &key.to_pkcs8_pem().unwrap(), chain).unwrap()
+}
+
 struct Body {
     meter: Meter<Flash, Dice>,
     running: Option<Running>,
+    keys: Option<Arc<dyn KeyStore>>,
     inbox: mpsc::Receiver<Order>,
     readings: SensorReadings,
     samples: u64,
@@ -221,6 +247,12 @@ struct Body {
 }
 
 impl Body {
+    fn give_keys(&mut self) {
+        if let Some(keys) = &self.keys {
+            self.meter.set_key_store(Arc::clone(keys), Vec::new());
+        }
+    }
+
     /// One connection.
     async fn talk(&mut self, mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> End {
         let peer = Peer { roles: Roles::of(&[Role::Utility, Role::Firmware]), local: false };
@@ -286,6 +318,11 @@ impl Body {
         self.meter.sense(&self.readings, now).unwrap();
         self.readings.surge_peak_millivolts = [0; 3];
         self.meter.tick(now).unwrap();
+        if let Some(request) = self.meter.signing_request() {
+            let keys = self.keys.as_ref().expect("without keys nothing is to be signed");
+            let signature = keys.sign(KeySlot::Log, KeyState::Current, &request.to_be_signed).unwrap();
+            self.meter.signed(request.number, Some(&signature)).unwrap();
+        }
     }
 
     fn feel(&mut self, stimulus: Stimulus) {
