@@ -43,6 +43,7 @@ pub(crate) fn measure(length: Duration) {
             role_keys: meterseal_meter::RoleKeys::NONE,
             log_key: None,
             tls: tls::meter_config(&identity, &trust).unwrap(),
+            stage: None,
         };
         let settings = Settings::new(target, 1);
         let fleet = Fleet::start(vec![member], &settings, &flash, runtime.handle(), |_| ()).unwrap();
