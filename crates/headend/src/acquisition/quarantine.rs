@@ -41,6 +41,11 @@ impl Watch {
         self.products.list().covers(&self.device_type, None, &self.digest, &self.scopes, now).cloned()
     }
 
+    /// Notes what the meter runs. `true`: it is something else than before.
+    pub(super) fn runs(&mut self, digest: Digest384) -> bool {
+        std::mem::replace(&mut self.digest, digest) != digest
+    }
+
     /// Waits until it is time to judge the meter again.
     pub(super) async fn due(&mut self) {
         tokio::select! {
