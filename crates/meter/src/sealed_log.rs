@@ -120,6 +120,7 @@ impl<F: NorFlash> Inner<F> {
         // The meter's own flash is believed without the signature.
         self.sealed.newest = Checkpoint::unverified(&bytes);
         self.sealed.newest_bytes = bytes;
+        self.mend_newest_sector()?;
         self.seal_rows()?;
         let intact = match self.sealed.newest {
             None => true,
