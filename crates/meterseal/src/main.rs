@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod alarm_options;
+mod boot;
 mod calibrate;
 mod certify;
 mod dlms;
@@ -42,6 +43,7 @@ struct Arguments {
 enum Command {
     Accuracy(accuracy::Args),
     Bill(evidence::Bill),
+    Boot(boot::Args),
     Calibrate(calibrate::Args),
     Certify(certify::Args),
     Dlms(Box<dlms::Args>),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Bill(arguments) => evidence::bill(&arguments, out).map(|()| true),
+        Command::Boot(arguments) => boot::run(&arguments, out).map(|()| true),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
         Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
         Command::Dlms(arguments) => dlms::run(&arguments, out),

@@ -76,7 +76,7 @@ pub struct Detected {
     pub case: &'static Case,
     /// How often it happened.
     pub repeats: u32,
-    /// How often its beginning was not logged, or its end was not.
+    /// How often its beginning was not logged, a struck phase was not named or another one was, or its end was not logged.
     pub missed: u32,
     /// From the stimulus to its entry in flash, milliseconds of site time, sorted.
     pub latencies_ms: Vec<f64>,

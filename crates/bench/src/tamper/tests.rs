@@ -15,7 +15,7 @@ fn cpa_tamp_every_stimulus_is_detected_in_its_time() {
 
 #[test]
 fn a_deaf_detector_misses() {
-    for code in [EventCode::MagnetOn, EventCode::OvervoltageL1, EventCode::NeutralMismatch] {
+    for code in [EventCode::MagnetOn, EventCode::OvervoltageL1, EventCode::BypassL1] {
         let found = detect(case(code), 1, 7, Some(Fault::Deaf)).expect("the stage works");
         assert_eq!(found.missed, 1, "{found:?}");
         assert!(!found.passes());

@@ -42,6 +42,7 @@ pub(crate) fn measure(length: Duration) {
             keys: meterseal_meter::DlmsKeys { encryption: KEYS.0, authentication: KEYS.1 },
             log_key: None,
             tls: tls::meter_config(&identity, &trust).unwrap(),
+            stage: None,
         };
         let settings = Settings::new(target, 1);
         let fleet = Fleet::start(vec![member], &settings, &flash, runtime.handle(), |_| ()).unwrap();

@@ -381,8 +381,9 @@ impl<S> std::fmt::Debug for DlmsClient<S> {
 pub(super) type Session = ClientSession<Provider, SCRATCH>;
 type Provider = RustCryptoProvider<SystemRandom>;
 
-/// The longest plain request; a longer value goes in blocks.
-pub(super) const SCRATCH: usize = 2048;
+/// The longest plain request; a longer value goes in blocks. A block of a firmware package, 2 032 bytes, fits with all that
+/// is around it.
+pub(super) const SCRATCH: usize = 2048 + 128;
 /// Tag, title, lengths, security header and tag around a plain request, generously.
 const PROTECTION: usize = 64;
 

@@ -5,6 +5,7 @@
 
 mod custody;
 pub(crate) mod data_folder;
+pub(crate) mod firmware;
 pub(crate) mod installation;
 mod local;
 pub(crate) mod sealed_files;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use meterseal_device::wifi::Wifi;
-use meterseal_device::{Access, MAX_SPEED, Opened, Place, Settings};
+use meterseal_device::{Access, Firmware, MAX_SPEED, Opened, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry};
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Target, Tcp};
@@ -34,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::alarm_options::AlarmOptions;
+use firmware::DevelopmentFirmware;
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use local::{LocalArgs, Visitors};
 use sites::{PLANS, Plan, Sites};
@@ -93,7 +95,7 @@ async fn serve(arguments: &Args) -> Result<()> {
     // Whatever can be refused is refused before anything starts.
     let recording = arguments.recording.as_deref().map(Recording::open).transpose()?;
     let installation = Installation::open(&arguments.data)?;
-    let firmware = installation::own_digest()?;
+    let firmware = installation.firmware()?;
     let meters = PLANS
         .iter()
         .map(|plan| Ok((plan, installation.meter(plan.id(), speed(plan, arguments))?)))
@@ -103,7 +105,7 @@ async fn serve(arguments: &Args) -> Result<()> {
     let visitors = Visitors::prepare(&arguments.local, &installation, &meters)?;
 
     let sites = Arc::new(Sites::default());
-    let marks = vec![installation.development_mark(DEVICE_TYPE, firmware)?];
+    let marks = installation.development_marks(DEVICE_TYPE, &firmware.images()?)?;
     let config = installation.headend_config(
         arguments.gateway,
         arguments.listen,
@@ -119,7 +121,7 @@ async fn serve(arguments: &Args) -> Result<()> {
     // Lists of revoked certificates are due within a week, certificates some day, however long this runs.
     background.spawn(installation.upkeep());
     let started =
-        open_meters(meters, recording, firmware, &installation, &headend, arguments, &mut background)
+        open_meters(meters, recording, &firmware, &installation, &headend, arguments, &mut background)
             .and_then(|devices| start(devices, &sites));
     let outcome = match started {
         Ok(()) => {
@@ -146,7 +148,7 @@ async fn serve(arguments: &Args) -> Result<()> {
 fn open_meters(
     meters: Vec<(&Plan, MeterFiles)>,
     mut recording: Option<Recording>,
-    firmware: Digest384,
+    firmware: &DevelopmentFirmware,
     installation: &Installation,
     headend: &Headend,
     arguments: &Args,
@@ -249,7 +251,7 @@ fn settings(
     plan: &Plan,
     files: MeterFiles,
     place: Place,
-    firmware: Digest384,
+    firmware: &DevelopmentFirmware,
     installation: &Installation,
     headend: &Headend,
     arguments: &Args,
@@ -279,8 +281,9 @@ fn settings(
         identity: meterseal_meter::Identity {
             id: plan.id(),
             device_type: DEVICE_TYPE.to_owned(),
-            firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
-            firmware_digest: firmware,
+            // What its boot stage verifies says it better.
+            firmware_version: String::new(),
+            firmware_digest: Digest384([0; 48]),
         },
         keys: meterseal_meter::DlmsKeys { encryption, authentication },
         tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock()).with_context(unusable)?,
@@ -288,6 +291,7 @@ fn settings(
         network: Arc::new(Tcp),
         headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
         flash: files.flash,
+        firmware: Some(Firmware::Simulated { stage: Arc::new(files.stage), factory: firmware.factory() }),
         place,
         seed: plan.serial,
         time_base: files.time_base,

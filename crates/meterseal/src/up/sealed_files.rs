@@ -153,6 +153,11 @@ impl SealedFiles {
         self.random(VAULT_FILE)
     }
 
+    /// The device secret, from which the boot stage makes its keys; made where there is none. The image never sees it.
+    pub(crate) fn boot_secret(&self) -> Result<Zeroizing<[u8; 32]>> {
+        self.random(BOOT_FILE)
+    }
+
     /// Random bytes that stay the same from the first time on.
     fn random<const N: usize>(&self, name: &str) -> Result<Zeroizing<[u8; N]>> {
         let text = match self.read(name)? {
@@ -288,6 +293,7 @@ const PROPOSED_FILE: &str = "dlms-next.sealed";
 /// Stands there once the keys of the factory were replaced.
 const REPLACED_FILE: &str = "dlms.replaced";
 const VAULT_FILE: &str = "vault.sealed";
+const BOOT_FILE: &str = "boot.sealed";
 const CERTIFICATE_FILE: &str = "certificate.pem";
 /// PKCS#8 in PEM (RFC 7468), which stands behind the certificates.
 const KEY_BEGINS: &str = "-----BEGIN PRIVATE KEY-----";
