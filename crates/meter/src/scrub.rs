@@ -60,7 +60,7 @@ impl<F: NorFlash> Inner<F> {
         let before = self.storage.get_mut().corrections();
         let Some(slot) = self.storage.get_mut().leaf_slot(index)? else {
             let mended = self.mend_sector(index / LEAVES * LEAVES)?;
-            return Ok(if mended { Condition::Corrected } else { Condition::Lost });
+            return Ok(if mended.is_some() { Condition::Corrected } else { Condition::Lost });
         };
         let held = self.storage.get_mut().held(slot.kind);
         if slot.kind == LeafKind::Void || !held.contains(&slot.row) {
@@ -77,36 +77,38 @@ impl<F: NorFlash> Inner<F> {
         })
     }
 
-    /// At a start, before anything is appended: what has rotted in the newest sector since it was signed.
-    pub(crate) fn mend_newest_sector(&mut self) -> Result<(), StorageError<F::Error>> {
+    /// At a start, before anything is appended: what has rotted in the newest sector since it was signed. Says how many
+    /// leaves were found again.
+    pub(crate) fn mend_newest_sector(&mut self) -> Result<u32, StorageError<F::Error>> {
         let first = match self.storage.get_mut().tree().unread() {
-            [] => return Ok(()),
+            [] => return Ok(0),
             [index, ..] => index / LEAVES * LEAVES,
         };
-        self.mend_sector(first).map(drop)
+        Ok(self.mend_sector(first)?.unwrap_or(0))
     }
 
     /// Finds what the leaves of a sector that cannot be read have been: what is left in their slots, or their records again,
-    /// in whatever order leads to the root that is known. Nothing else is believed.
-    fn mend_sector(&mut self, first: u64) -> Result<bool, StorageError<F::Error>> {
+    /// in whatever order leads to the root that is known. Nothing else is believed. Says how many leaves that were not void
+    /// were found; `None` when they were not.
+    fn mend_sector(&mut self, first: u64) -> Result<Option<u32>, StorageError<F::Error>> {
         let size = self.storage.get_mut().tree().peaks().size();
         let (end, root) = if first + LEAVES < size {
-            let Some(next) = self.storage.get_mut().sector(first + LEAVES)? else { return Ok(false) };
+            let Some(next) = self.storage.get_mut().sector(first + LEAVES)? else { return Ok(None) };
             (first + LEAVES, next.peaks.root())
         } else {
             match self.sealed.newest {
                 Some(newest) if newest.log == self.sealed.log && newest.size > first => {
                     (newest.size, newest.root)
                 }
-                _ => return Ok(false),
+                _ => return Ok(None),
             }
         };
-        let Some(sector) = self.storage.get_mut().sector(first)? else { return Ok(false) };
-        let Some(slots) = sector.slots.get(..(end - first) as usize) else { return Ok(false) };
+        let Some(sector) = self.storage.get_mut().sector(first)? else { return Ok(None) };
+        let Some(slots) = sector.slots.get(..(end - first) as usize) else { return Ok(None) };
         let missing: Vec<u64> =
             (first..).zip(slots).filter(|(_, slot)| slot.is_none()).map(|(index, _)| index).collect();
         if missing.is_empty() || missing.len() > MENDED_AT_ONCE {
-            return Ok(false);
+            return Ok(None);
         }
         let mut choices = Vec::new();
         for &index in &missing {
@@ -129,15 +131,16 @@ impl<F: NorFlash> Inner<F> {
             for slot in slots {
                 match slot.or_else(|| next.next().map(|(_, slot)| *slot)) {
                     Some(slot) => peaks.append(slot.hash),
-                    None => return Ok(false),
+                    None => return Ok(None),
                 }
             }
             if peaks.root() == root {
                 self.storage.get_mut().mend(first, &chosen)?;
-                return Ok(true);
+                let void = chosen.iter().filter(|(_, slot)| slot.kind == LeafKind::Void).count();
+                return Ok(Some((chosen.len() - void) as u32));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// What a leaf may have been: its own slot with one bit put right, void, or one of the next few records of each kind.
