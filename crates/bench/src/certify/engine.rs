@@ -54,6 +54,9 @@ pub struct Record {
     pub transcript: Vec<(u64, bool, String)>,
 }
 
+/// Findings of an earlier run, by requirement.
+pub type Earlier = BTreeMap<String, (Finding, Record)>;
+
 /// What a run tells whoever waits for it.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -76,7 +79,7 @@ pub struct Plan<'a> {
     /// Of everything random.
     pub seed: u64,
     /// Findings of an earlier run, which are not tested again.
-    pub earlier: BTreeMap<String, (Finding, Record)>,
+    pub earlier: Earlier,
 }
 
 impl Plan<'_> {

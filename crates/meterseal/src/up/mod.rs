@@ -34,6 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::alarm_options::AlarmOptions;
+pub(crate) use installation::own_digest;
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use local::{LocalArgs, Visitors};
 use sites::{PLANS, Plan, Sites};
