@@ -25,6 +25,8 @@ pub struct Made {
     pub firmware_digest: Digest384,
     /// How far the meter's clock is off, parts per million: a crystal's; 0 for one that its head-end keeps.
     pub clock_ppm: f64,
+    /// The constant of its pulse outputs, as it is set.
+    pub impulses_per_kilowatt_hour: u32,
 }
 
 impl Made {
@@ -43,6 +45,7 @@ impl Made {
             device_type: "Meterseal virtual reference meter 3x230/400 V 5(100) A".to_owned(),
             firmware_digest: Digest384([0; 48]),
             clock_ppm: 0.0,
+            impulses_per_kilowatt_hour: crate::points::METER_CONSTANT as u32,
         })
     }
 
@@ -144,7 +147,11 @@ impl VirtualMeter {
     fn start(&mut self) -> Result<(), Trouble> {
         let metrology =
             meterseal_metrology::Config::new((SAMPLE_RATE_HZ * 1e6) as u64, Nominal::Hz50, Unit::scale());
-        let config = Config { kernel: meterseal_metrology_simd::fastest(), ..Config::reference(metrology) };
+        let mut config =
+            Config { kernel: meterseal_metrology_simd::fastest(), ..Config::reference(metrology) };
+        for output in config.pulses.iter_mut().flatten() {
+            output.impulses_per_kilo_hour = self.made.impulses_per_kilowatt_hour;
+        }
         let identity = Identity {
             id: identifier(),
             device_type: self.made.device_type.clone(),
