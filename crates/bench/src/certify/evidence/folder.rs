@@ -84,7 +84,7 @@ impl Folder {
         write(&path, &bytes)
     }
 
-    /// Writes `results.cbor`, `report.json`, the transcripts, and `run.cbor` signed by `key`.
+    /// Writes `results.cbor`, `report.json`, `report.html`, `report.pdf`, the transcripts, and `run.cbor` signed by `key`.
     ///
     /// # Errors
     /// They cannot be written.
@@ -119,6 +119,10 @@ impl Folder {
             host: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             records: kept,
         };
+        self.write("report.html", super::html(results, Some(&run)).as_bytes())?;
+        let pdf = super::pdf(results, Some(&run))
+            .ok_or_else(|| EvidenceError::at(&self.0.join("report.pdf"), "could not be made"))?;
+        self.write("report.pdf", &pdf)?;
         let mut sealed = Vec::new();
         envelope::sign1(RUN_CONTENT_TYPE, &run.encode(), key, &mut sealed)
             .map_err(|error| EvidenceError::at(&self.0.join("run.cbor"), error))?;

@@ -102,10 +102,13 @@ fn head(page: &mut String, results: &Results, run: Option<&Run>) {
 fn wholes(page: &mut String, results: &Results, catalogue: Option<&Catalogue>) {
     put(page, format_args!("<h2>What was demanded</h2><table>"));
     for (id, outcome) in &results.summary.wholes {
-        let sentence = catalogue.and_then(|catalogue| words::requirement(catalogue, id)).map(|one| one.text.as_str());
+        let sentence =
+            catalogue.and_then(|catalogue| words::requirement(catalogue, id)).map(|one| one.text.as_str());
         let why = match outcome {
             Outcome::NotTested(parts) => format!("<div class=\"soft\">not tested: {}</div>", text(parts)),
-            Outcome::CouldNot(parts) => format!("<div class=\"soft\">could not be carried out: {}</div>", text(parts)),
+            Outcome::CouldNot(parts) => {
+                format!("<div class=\"soft\">could not be carried out: {}</div>", text(parts))
+            }
             _ => String::new(),
         };
         put(
@@ -161,7 +164,8 @@ fn one(page: &mut String, finding: &Finding, catalogue: Option<&Catalogue>, open
         put(page, format_args!("<p>{}: {}</p>", finding.outcome.words(), text(why)));
     }
     if let Some(requirement) = requirement {
-        let unverified = if requirement.unverified { " (not verified against the standard's text)" } else { "" };
+        let unverified =
+            if requirement.unverified { " (not verified against the standard's text)" } else { "" };
         put(
             page,
             format_args!(
@@ -175,7 +179,9 @@ fn one(page: &mut String, finding: &Finding, catalogue: Option<&Catalogue>, open
     if !finding.measured.is_empty() {
         put(
             page,
-            format_args!("<table><tr><th>Measured</th><th style=\"text-align:right\">Value (k = 2)</th><th style=\"text-align:right\">Allowed</th><th style=\"text-align:right\">s of runs</th><th>Verdict</th></tr>"),
+            format_args!(
+                "<table><tr><th>Measured</th><th style=\"text-align:right\">Value (k = 2)</th><th style=\"text-align:right\">Allowed</th><th style=\"text-align:right\">s of runs</th><th>Verdict</th></tr>"
+            ),
         );
         for value in &finding.measured {
             let class = if value.verdict == Verdict::Accepted { "" } else { " class=\"failed\"" };
@@ -196,7 +202,13 @@ fn one(page: &mut String, finding: &Finding, catalogue: Option<&Catalogue>, open
         put(page, format_args!("</table>"));
     }
     if !finding.steps.is_empty() {
-        put(page, format_args!("<p class=\"soft\">What was done (seconds by the bench's clock; seed {})</p><ol>", finding.seed));
+        put(
+            page,
+            format_args!(
+                "<p class=\"soft\">What was done (seconds by the bench's clock; seed {})</p><ol>",
+                finding.seed
+            ),
+        );
         for step in &finding.steps {
             put(page, format_args!("<li>{:.3} s: {}</li>", step.seconds, text(&step.what)));
         }
@@ -210,7 +222,12 @@ fn plots(page: &mut String, results: &Results) {
     let celsius = [-40.0, -25.0, 0.0, 23.0, 55.0, 85.0].map(|at: f64| (at, at.to_string()));
     for (title, x, ticks, lines) in [
         ("Error against load, 23 °C", "current, A", &amperes[..], words::against_current(&results.findings)),
-        ("Error against temperature", "ambient temperature, °C", &celsius[..], words::against_temperature(&results.findings)),
+        (
+            "Error against temperature",
+            "ambient temperature, °C",
+            &celsius[..],
+            words::against_temperature(&results.findings),
+        ),
     ] {
         if !lines.is_empty() {
             put(page, format_args!("<h2>{title}</h2>"));
@@ -231,7 +248,12 @@ fn plot(page: &mut String, title: &str, x_name: &str, ticks: &[(f64, String)], l
     put(page, format_args!("<svg viewBox=\"0 0 900 380\" role=\"img\" aria-label=\"{title}\">"));
     for (value, name) in ticks.iter().filter(|(value, _)| (low - 1e-6..=high + 1e-6).contains(value)) {
         let x = x(*value);
-        put(page, format_args!("<path class=\"grid\" d=\"M{x:.1} {TOP}V{BOTTOM}\"/><text x=\"{x:.1}\" y=\"350\" text-anchor=\"middle\">{name}</text>"));
+        put(
+            page,
+            format_args!(
+                "<path class=\"grid\" d=\"M{x:.1} {TOP}V{BOTTOM}\"/><text x=\"{x:.1}\" y=\"350\" text-anchor=\"middle\">{name}</text>"
+            ),
+        );
     }
     let count = (most / step).round() as i32;
     for tick in -count..=count {
@@ -255,23 +277,50 @@ fn plot(page: &mut String, title: &str, x_name: &str, ticks: &[(f64, String)], l
     for (number, line) in lines.iter().enumerate() {
         let mut path = String::new();
         for (at, point) in line.points.iter().enumerate() {
-            put(&mut path, format_args!("{}{:.1} {:.1}", if at == 0 { 'M' } else { 'L' }, x(point[0]), y(point[1])));
+            put(
+                &mut path,
+                format_args!("{}{:.1} {:.1}", if at == 0 { 'M' } else { 'L' }, x(point[0]), y(point[1])),
+            );
         }
         let class = number % 6;
         put(page, format_args!("<path class=\"line s{class}\" d=\"{path}\"/>"));
         for point in &line.points {
             let (x, up, down) = (x(point[0]), y(point[1] + point[2]), y(point[1] - point[2]));
-            put(page, format_args!("<path class=\"line s{class}\" style=\"stroke-width:1\" d=\"M{x:.1} {up:.1}V{down:.1}\"/><circle class=\"s{class}\" cx=\"{x:.1}\" cy=\"{:.1}\" r=\"3\"/>", y(point[1])));
+            put(
+                page,
+                format_args!(
+                    "<path class=\"line s{class}\" style=\"stroke-width:1\" d=\"M{x:.1} {up:.1}V{down:.1}\"/><circle class=\"s{class}\" cx=\"{x:.1}\" cy=\"{:.1}\" r=\"3\"/>",
+                    y(point[1])
+                ),
+            );
         }
-        put(page, format_args!("<rect class=\"s{class}\" x=\"{left:.0}\" y=\"14\" width=\"11\" height=\"11\"/><text x=\"{:.0}\" y=\"24\">{}</text>", left + 16.0, text(&line.name)));
+        put(
+            page,
+            format_args!(
+                "<rect class=\"s{class}\" x=\"{left:.0}\" y=\"14\" width=\"11\" height=\"11\"/><text x=\"{:.0}\" y=\"24\">{}</text>",
+                left + 16.0,
+                text(&line.name)
+            ),
+        );
         left += 30.0 + 7.0 * line.name.chars().count() as f64;
     }
     let beyond = if most < 0.2 { " (the limit of ±0.2 % is beyond the drawing)" } else { "" };
-    put(page, format_args!("<text x=\"{LEFT}\" y=\"372\">{x_name}; error in %, bars: uncertainty (k = 2){beyond}</text></svg>"));
+    put(
+        page,
+        format_args!(
+            "<text x=\"{LEFT}\" y=\"372\">{x_name}; error in %, bars: uncertainty (k = 2){beyond}</text></svg>"
+        ),
+    );
 }
 
 fn method(page: &mut String, results: &Results) {
-    put(page, format_args!("<h2>How it was judged</h2><p>{}</p><p>Instruments and their calibration:</p><ul>", text(&results.decision_rule)));
+    put(
+        page,
+        format_args!(
+            "<h2>How it was judged</h2><p>{}</p><p>Instruments and their calibration:</p><ul>",
+            text(&results.decision_rule)
+        ),
+    );
     for instrument in &results.instruments {
         put(page, format_args!("<li>{}</li>", text(instrument)));
     }
@@ -306,7 +355,13 @@ pub(super) fn instant(seconds: u64) -> String {
     let month = (5 * in_year + 2) / 153;
     let date = in_year - (153 * month + 2) / 5 + 1;
     let (month, year) = if month < 10 { (month + 3, year) } else { (month - 9, year + 1) };
-    format!("{:04}-{month:02}-{date:02} {:02}:{:02}:{:02}", year + era * 400, rest / 3600, rest / 60 % 60, rest % 60)
+    format!(
+        "{:04}-{month:02}-{date:02} {:02}:{:02}:{:02}",
+        year + era * 400,
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 /// Writing into a `String` cannot fail.

@@ -3,8 +3,14 @@
 
 mod cbor;
 mod folder;
+mod html;
+mod paper;
+mod pdf;
+mod words;
 
 pub use folder::{EvidenceError, Folder};
+pub use html::html;
+pub use pdf::pdf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha384};

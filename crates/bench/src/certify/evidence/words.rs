@@ -9,10 +9,14 @@ pub(super) fn verdict(results: &Results) -> (&'static str, String) {
     let summary = &results.summary;
     let tested = summary.passed + summary.failed;
     let (class, begin) = match (summary.failed, summary.could_not) {
-        (0, 0) if summary.passed > 0 => ("passed", format!("All {tested} requirements that were tested are met.")),
+        (0, 0) if summary.passed > 0 => {
+            ("passed", format!("All {tested} requirements that were tested are met."))
+        }
         (0, 0) => ("open", "Nothing was tested.".to_owned()),
         (0, could_not) => ("open", format!("{could_not} requirements could not be carried out; no verdict.")),
-        (failed, _) => ("failed", format!("Failed: {failed} of {tested} requirements that were tested are not met.")),
+        (failed, _) => {
+            ("failed", format!("Failed: {failed} of {tested} requirements that were tested are not met."))
+        }
     };
     let rest = match summary.not_tested {
         0 => String::new(),
@@ -25,7 +29,10 @@ pub(super) fn verdict(results: &Results) -> (&'static str, String) {
 pub(super) fn reservations(results: &Results) -> Vec<String> {
     let mut all = Vec::new();
     if results.about.simulated {
-        all.push("The meter is simulated: these results are no laboratory's, and say nothing of hardware.".to_owned());
+        all.push(
+            "The meter is simulated: these results are no laboratory's, and say nothing of hardware."
+                .to_owned(),
+        );
     }
     if results.effort.is_reduced() {
         let effort = results.effort;
@@ -55,10 +62,15 @@ pub(super) fn number(value: f64, uncertainty: f64) -> String {
     if value == value.trunc() && uncertainty == 0.0 && value.abs() < 1e15 {
         return format!("{value:.0}");
     }
-    let decimals = if uncertainty > 0.0 { (1.0 - uncertainty.log10().floor()).clamp(0.0, 6.0) as usize } else { 4 };
+    let decimals =
+        if uncertainty > 0.0 { (1.0 - uncertainty.log10().floor()).clamp(0.0, 6.0) as usize } else { 4 };
     let text = format!("{value:.decimals$}");
     // No minus before a zero.
-    if text.trim_start_matches(['-', '0', '.']).is_empty() { text.trim_start_matches('-').to_owned() } else { text }
+    if text.trim_start_matches(['-', '0', '.']).is_empty() {
+        text.trim_start_matches('-').to_owned()
+    } else {
+        text
+    }
 }
 
 /// A value with its unit and uncertainty.
@@ -114,7 +126,13 @@ pub(super) struct Line {
 /// Power factors by name, in the order in which they are drawn.
 fn factor(lag: f64) -> String {
     let factor = (lag.to_radians().cos() * 100.0).round() / 100.0;
-    let side = if lag.abs() < 0.5 { "" } else if lag > 0.0 { " ind" } else { " cap" };
+    let side = if lag.abs() < 0.5 {
+        ""
+    } else if lag > 0.0 {
+        " ind"
+    } else {
+        " cap"
+    };
     format!("PF {factor}{side}")
 }
 
@@ -133,7 +151,9 @@ pub(super) fn against_temperature(findings: &[Finding]) -> Vec<Line> {
     let rated = |one: &Measured| {
         let place = one.place?;
         let whole = (4.9..5.1).contains(&place.amperes) || place.amperes > 99.0;
-        whole.then(|| (format!("{} A, {}", number(place.amperes, 1.0), factor(place.lag_degrees)), place.celsius))
+        whole.then(|| {
+            (format!("{} A, {}", number(place.amperes, 1.0), factor(place.lag_degrees)), place.celsius)
+        })
     };
     lines(of.flat_map(|finding| &finding.measured), rated)
 }
@@ -167,10 +187,16 @@ pub(super) struct Scales {
 /// Scales that hold these lines.
 pub(super) fn scales(lines: &[Line]) -> Scales {
     let all = || lines.iter().flat_map(|line| &line.points);
-    let (low, high) = all().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), point| (low.min(point[0]), high.max(point[0])));
+    let (low, high) = all().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), point| {
+        (low.min(point[0]), high.max(point[0]))
+    });
     let largest = all().map(|point| point[1].abs() + point[2]).fold(0.004, f64::max);
     let power = 10f64.powf((largest / 3.0).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= largest / 3.0).unwrap_or(power);
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= largest / 3.0)
+        .unwrap_or(power);
     let most = (largest / step).ceil() * step;
     Scales { low, high: if high > low { high } else { low + 1.0 }, most, step }
 }
