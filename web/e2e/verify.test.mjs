@@ -77,6 +77,42 @@ test('a saved page checks a bill with the network off', async () => {
   assert.deepEqual(requests, [SAVED], 'nothing is asked of anybody');
 });
 
+test('a saved page checks a mark, as a file and as the text of its code, with the network off', async () => {
+  await open(SAVED, true);
+  // Marks have an end; the committed one lasts from October 2026 on for a year.
+  await page.clock.setFixedTime(new Date('2026-10-02T00:00:00Z'));
+  assert.equal(await verdict(await given('mark.cbor')), 'unreadable');
+  assert.match(await page.getByTestId('verdict').innerText(), /does not hold its key/);
+  assert.equal(await verdict(await given('certification.pem'), 'certification'), 'holds');
+  assert.match(await page.getByTestId('proven').innerText(), /CPA-ACC \(30 of 32\)/);
+  assert.match(await page.getByTestId('not-proven').innerText(), /Not tested at all: CPA-WIFI/);
+  if (SHOTS) await page.screenshot({ path: `${SHOTS}/verify-mark.png`, fullPage: true });
+  assert.equal(await verdict(await given('marks-revoked.cbor'), 'revocations'), 'broken');
+  assert.match(await page.getByTestId('broken').innerText(), /the clock drifts/);
+  assert.deepEqual(complaints, []);
+  assert.deepEqual(requests, [SAVED], 'nothing is asked of anybody');
+
+  await open(SAVED, true);
+  await page.clock.setFixedTime(new Date('2026-10-02T00:00:00Z'));
+  await page.getByTestId('certification').setInputFiles(await given('certification.pub.pem'));
+  await page.getByTestId('code').fill(base45(await readFile(FILES + 'mark.cbor')));
+  assert.equal(await settled(), 'holds');
+  await page.getByTestId('code').fill(base45(await readFile(FILES + 'mark.cbor')).slice(0, -1));
+  await page.getByText('this is not the whole text of such a code').waitFor();
+  assert.equal(await page.getByTestId('verdict').count(), 0);
+});
+
+function base45(bytes) {
+  const letters = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:';
+  let text = 'MSEAL2:';
+  for (let place = 0; place < bytes.length; place += 2) {
+    const two = place + 1 < bytes.length;
+    let value = two ? bytes[place] * 256 + bytes[place + 1] : bytes[place];
+    for (let digit = 0; digit < (two ? 3 : 2); digit += 1, value = Math.floor(value / 45)) text += letters[value % 45];
+  }
+  return text;
+}
+
 test('a bill with one digit changed does not hold, and shows no quantities', async () => {
   await open(SAVED, true);
   // 30 000 000 mWh, the closing reading's total.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::part::{Page, Part, stored};
+use crate::part::{Page, Part, own_copy, stored};
 use crate::run::{execute, program};
 use crate::test::build_program;
 
@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// The longest life, milliseconds, from when it listens (one in ten: from its start); each is drawn from 0 up to it
     #[arg(long, default_value_t = 1500)]
     longest_life: u64,
+    /// How fast the meters' time goes: at 10, their intervals of a minute end every 6 s
+    #[arg(long, default_value_t = 10.0)]
+    speed: f64,
     /// Seed of the moments
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -39,7 +42,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let binary = build_program(&arguments.profile)?;
     let folder = std::env::temp_dir().join(format!("meterseal-kill-{}", std::process::id()));
-    let outcome = killed(arguments, &binary, &folder);
+    let outcome =
+        own_copy(&binary, &folder).and_then(|binary| killed(arguments, &binary, &folder.join("data")));
     if outcome.is_ok() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     } else {
@@ -55,6 +59,8 @@ pub(crate) fn briefly() -> Result<()> {
         meters: 10,
         events_per_second: 20.0,
         longest_life: 1500,
+        // An interval each second: some end while the head-end is dead, starts, or stores the one before.
+        speed: 60.0,
         seed: 1,
         profile: "dev".to_owned(),
     })
@@ -73,9 +79,10 @@ fn killed(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     let head: [&str; 9] =
         ["--serve", "--gateway", &gateway, "--listen", "127.0.0.1:0", "--live", "5", "--gaps", "2"];
     let rate = arguments.events_per_second.to_string();
+    let speed = arguments.speed.to_string();
     let living: [&str; 8] =
         ["--headend", &gateway, "--profile-period", "60", "--step", "1", "--longest-pause", "1"];
-    let busy = [&living[..], &["--events-per-second", &rate]].concat();
+    let busy = [&living[..], &["--events-per-second", &rate, "--speed", &speed]].concat();
 
     let fleet = Part::start(binary, folder, meters, &busy)?;
     let mut random = Random(arguments.seed);
@@ -106,7 +113,7 @@ fn killed(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
             );
         }
     }
-    // Nothing more happens; what is in the meters must get here.
+    // Nothing more happens, and intervals end once a minute; what is in the meters must get here.
     fleet.stop()?;
     let part = Part::start(binary, folder, meters, &head)?;
     let link = part.wait(Duration::from_secs(60), |line| line.starts_with("page"))?;
@@ -116,15 +123,48 @@ fn killed(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     let counted = count(&page)?;
     fleet.stop()?;
     part.stop()?;
+    ensure!(
+        counted.rows > (HISTORY + 1) * meters,
+        "hardly any interval ended in this time: take more kills, or a higher --speed"
+    );
+    sealed(binary, folder, meters)?;
     println!(
-        "| `kill -9` of the head-end, {} times, {meters} meters, {rate} events/s, lives of up to {} ms | nothing lost or doubled | {} events, {} intervals of all meters without a hole and each once (its own count: {events}, {rows}); {} occurrences in alarms for {} events that raise one |",
+        "| `kill -9` of the head-end, {} times, {meters} meters, {rate} events/s, lives of up to {} ms | nothing lost or doubled | {} events, {} intervals of all meters without a hole and each once (its own count: {events}, {rows}); {} occurrences in alarms for {} events that raise one; {meters} sealed logs whole and verified; {:.0} min |",
         arguments.times,
         arguments.longest_life,
         counted.events,
         counted.rows,
         counted.occurrences,
-        counted.raising
+        counted.raising,
+        begin.elapsed().as_secs_f64() / 60.0
     );
+    Ok(())
+}
+
+/// Each meter's sealed log, as the head-end holds it, is whole and signed by the meter.
+fn sealed(binary: &Path, folder: &Path, meters: usize) -> Result<()> {
+    let trust = folder.join("pki/manufacturer.cert.pem");
+    for number in 0..meters {
+        let meter = format!("MSL{:010}", FIRST_METER + number);
+        let out = folder.join(format!("{meter}.log.cbor"));
+        let binary = binary.to_string_lossy();
+        execute(
+            program(&binary)
+                .args(["log", "export", "--meter", &meter, "--data"])
+                .arg(folder)
+                .arg("--out")
+                .arg(&out)
+                .stdout(Stdio::null()),
+        )?;
+        execute(
+            program(&binary)
+                .args(["verify", "log"])
+                .arg(&out)
+                .arg("--trust")
+                .arg(&trust)
+                .stdout(Stdio::null()),
+        )?;
+    }
     Ok(())
 }
 
@@ -233,5 +273,9 @@ impl Random {
     }
 }
 
+/// Load-profile rows that a new meter has behind it, as `fleet` makes it.
+const HISTORY: usize = 96;
+/// The serial number of a fleet's first meter.
+const FIRST_METER: usize = 1_000_000;
 /// Longer than the pause between two looks at what each meter has.
 const QUIET: Duration = Duration::from_secs(8);

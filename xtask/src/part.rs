@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -121,6 +121,14 @@ pub(crate) fn stored(line: &str) -> Option<(usize, usize, usize)> {
 /// Meters and rows of such a line.
 pub(crate) fn online(line: &str) -> Option<(usize, usize)> {
     stored(line).map(|(count, rows, _)| (count, rows))
+}
+
+/// The program in a folder of its own run: whoever builds anew meanwhile changes nothing there.
+pub(crate) fn own_copy(binary: &Path, folder: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let copy = folder.join("meterseal");
+    std::fs::copy(binary, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+    Ok(copy)
 }
 
 /// The machine's load averages.

@@ -1,13 +1,15 @@
 //! Tamper detection without the command line, for a look or a long run:
-//! `cargo run --release -p meterseal-bench --example tamper_speed -- REPEATS HOURS`.
+//! `cargo run --release -p meterseal-bench --example tamper_speed -- REPEATS HOURS [FILE]`.
+//! The file keeps the hours that are done.
 
-use meterseal_bench::tamper::{self, CASES};
-use meterseal_world::site::SiteKind;
+use meterseal_bench::tamper::{self, CASES, Settings};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 fn main() {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u32>().unwrap_or(0));
+    let file = std::env::args().nth(3);
     let (repeats, hours) = (numbers.next().unwrap_or(10), numbers.next().unwrap_or(1));
     for case in CASES.iter().take(if repeats > 0 { CASES.len() } else { 0 }) {
         match tamper::detect(case, repeats, 1, None) {
@@ -22,20 +24,13 @@ fn main() {
             Err(error) => println!("{}: {error}", case.name),
         }
     }
-    // One hour of each place after another, so that a run that is cut short has all three.
-    let places = [SiteKind::Factory, SiteKind::HomeSolar, SiteKind::Commercial];
-    for hour in 0..hours {
-        let kind = places[hour as usize % 3];
-        let begin = Instant::now();
-        match tamper::live(kind, 1, u64::from(hour) + 1, None, &|_| {}, &AtomicBool::new(false)) {
-            Ok(lived) => println!(
-                "{kind:?} {hour}: {} frames in {:.1?}, {} disturbances, alarms {:?}",
-                lived.frames,
-                begin.elapsed(),
-                lived.disturbances,
-                lived.alarms
-            ),
-            Err(error) => println!("{error}"),
+    let settings = Settings { hours, seed: 1, fault: None };
+    let begin = Instant::now();
+    match tamper::live(&settings, file.as_deref().map(Path::new), &|_| {}, &AtomicBool::new(false)) {
+        Ok(places) => {
+            println!("{hours} hours in {:.1?}", begin.elapsed());
+            places.iter().flatten().for_each(|lived| println!("{lived:?}"));
         }
+        Err(error) => println!("{error}"),
     }
 }

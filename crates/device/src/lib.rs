@@ -414,7 +414,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// No thread to run in.
-    #[error("cannot start the sampling thread: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
 

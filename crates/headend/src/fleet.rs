@@ -209,6 +209,13 @@ impl Fleet {
         meters.all.iter().filter(|entry| entry.status().state == ConnectionState::Online).count()
     }
 
+    /// Meters of which nobody reads anything at this moment.
+    pub(crate) fn away(&self) -> Vec<MeterId> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner).all.clone();
+        let away = meters.iter().filter(|entry| entry.status().state != ConnectionState::Online);
+        away.map(|entry| entry.record.id).collect()
+    }
+
     /// Sets a meter's state and announces it.
     pub(crate) fn set_state(
         &self,

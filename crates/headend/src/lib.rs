@@ -159,6 +159,7 @@ impl Headend {
         for receiver in config.receivers {
             tasks.push(tokio::spawn(Courier::new(receiver, alarms.clone()).serve(stop.subscribe())));
         }
+        tasks.push(tokio::spawn(witness::watch(alarms.clone(), stop.subscribe())));
         tasks.push(tokio::spawn(silence::watch(alarms, silent_after, stop.subscribe())));
         if let Some(folder) = config.revocations {
             tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));

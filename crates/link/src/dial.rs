@@ -166,11 +166,14 @@ where
                 reason
             }
         };
-        if began.elapsed() >= limits.stable || profiles.has_changed() {
+        let renewed = profiles.has_changed();
+        if began.elapsed() >= limits.stable || renewed {
             backoff.reset();
             told.clear();
         }
-        if reason != told {
+        if renewed {
+            tracing::info!(target: LOG, address = %target.address, "calls again with its new identity: {reason}");
+        } else if reason != told {
             tracing::warn!(target: LOG, address = %target.address, "not connected: {reason}");
             told = reason;
         }

@@ -274,6 +274,68 @@ impl fmt::Debug for FileKeyStore {
     }
 }
 
+/// One certified key for one slot, held in memory: for virtual meters by the thousand, whose keys lie together in one file.
+/// It signs; nothing can be made, imported or removed.
+pub struct HeldKey {
+    slot: KeySlot,
+    pair: StoredPair,
+    certificates: Vec<Vec<u8>>,
+}
+
+impl HeldKey {
+    /// A key from PKCS#8 PEM with its certificates (DER), its own first.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`] when it is no P-384 key, or they do not belong together.
+    pub fn new(slot: KeySlot, pem: &str, certificates: Vec<Vec<u8>>) -> Result<Self, KeyStoreError> {
+        let key = SealKey::from_pkcs8_pem(pem)?;
+        owner(slot, &certificates, Some(key.public()), None)?;
+        Ok(Self { slot, pair: StoredPair::new(key)?, certificates })
+    }
+
+    fn pair(&self, slot: KeySlot, state: KeyState) -> Result<&StoredPair, KeyStoreError> {
+        let held = slot == self.slot && state == KeyState::Current;
+        if held { Ok(&self.pair) } else { Err(KeyStoreError::NoKey(slot, state)) }
+    }
+}
+
+impl KeyStore for HeldKey {
+    fn generate(&self, slot: KeySlot) -> Result<SealPublicKey, KeyStoreError> {
+        Err(KeyStoreError::NoKey(slot, KeyState::Pending))
+    }
+
+    fn public_key(&self, slot: KeySlot, state: KeyState) -> Result<SealPublicKey, KeyStoreError> {
+        Ok(self.pair(slot, state)?.key.public().clone())
+    }
+
+    fn sign(
+        &self,
+        slot: KeySlot,
+        state: KeyState,
+        message: &[u8],
+    ) -> Result<[u8; key::SIGNATURE_LENGTH], KeyStoreError> {
+        self.pair(slot, state)?.sign(message)
+    }
+
+    fn certificates(&self, slot: KeySlot) -> Result<Vec<Vec<u8>>, KeyStoreError> {
+        Ok(if slot == self.slot { self.certificates.clone() } else { Vec::new() })
+    }
+
+    fn import(&self, slot: KeySlot, _: &[Vec<u8>]) -> Result<(), KeyStoreError> {
+        Err(KeyStoreError::NoKey(slot, KeyState::Pending))
+    }
+
+    fn remove(&self, slot: KeySlot) -> Result<(), KeyStoreError> {
+        Err(KeyStoreError::Storage(format!("the {slot} key cannot be removed from here")))
+    }
+}
+
+impl fmt::Debug for HeldKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldKey").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
 /// A slot's current key as something that signs seals, for as long as it is the slot's.
 #[derive(Debug)]
 pub(crate) struct OwnedKey {

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use meterseal_link::Validity;
-use meterseal_link::pki::{Certificate, Identity, Pki};
+use meterseal_link::pki::{Certificate, Identity, Pki, read_certificates};
 use meterseal_model::MeterId;
+use meterseal_seal::chain::{ChainError, certification_key};
 use meterseal_seal::{SealKey, Signer as _};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -65,6 +66,27 @@ fn authorities_are_made_whole_private_and_open_again() {
     assert_eq!(opened.certification_signer().unwrap().key_id(), made.certification_key().key_id());
     assert!(Pki::create(&path).unwrap_err().to_string().contains("is there already"));
     assert_eq!(Pki::open_or_create(&path).unwrap().root(), made.root());
+}
+
+#[test]
+fn only_the_certification_keys_certificate_says_that_it_signs_marks_and_an_older_one_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pki");
+    let pki = Pki::create(&path).unwrap();
+    let read =
+        |name: &str| read_certificates(&path.join(format!("{name}.cert.pem"))).unwrap().remove(0).to_vec();
+    let others = [read("root")];
+    let certified = certification_key(&read("certification"), &others).unwrap();
+    assert_eq!(&certified.key, pki.certification_key());
+    assert!(certified.issuer.is_some_and(|issuer| issuer.contains("root")));
+    for name in ["root", "manufacturer", "utility"] {
+        assert!(matches!(certification_key(&read(name), &others), Err(ChainError::Purpose(_))), "{name}");
+    }
+    // As folders of version 0.1 were: the key is certified anew and stays.
+    fs::remove_file(path.join("certification.cert.pem")).unwrap();
+    let again = Pki::open(&path).unwrap();
+    assert_eq!(again.certification_key(), pki.certification_key());
+    assert!(certification_key(&read("certification"), &others).is_ok());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use meterseal_metrology::{Harmonics, Registers, Window};
 use meterseal_model::{EventCode, TimeBase, UnixMillis};
 use meterseal_seal::KeyStore;
 
+use crate::allowance::Allowance;
 use crate::attestation::Attestor;
 use crate::billing::BillingRow;
 use crate::calibration::CalibrationStatus;
@@ -22,6 +23,7 @@ use crate::interval::Interval;
 use crate::keyring::Keyring;
 use crate::quality::{Quality, QualityRow};
 use crate::records::{KEYED, LastClient, ProfileRow, SavedRegisters, SecurityEntry, State};
+use crate::repeats::Repeats;
 use crate::sealed_log::Sealed;
 use crate::settings::Settings;
 use crate::storage::Storage;
@@ -34,6 +36,13 @@ use crate::{Connectivity, Identity, ImageStore, OpenError, RoleKeys, SecretKey, 
 
 /// How many invocation counters are reserved at once. A restart skips the rest.
 pub(crate) const COUNTER_STEP: u32 = 4096;
+
+/// State records that nobody's right stands behind: so many at once, and one every 20 s, which is 3.2 × 10⁷ in 20 years, or
+/// 62 000 erases of each of 16 sectors at 32 records a sector; 2²⁰ starts are another 18 000. Registers' records, each
+/// second, hold the clients' counters too.
+const STATE_AT_START: u32 = 8;
+const STATE_BURST: u32 = 32;
+const STATE_REFILL_MS: u64 = 20_000;
 
 /// The demand period: a quarter of an hour, as the load profile's interval is by default.
 const DEMAND_PERIOD_SECONDS: u32 = 900;
@@ -49,6 +58,14 @@ pub(crate) struct Inner<F: NorFlash> {
     pub(crate) storage: RefCell<Storage<F>>,
     pub(crate) state: State,
     pub(crate) state_changed: bool,
+    /// The acknowledgements that the newest state record in flash has.
+    pub(crate) written_log: u32,
+    state_writes: Allowance,
+    pub(crate) repeats: Repeats,
+    pub(crate) scrub: crate::scrub::Scrub,
+    /// The supply has failed: nothing that can wait is done any more.
+    pub(crate) is_failing: bool,
+    pub(crate) count_saves: Allowance,
     pub(crate) saved: SavedRegisters,
     pub(crate) window: Option<Window>,
     /// Since the sensors were looked at.
@@ -169,6 +186,12 @@ impl<F: NorFlash> Inner<F> {
             storage: RefCell::new(storage),
             state,
             state_changed: false,
+            written_log: 0,
+            state_writes: Allowance::new(STATE_AT_START, STATE_BURST, STATE_REFILL_MS),
+            repeats: Repeats::default(),
+            scrub: Default::default(),
+            is_failing: false,
+            count_saves: crate::tamper::COUNT_SAVES,
             saved,
             window: None,
             window_is_new: false,
@@ -276,7 +299,15 @@ impl<F: NorFlash> Inner<F> {
     pub(crate) fn write_state(&mut self) -> Result<(), StorageError<F::Error>> {
         self.storage.get_mut().append_state(&self.state)?;
         self.state_changed = false;
+        self.written_log = self.state.committed_log;
         Ok(())
+    }
+
+    /// Writes what has changed of the state, where losing it would cost no more than an acknowledgement that comes again, or
+    /// what the log tells anew at a start: as often as flash can bear, otherwise later.
+    pub(crate) fn write_state_when_allowed(&mut self) -> Result<(), StorageError<F::Error>> {
+        self.state_changed = true;
+        if self.state_writes.take(self.uptime_ms) { self.write_state() } else { Ok(()) }
     }
 
     /// Saves the registers; from now on these are what DLMS shows.
@@ -302,6 +333,26 @@ impl<F: NorFlash> Inner<F> {
         Ok(())
     }
 
+    /// Keeps ready what a failing supply leaves no time for.
+    pub(crate) fn prepare_for_power_fail(&mut self) -> Result<(), StorageError<F::Error>> {
+        self.storage.get_mut().prepare(self.written_log)
+    }
+
+    /// The last words of a meter whose supply has failed, in the order of their worth: the registers, that it goes down, the
+    /// registers once more (until the supply is back nothing else could mend them should they rot), then what has only been
+    /// counted.
+    pub(crate) fn last_words(&mut self, registers: &Registers) -> Result<(), StorageError<F::Error>> {
+        self.is_failing = true;
+        self.save_registers(registers)?;
+        if !self.storage.get_mut().log().is_prepared() {
+            // An erase would take all that is left; the start will say how long the supply was away.
+            return self.save_registers(registers);
+        }
+        self.log(EventCode::PowerDown, 0)?;
+        self.save_registers(registers)?;
+        self.log_repeats(true)
+    }
+
     /// The head-end has stored the log up to here. `false`: not between what it had and what there is.
     pub(crate) fn commit_log(&mut self, sequence: u64) -> Result<bool, StorageError<F::Error>> {
         let newest = self.storage.get_mut().log().newest_sequence();
@@ -311,7 +362,7 @@ impl<F: NorFlash> Inner<F> {
         }
         self.state.committed_log = sequence;
         self.spend_incoming_counter();
-        self.write_state()?;
+        self.write_state_when_allowed()?;
         self.report_not_logged()?;
         Ok(true)
     }
@@ -325,7 +376,7 @@ impl<F: NorFlash> Inner<F> {
         }
         self.state.committed_profile = sequence;
         self.spend_incoming_counter();
-        self.write_state()?;
+        self.write_state_when_allowed()?;
         Ok(true)
     }
 

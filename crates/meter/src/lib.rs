@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+mod allowance;
 mod attestation;
 mod billing;
 mod calendar;
@@ -35,6 +36,8 @@ mod push_setup;
 mod quality;
 mod reading;
 mod records;
+mod repeats;
+mod scrub;
 mod sealed_log;
 mod security_log;
 mod settings;

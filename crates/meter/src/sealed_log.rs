@@ -19,6 +19,7 @@ use meterseal_seal::log::{
 use meterseal_seal::{KeyId, KeySlot, KeyState};
 
 use crate::StorageError;
+use crate::allowance::Allowance;
 use crate::billing::BillingRow;
 use crate::inner::{Inner, milli};
 use crate::reading::{Record, StoredReading};
@@ -51,6 +52,8 @@ pub(crate) struct Sealed {
     wanted: bool,
     /// The uptime of the last checkpoint.
     last_ms: u64,
+    /// How often checkpoints may be made.
+    pace: Allowance,
     /// A reading is wanted at the next occasion.
     asked: bool,
 }
@@ -67,6 +70,7 @@ impl Sealed {
             waiting: None,
             wanted: false,
             last_ms: 0,
+            pace: Allowance::new(AT_START, BURST, REFILL_MS),
             asked: false,
         }
     }
@@ -94,6 +98,13 @@ impl SealedLeaf {
 /// A checkpoint is due so long after the one before, whatever happened: a day.
 const CHECKPOINT_MS: u64 = 86_400_000;
 
+/// Checkpoints at once: after power-up, and after a quiet time. Events that come faster share one. A meter can start 2²⁰ times
+/// before its invocation counters are spent: four each are another 31 000 erases.
+const AT_START: u32 = 4;
+const BURST: u32 = 8;
+/// One more every 75 s: 8.4 × 10⁶ in 20 years, or 62 000 erases of each of 17 sectors at 8 checkpoints a sector.
+const REFILL_MS: u64 = 75_000;
+
 /// A reading within this time after midnight is midnight's.
 const MIDNIGHT_WITHIN_MS: i64 = 2_000;
 
@@ -119,7 +130,7 @@ impl<F: NorFlash> Inner<F> {
                 newest.log != self.sealed.log || root.is_ok_and(|root| root == newest.root)
             }
         };
-        let rotten = self.storage.get_mut().tree().rotten();
+        let rotten = self.storage.get_mut().tree().rotten() + self.storage.get_mut().corrections();
         if !intact || rotten > 0 {
             self.log(EventCode::StorageError, rotten.into())?;
         }
@@ -147,7 +158,7 @@ impl<F: NorFlash> Inner<F> {
     }
 
     /// What the leaf of a record says; `None` when the record cannot be read any more.
-    fn body(&self, kind: LeafKind, row: u32) -> Result<Option<Body>, StorageError<F::Error>> {
+    pub(crate) fn body(&self, kind: LeafKind, row: u32) -> Result<Option<Body>, StorageError<F::Error>> {
         let mut storage = self.storage.borrow_mut();
         Ok(match kind {
             LeafKind::Void => None,
@@ -244,7 +255,8 @@ impl<F: NorFlash> Inner<F> {
     pub(crate) fn signing_request(&mut self) -> Option<SigningRequest> {
         let since = self.uptime_ms().saturating_sub(self.sealed.last_ms);
         let due = self.sealed.wanted || since >= CHECKPOINT_MS;
-        if !due || self.sealed.waiting.is_some() {
+        let uptime_ms = self.uptime_ms();
+        if !due || !self.sealed.pace.is_open(uptime_ms) || self.sealed.waiting.is_some() {
             return None;
         }
         let key = self.log_key()?;
@@ -295,6 +307,8 @@ impl<F: NorFlash> Inner<F> {
             self.sealed.wanted = true;
             return Err(error);
         }
+        let uptime_ms = self.uptime_ms();
+        self.sealed.pace.take(uptime_ms);
         self.sealed.newest = Some(checkpoint);
         self.sealed.newest_bytes = bytes;
         self.sealed.last_ms = self.uptime_ms();

@@ -9,7 +9,8 @@ use crate::records::SecurityEntry;
 use crate::tamper::Latches;
 
 impl<F: NorFlash> Inner<F> {
-    /// Logs an event that begins now. When this returns `Ok`, it is in flash, or counted where there was no room.
+    /// Logs an event that begins now. When this returns `Ok`, it is in flash, or counted where there was no room or it has come
+    /// too often.
     pub(crate) fn log(&mut self, code: EventCode, extreme: i64) -> Result<(), StorageError<F::Error>> {
         self.log_since(code, extreme, self.uptime_ms())
     }
@@ -21,6 +22,9 @@ impl<F: NorFlash> Inner<F> {
         extreme: i64,
         since_ms: u64,
     ) -> Result<(), StorageError<F::Error>> {
+        if !self.admit(code) {
+            return Ok(());
+        }
         let time = self.clock_at(since_ms);
         if self.pending.len() == PENDING_MAX {
             self.count_as_not_logged(code);
@@ -85,13 +89,19 @@ impl<F: NorFlash> Inner<F> {
             self.count_as_not_logged(entry.code);
             return Ok(());
         }
+        if dropped.is_some_and(|sequence| sequence > self.written_log) {
+            // What is dropped must not come back as owed after a cut.
+            self.write_state()?;
+        }
         let sequence = self.storage.get_mut().append_log(&entry)?;
         let entry = SecurityEntry { sequence: sequence.into(), ..entry };
         self.take_note(&entry);
         self.newest_entry = Some(entry);
         self.sealed_event(entry.code);
         // The entry is in flash; a leaf that is not, is made up for by the next tick.
-        let _ = self.seal_rows();
+        if !self.is_failing {
+            let _ = self.seal_rows();
+        }
         let (room, reserve) = self.room();
         if room <= reserve + 1 && !self.state.nearly_full {
             self.state.nearly_full = true;
@@ -162,7 +172,9 @@ impl<F: NorFlash> Inner<F> {
 /// Whether an event may use the room that is kept: tampering, its end, and the warning that only this room is left.
 fn may_use_reserve(code: EventCode) -> bool {
     let is_critical = |code: EventCode| code.severity() == Severity::Critical;
-    is_critical(code) || code.ends().is_some_and(is_critical) || code == EventCode::LogNearlyFull
+    is_critical(code)
+        || code.ends().is_some_and(is_critical)
+        || matches!(code, EventCode::LogNearlyFull | EventCode::EventsRepeated)
 }
 
 /// Events that wait for a failed flash to work again.

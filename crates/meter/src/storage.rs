@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::billing::BillingRow;
 use crate::calibration::read_calibration;
-use crate::flash::{self, Map, RegionName, Ring, Slot, Tree, TreeReader};
+use crate::flash::{self, Condition, Map, RegionName, Ring, Slot, Tree, TreeReader};
 use crate::quality::QualityRow;
 use crate::reading::{CHECKPOINT_SLOT_BYTES, READING_SLOT_BYTES, Record, StoredReading};
 use crate::records::{
@@ -311,17 +311,54 @@ impl<F: NorFlash> Storage<F> {
         self.tree.append(&mut self.flash, kind, row, hash)
     }
 
+    /// The records of a kind that are held, by their numbers; starts are counted with readings.
+    #[allow(clippy::reversed_empty_ranges, reason = "void leaves have no records")]
+    pub(crate) fn held(&self, kind: LeafKind) -> core::ops::RangeInclusive<u32> {
+        match kind {
+            LeafKind::Void => 1..=0,
+            LeafKind::Event => self.log.sequences(),
+            LeafKind::Interval => self.profile.sequences(),
+            LeafKind::Reading | LeafKind::Boot => self.readings.sequences(),
+            LeafKind::Billing => self.billing.sequences(),
+        }
+    }
+
     /// The records of a kind that have no leaf yet: from, and the newest there is.
     pub(crate) fn unsealed(&self, kind: LeafKind) -> (u32, u32) {
-        let ring = match kind {
-            LeafKind::Void => return (1, 0),
-            LeafKind::Event => &self.log,
-            LeafKind::Interval => &self.profile,
-            LeafKind::Reading | LeafKind::Boot => &self.readings,
-            LeafKind::Billing => &self.billing,
-        };
-        let sequences = ring.sequences();
+        let sequences = self.held(kind);
         ((self.tree.rows().of(kind) + 1).max(*sequences.start()), *sequences.end())
+    }
+
+    /// Erases ahead what the last records before a power cut go to: it takes longer than the supply's capacitor lasts.
+    /// `committed`: log entries that may be dropped.
+    pub(crate) fn prepare(&mut self, committed: u32) -> Result<(), StorageError<F::Error>> {
+        self.registers.prepare(&mut self.flash)?;
+        if !self.log.is_prepared()
+            && self.log.would_drop(&mut self.flash)?.is_none_or(|sequence| sequence <= committed)
+        {
+            self.log.prepare(&mut self.flash)?;
+        }
+        Ok(())
+    }
+
+    /// Flipped bits that were put right since the start.
+    pub(crate) fn corrections(&self) -> u32 {
+        let Self { state, registers, log, profile, quality, settings, tariff, events, billing, .. } = self;
+        [state, registers, log, profile, quality, settings, tariff, events, billing]
+            .into_iter()
+            .chain([&self.readings, &self.checkpoints])
+            .map(Ring::corrections)
+            .fold(0, u32::wrapping_add)
+    }
+
+    /// How an entry of the event log is found.
+    pub(crate) fn inspect_event(&mut self, sequence: u32) -> Result<Condition, StorageError<F::Error>> {
+        self.events.inspect(&mut self.flash, sequence)
+    }
+
+    /// The same for a row of the power-quality log.
+    pub(crate) fn inspect_quality(&mut self, sequence: u32) -> Result<Condition, StorageError<F::Error>> {
+        self.quality.inspect(&mut self.flash, sequence)
     }
 
     /// The highest log entry that the next append would erase, if it would erase any.

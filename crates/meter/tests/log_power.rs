@@ -5,6 +5,7 @@
 mod log_life;
 
 use log_life::Campaign;
+use meterseal_world::flash::Appetite;
 
 #[test]
 fn one_cut_anywhere_loses_nothing_that_was_promised() {
@@ -21,3 +22,21 @@ fn two_cuts_one_after_the_other_lose_nothing_either() {
     let row = Campaign::<1, 4096>::new().double(20, 2);
     assert_eq!(row.runs, 20);
 }
+
+/// A failing supply is warned of: whatever is left of the capacitor, nothing goes back, and when it is as designed, what is
+/// short is what the core has not booked yet.
+#[test]
+fn the_last_words_reach_flash_before_the_capacitor_is_empty() {
+    let campaign = Campaign::<4, 4096>::new();
+    let [full, part] = campaign.warned(2, Appetite::TYPICAL);
+    assert_eq!(full.last_words, full.runs, "{full:?}");
+    assert!(full.lost_with_last_words <= LOST_AT_MOST, "{full:?}");
+    assert!(part.last_words > 0 && part.last_words < part.runs, "{part:?}");
+    // The slowest chip: only an erase that was under way takes more than there is.
+    let [full, _] = campaign.warned(4, Appetite::WORST);
+    assert!(full.last_words > full.runs / 2, "{full:?}");
+    assert!(full.lost_with_last_words <= LOST_AT_MOST, "{full:?}");
+}
+
+/// What 69 kW bring in two cycles, thousandths of a watt-hour: the core books a cycle when the next has begun.
+const LOST_AT_MOST: u64 = 69_000_000 / 3_600 * 40 / 1_000;

@@ -116,9 +116,7 @@ fn check(flash: &mut RamFlash, promised: &mut Promised, cut: &str) {
     for (k, code) in promised.events.iter().enumerate() {
         assert!(rest.any(|found| found == code), "{cut}: event {k} {code} lost of {found:?}");
     }
-    // A spike's end comes by itself.
-    let extra = found.iter().filter(|&&code| code != EventCode::VoltageSpikesOver).count();
-    assert!(extra <= promised.events.len() + 3, "{cut}: {found:?}");
+    assert!(found.len() <= promised.events.len() + 3, "{cut}: {found:?}");
     let energy = meter.saved_registers().total_import_nanowatt_hours;
     assert!(energy >= promised.shown, "{cut}: registers went back from {} to {energy}", promised.shown);
     let rows = meter.load_profile_range();
@@ -258,7 +256,8 @@ fn cpa_tamp_a_full_log_drops_nothing_unacknowledged_and_keeps_room_for_tamper_ev
     assert_eq!(found.iter().filter(|&&code| code == EventCode::LogNearlyFull).count(), 1);
     for turn in 0..60 {
         let readings = if turn % 2 == 0 { OPEN } else { QUIET };
-        support::run(&mut meter, 100_000 + turn * 300, 100_300 + turn * 300, 0.0, &readings);
+        // Slowly: what comes faster is counted.
+        support::run(&mut meter, 100_000 + turn * 8_000, 100_300 + turn * 8_000, 0.0, &readings);
     }
     let found = log(&meter);
     assert_eq!(meter.security_log_range().start(), &1, "nothing is dropped");
@@ -366,13 +365,7 @@ fn cpa_tamp_what_a_failing_flash_refused_is_written_when_it_works_again() {
     meter.tick(at(2_600)).unwrap();
     assert_eq!(
         log(&meter),
-        [
-            EventCode::PowerUp,
-            EventCode::VoltageSpike,
-            EventCode::CoverRemoved,
-            EventCode::StorageError,
-            EventCode::VoltageSpikesOver
-        ],
+        [EventCode::PowerUp, EventCode::VoltageSpike, EventCode::CoverRemoved, EventCode::StorageError],
         "each once"
     );
 }

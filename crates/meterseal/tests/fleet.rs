@@ -118,6 +118,24 @@ fn a_fleet_is_enrolled_read_cut_killed_and_goes_on_where_it_was() {
     head.wait_for("events at a rate", all(METERS * HISTORY, 10 * METERS));
     meters.stop();
     head.stop();
+    for number in 0..METERS {
+        sealed(&data, &format!("MSL{:010}", 1_000_000 + number));
+    }
+}
+
+/// The head-end has witnessed the meter's log: it is exported, and verifies under the maker's certificate.
+fn sealed(data: &Path, meter: &str) {
+    let out = data.join(format!("{meter}.log.cbor"));
+    let run = |arguments: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_meterseal")).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{meter}: {said}");
+        said
+    };
+    run(&[&"log", &"export", &"--data", &data, &"--meter", &meter, &"--out", &out]);
+    let authority = data.join("pki/manufacturer.cert.pem");
+    let said = run(&[&"verify", &"log", &out, &"--trust", &authority]);
+    assert!(said.contains(meter), "{said}");
 }
 
 #[test]

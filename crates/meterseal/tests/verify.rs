@@ -122,15 +122,90 @@ fn what_somebody_knows_already_is_compared() {
 
 #[test]
 fn a_mark_and_a_checkpoint_need_their_key() {
-    let key = file("certification.pub.pem");
-    let (code, text) = of(&["--trust", key.to_str().unwrap()], "mark.cbor");
-    assert!(code == Some(0) && text.contains("development mark for"), "{text}");
     let (code, text) = of(&[], "mark.cbor");
     assert!(code == Some(2) && text.contains("--trust"), "{text}");
-    let root = file("maker-root.pem");
-    let (code, text) = of(&["--trust", root.to_str().unwrap()], "mark.cbor");
-    assert!(code == Some(1) && text.contains("not trusted here"), "{text}");
+    let (code, text) = mark(&[], "maker-root.pem", "mark.cbor");
+    assert!(code == Some(2) && text.contains("not that of a certification key"), "{text}");
+    let (code, text) = mark(&[], "other-maker-root.pem", "mark-development.cbor");
+    assert!(code == Some(2) && text.contains("other-maker-root.pem"), "{text}");
     assert_eq!(of(&[], "checkpoint.cbor").0, Some(2));
+}
+
+/// As of the day after the mark was signed.
+fn mark(options: &[&str], trust: &str, name: &str) -> (Option<i32>, String) {
+    let trust = file(trust);
+    let common = ["--at", "2026-10-02T00:00:00Z", "--trust", trust.to_str().unwrap()];
+    of(&[&common, options].concat(), name)
+}
+
+#[test]
+fn a_mark_is_said_in_words_with_what_was_not_tested() {
+    for trust in ["certification.pub.pem", "certification.pem"] {
+        let (code, text) = mark(&[], trust, "mark.cbor");
+        assert_eq!(code, Some(0), "{text}");
+        for said in [
+            "mark: HOLDS",
+            "virtual mark for device type",
+            "CPA-ACC (30 of 32)",
+            "Not tested at all: CPA-WIFI.",
+        ] {
+            assert!(text.contains(said), "{said} in {text}");
+        }
+    }
+    let (code, text) = mark(&["--json"], "certification.pem", "mark-development.cbor");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, json["kind"].as_str(), json["holds"].as_bool()), (Some(0), Some("mark"), Some(true)));
+}
+
+#[test]
+fn a_mark_that_expired_was_revoked_or_has_an_expired_key_does_not_hold() {
+    let trust = file("certification.pem");
+    let trust = ["--trust", trust.to_str().unwrap()];
+    let (code, text) = of(&[&trust[..], &["--at", "2028-01-01T00:00:00Z"]].concat(), "mark.cbor");
+    assert!(code == Some(1) && text.contains("expired at 2027-10-01"), "{text}");
+    let list = file("marks-revoked.cbor");
+    let (code, text) = mark(&["--revocations", list.to_str().unwrap()], "certification.pem", "mark.cbor");
+    assert!(
+        code == Some(1) && text.contains("was revoked at") && text.contains("the clock drifts"),
+        "{text}"
+    );
+    let list = file("marks-revoked-others.cbor");
+    let (code, text) = mark(&["--revocations", list.to_str().unwrap()], "certification.pem", "mark.cbor");
+    assert!(code == Some(0) && text.contains("not among the marks that were revoked"), "{text}");
+    let (code, text) = mark(&[], "certification-expired.pem", "mark.cbor");
+    assert!(code == Some(1) && text.contains("valid from 2025-01-01"), "{text}");
+}
+
+#[test]
+fn results_beside_a_mark_must_be_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().join("results.cbor");
+    let report = ["--report", folder.path().to_str().unwrap()];
+    let (code, text) = mark(&report, "certification.pem", "mark.cbor");
+    assert!(code == Some(2) && text.contains("no results.cbor"), "{text}");
+    let whole = fs::read(file("mark-results.cbor")).unwrap();
+    fs::write(&results, &whole).unwrap();
+    let (code, text) = mark(&report, "certification.pem", "mark.cbor");
+    assert!(code == Some(0) && text.contains("to the last bit"), "{text}");
+    for place in [0, whole.len() - 1] {
+        let mut altered = whole.clone();
+        altered[place] ^= 1;
+        fs::write(&results, &altered).unwrap();
+        assert_eq!(mark(&report, "certification.pem", "mark.cbor").0, Some(1));
+    }
+}
+
+#[test]
+fn the_text_of_a_marks_code_is_the_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scanned.txt");
+    let signed = fs::read(file("mark.cbor")).unwrap();
+    let text = meterseal_seal::mark::code::text(&signed).unwrap();
+    fs::write(&path, format!("{text}\n")).unwrap();
+    let (code, said) = mark(&[], "certification.pem", path.to_str().unwrap());
+    assert!(code == Some(0) && said.contains("virtual mark"), "{said}");
+    fs::write(&path, text.replacen('7', "8", 1)).unwrap();
+    assert_ne!(mark(&[], "certification.pem", path.to_str().unwrap()).0, Some(0));
 }
 
 #[test]

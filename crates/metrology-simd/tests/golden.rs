@@ -140,7 +140,8 @@ fn first_version(window: &Window) -> String {
     let text = format!("{window:?}");
     let (measured, _) = text.split_once(", disturbed: ").expect("the last field");
     let (before, residual) = measured.split_once("neutral_residual_microamperes: ").expect("a component");
-    let (_, after) = residual.split_once(", ").expect("others follow");
+    let (_, angle) = residual.split_once(", ").expect("its angle");
+    let (_, after) = angle.split_once(", ").expect("others follow");
     format!("{before}{after} }}")
 }
 

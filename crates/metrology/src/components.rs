@@ -4,7 +4,7 @@ use crate::{
     CURRENTS, Scale, VOLTAGES,
     boundary::CHANNELS,
     sequence::{magnitude, sequences},
-    trig::Complex,
+    trig::{Complex, angle, microdegrees},
 };
 
 /// Symmetrical components of a window and the split of its active power. All zero without a voltage's fundamental.
@@ -17,6 +17,8 @@ pub struct Components {
     /// RMS of the fundamental of what the neutral's current and the phases' do not share, `|I1 + I2 + I3 − IN|`: 0 where all that flows in through the
     /// phases goes back through the neutral.
     pub neutral_residual_microamperes: u64,
+    /// The angle of `I1 + I2 + I3 − IN` to the reference of the phases' angles: −180° to 180°. 0 without a residual.
+    pub neutral_residual_angle_microdegrees: i32,
     /// Negative over positive sequence of the voltages in millionths (IEC 61000-4-30 §5.7: u2); 0 without a positive sequence.
     pub voltage_unbalance_ppm: u32,
     /// Zero over positive sequence of the voltages in millionths (u0).
@@ -46,10 +48,13 @@ impl Components {
             let ppm = u128::from(part) * 1_000_000 / u128::from(positive.max(1));
             if positive == 0 { 0 } else { u32::try_from(ppm).unwrap_or(u32::MAX) }
         };
+        let (neutral_residual_microamperes, neutral_residual_angle_microdegrees) =
+            relative.residual(&scale.current_femtoamperes_per_count);
         Self {
             voltage_sequences_microvolts: volts,
             current_sequences_microamperes: amperes,
-            neutral_residual_microamperes: relative.residual(&scale.current_femtoamperes_per_count),
+            neutral_residual_microamperes,
+            neutral_residual_angle_microdegrees,
             voltage_unbalance_ppm: ratio(negative),
             voltage_zero_unbalance_ppm: ratio(zero),
             ..Self::default()
@@ -66,11 +71,12 @@ impl Relative<'_> {
         sequences(phasors).map(|phasor| self.micro(magnitude(phasor), reference, 3))
     }
 
-    /// RMS value in 10⁻⁶ A of what the phases' currents and the neutral's do not share.
-    fn residual(&self, scales: &[u64; CURRENTS]) -> u64 {
+    /// RMS value in 10⁻⁶ A of what the phases' currents and the neutral's do not share, and its angle in 10⁻⁶ degrees.
+    fn residual(&self, scales: &[u64; CURRENTS]) -> (u64, i32) {
         let ([a, b, c, neutral], reference) = self.phasors(VOLTAGES, *scales);
         let residual = Complex { re: a.re + b.re + c.re - neutral.re, im: a.im + b.im + c.im - neutral.im };
-        self.micro(magnitude(residual), reference, 1)
+        let angle = angle(Complex { re: residual.re.into(), im: residual.im.into() });
+        (self.micro(magnitude(residual), reference, 1), microdegrees(angle))
     }
 
     /// Phasors of so many channels from `first` on, times their scales over 2⁵⁰, and the reference, all over one power of two: below 2⁵⁷.

@@ -356,7 +356,8 @@ fn golden_trace() {
         add(format!("{measured} }}").as_bytes());
         // Nor had components the neutral's residual current.
         let (before, residual) = more.split_once("neutral_residual_microamperes: ").expect("a component");
-        let (_, after) = residual.split_once(", ").expect("others follow");
+        let (_, angle) = residual.split_once(", ").expect("its angle");
+        let (_, after) = angle.split_once(", ").expect("others follow");
         components.push_str(before);
         components.push_str(after);
         components.push_str(" }");

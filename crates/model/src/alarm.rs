@@ -62,7 +62,18 @@ impl EventCode {
             MagnetOn => TamperCounter::Magnet,
             AlternatingFieldOn => TamperCounter::AlternatingField,
             VoltageSpike => TamperCounter::VoltageSpike,
-            CurrentReversed | NeutralMismatch | CurrentWithoutVoltage => TamperCounter::Metrology,
+            CurrentReversed
+            | CurrentReversedL1
+            | CurrentReversedL2
+            | CurrentReversedL3
+            | NeutralMismatch
+            | BypassL1
+            | BypassL2
+            | BypassL3
+            | CurrentWithoutVoltage
+            | CurrentWithoutVoltageL1
+            | CurrentWithoutVoltageL2
+            | CurrentWithoutVoltageL3 => TamperCounter::Metrology,
             FailedLogins | UndecryptableMessage | ReplayedMessage | UnauthorisedAct => {
                 TamperCounter::Communication
             }

@@ -1,7 +1,7 @@
 //! What a meter can notice: the event numbers that the DSMR and IDIS families share, and our own beyond them.
 //!
 //! 1–46 are common to both families; 47–51, 62–66 and 79–91 are IDIS numbers [not verified against the standard's
-//! text]; 200 and above are Meterseal's own. What an event begins or ends, which alarm it raises and which counter
+//! text]; 180–197 and 200 and above are Meterseal's own. What an event begins or ends, which alarm it raises and which counter
 //! counts it says `alarm`.
 
 use core::fmt;
@@ -97,7 +97,25 @@ events! {
     VoltageNormalL2 = 86, "voltage_normal_l2", Notice, "Phase L2 has its voltage again.";
     VoltageNormalL3 = 87, "voltage_normal_l3", Notice, "Phase L3 has its voltage again.";
     PhaseSequenceWrong = 88, "phase_sequence_wrong", Warning, "Two phases are exchanged at the meter.";
-    CurrentReversed = 91, "current_reversed", Critical, "A phase's current flows backwards where nothing generates.";
+    CurrentReversed = 91, "current_reversed", Critical, "A phase's current flows backwards where nothing generates (until 0.1; now by phase).";
+    CurrentReversedL1 = 180, "current_reversed_l1", Critical, "The current of L1 flows backwards, where nothing generates.";
+    CurrentReversedL2 = 181, "current_reversed_l2", Critical, "The current of L2 flows backwards, where nothing generates.";
+    CurrentReversedL3 = 182, "current_reversed_l3", Critical, "The current of L3 flows backwards, where nothing generates.";
+    CurrentForwardL1 = 183, "current_forward_l1", Notice, "The current of L1 flows forwards again, or not at all.";
+    CurrentForwardL2 = 184, "current_forward_l2", Notice, "The current of L2 flows forwards again, or not at all.";
+    CurrentForwardL3 = 185, "current_forward_l3", Notice, "The current of L3 flows forwards again, or not at all.";
+    CurrentWithoutVoltageL1 = 186, "current_without_voltage_l1", Critical, "Current flows in L1, whose voltage is not measured.";
+    CurrentWithoutVoltageL2 = 187, "current_without_voltage_l2", Critical, "Current flows in L2, whose voltage is not measured.";
+    CurrentWithoutVoltageL3 = 188, "current_without_voltage_l3", Critical, "Current flows in L3, whose voltage is not measured.";
+    CurrentWithVoltageL1 = 189, "current_with_voltage_l1", Notice, "No current flows in L1 without a measured voltage any more.";
+    CurrentWithVoltageL2 = 190, "current_with_voltage_l2", Notice, "No current flows in L2 without a measured voltage any more.";
+    CurrentWithVoltageL3 = 191, "current_with_voltage_l3", Notice, "No current flows in L3 without a measured voltage any more.";
+    BypassL1 = 192, "bypass_l1", Critical, "A part of the current of L1 flows past the meter and is missing beside the neutral's.";
+    BypassL2 = 193, "bypass_l2", Critical, "A part of the current of L2 flows past the meter and is missing beside the neutral's.";
+    BypassL3 = 194, "bypass_l3", Critical, "A part of the current of L3 flows past the meter and is missing beside the neutral's.";
+    BypassOverL1 = 195, "bypass_over_l1", Notice, "The neutral's current matches the phases' again; L1 had been bypassed.";
+    BypassOverL2 = 196, "bypass_over_l2", Notice, "The neutral's current matches the phases' again; L2 had been bypassed.";
+    BypassOverL3 = 197, "bypass_over_l3", Notice, "The neutral's current matches the phases' again; L3 had been bypassed.";
     VoltageSpike = 200, "voltage_spike", Critical, "A voltage spike struck the supply.";
     MeasurementGap = 201, "measurement_gap", Warning, "Samples are missing; the gap is recorded and not estimated.";
     LogNearlyFull = 202, "log_nearly_full", Warning, "The security log is nearly full of events that nobody has fetched.";
@@ -108,16 +126,16 @@ events! {
     CalendarRefused = 207, "calendar_refused", Warning, "The passive activity calendar could not be activated: it is not whole.";
     DemandReset = 208, "demand_reset", Notice, "The utility reset the maximum demand.";
     PhaseSequenceRight = 219, "phase_sequence_right", Notice, "The phases are in their order again.";
-    CurrentForward = 221, "current_forward", Notice, "No current flows backwards any more.";
+    CurrentForward = 221, "current_forward", Notice, "No current flows backwards any more (until 0.1; now by phase).";
     AlternatingFieldOn = 222, "alternating_field_on", Critical, "A strong alternating magnetic field is at the meter.";
     AlternatingFieldOff = 223, "alternating_field_off", Notice, "The strong alternating magnetic field is gone.";
     Tilted = 224, "tilted", Critical, "The meter was turned out of its position.";
     Upright = 225, "upright", Notice, "The meter is in its position again.";
-    VoltageSpikesOver = 226, "voltage_spikes_over", Notice, "No further voltage spike followed.";
-    NeutralMismatch = 227, "neutral_mismatch", Critical, "The neutral's current does not match the phases': a part flows past the meter.";
+    VoltageSpikesOver = 226, "voltage_spikes_over", Notice, "No further voltage spike followed (until 0.1; a spike is over at once).";
+    NeutralMismatch = 227, "neutral_mismatch", Critical, "The neutral's current does not match the phases', and no phase alone explains it.";
     NeutralMatch = 228, "neutral_match", Notice, "The neutral's current matches the phases' again.";
-    CurrentWithoutVoltage = 229, "current_without_voltage", Critical, "Current flows in a phase whose voltage is not measured.";
-    CurrentWithVoltage = 230, "current_with_voltage", Notice, "No current flows without a measured voltage any more.";
+    CurrentWithoutVoltage = 229, "current_without_voltage", Critical, "Current flows in a phase whose voltage is not measured (until 0.1; now by phase).";
+    CurrentWithVoltage = 230, "current_with_voltage", Notice, "No current flows without a measured voltage any more (until 0.1; now by phase).";
     OverTemperature = 231, "over_temperature", Warning, "The meter is hotter than it may be.";
     TemperatureNormal = 232, "temperature_normal", Notice, "The meter's temperature is within its range again.";
     SupplyInterrupted = 233, "supply_interrupted", Warning, "All phases lost their voltage.";
@@ -132,6 +150,7 @@ events! {
     FirmwareActivationOrdered = 241, "firmware_activation_ordered", Notice, "New firmware was activated and will be tried.";
     FirmwareGivenUp = 242, "firmware_given_up", Critical, "New firmware was given up; the former runs again.";
     TrustRootChanged = 243, "trust_root_changed", Notice, "The signers whose firmware counts were changed.";
+    EventsRepeated = 244, "events_repeated", Warning, "An event came again and again, so often that it was counted instead of entered each time.";
     EventsNotLogged = 203, "events_not_logged", Warning, "The security log was full: this many events could not be written.";
 }
 
@@ -180,7 +199,26 @@ impl EventCode {
                 "millionths: largest ratio of the negative to the positive sequence"
             }
             Self::CurrentReversed | Self::CurrentForward => "µW: most negative active power of a phase",
-            Self::NeutralMismatch | Self::NeutralMatch => "µA: largest current that is not in the neutral",
+            Self::CurrentReversedL1
+            | Self::CurrentReversedL2
+            | Self::CurrentReversedL3
+            | Self::CurrentForwardL1
+            | Self::CurrentForwardL2
+            | Self::CurrentForwardL3 => "µW: most negative active power",
+            Self::CurrentWithoutVoltageL1
+            | Self::CurrentWithoutVoltageL2
+            | Self::CurrentWithoutVoltageL3
+            | Self::CurrentWithVoltageL1
+            | Self::CurrentWithVoltageL2
+            | Self::CurrentWithVoltageL3 => "µA: largest current",
+            Self::NeutralMismatch
+            | Self::NeutralMatch
+            | Self::BypassL1
+            | Self::BypassL2
+            | Self::BypassL3
+            | Self::BypassOverL1
+            | Self::BypassOverL2
+            | Self::BypassOverL3 => "µA: largest current that the neutral and the phases do not share",
             Self::CurrentWithoutVoltage | Self::CurrentWithVoltage => "µA: largest current of a phase",
             Self::OverTemperature | Self::TemperatureNormal => "millionths of a kelvin: highest temperature",
             Self::FailedLogins => "count: logins failed since power-up",
@@ -189,6 +227,9 @@ impl EventCode {
             Self::CertificateRefused => "count: the refused method of the security setup",
             Self::LogNearlyFull => "count: entries that still find room",
             Self::EventsNotLogged => "count: events that found no room",
+            Self::EventsRepeated => {
+                "count: 256 times how often it happened beside its own entries, plus the event's number"
+            }
             Self::FirmwareReady | Self::FirmwareActivated | Self::FirmwareActivationOrdered => {
                 "count: the image's sequence number"
             }
@@ -225,9 +266,17 @@ impl EventCode {
             Self::CurrentForward => Some(Self::CurrentReversed),
             Self::AlternatingFieldOff => Some(Self::AlternatingFieldOn),
             Self::Upright => Some(Self::Tilted),
-            Self::VoltageSpikesOver => Some(Self::VoltageSpike),
             Self::NeutralMatch => Some(Self::NeutralMismatch),
             Self::CurrentWithVoltage => Some(Self::CurrentWithoutVoltage),
+            Self::CurrentForwardL1 => Some(Self::CurrentReversedL1),
+            Self::CurrentForwardL2 => Some(Self::CurrentReversedL2),
+            Self::CurrentForwardL3 => Some(Self::CurrentReversedL3),
+            Self::CurrentWithVoltageL1 => Some(Self::CurrentWithoutVoltageL1),
+            Self::CurrentWithVoltageL2 => Some(Self::CurrentWithoutVoltageL2),
+            Self::CurrentWithVoltageL3 => Some(Self::CurrentWithoutVoltageL3),
+            Self::BypassOverL1 => Some(Self::BypassL1),
+            Self::BypassOverL2 => Some(Self::BypassL2),
+            Self::BypassOverL3 => Some(Self::BypassL3),
             Self::TemperatureNormal => Some(Self::OverTemperature),
             Self::SupplyRestored => Some(Self::SupplyInterrupted),
             _ => None,

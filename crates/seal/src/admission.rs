@@ -8,7 +8,7 @@ use meterseal_model::{Digest384, UnixMillis};
 
 use crate::envelope;
 use crate::key::{KeyId, SealPublicKey};
-use crate::mark::{CONTENT_TYPE, Mark, MarkError, Scope, VerifiedMark};
+use crate::mark::{CONTENT_TYPE, Mark, MarkError, RevokedMark, Scope, VerifiedMark};
 
 /// Finds the mark that admits a meter: for exactly this device type and firmware, of a scope that the policy names,
 /// valid now. Of several, the strongest scope and then the latest end of validity is taken.
@@ -41,6 +41,8 @@ pub struct MarkStore {
     verified: Vec<VerifiedMark>,
     /// Device type, digest and claimed signer of marks by foreign keys: unverified, only for saying why.
     foreign: Vec<(String, Digest384, KeyId)>,
+    /// Marks that were taken back.
+    revoked: Vec<RevokedMark>,
 }
 
 impl MarkStore {
@@ -49,7 +51,7 @@ impl MarkStore {
 
     /// A store without marks.
     pub const fn new() -> Self {
-        Self { verified: Vec::new(), foreign: Vec::new() }
+        Self { verified: Vec::new(), foreign: Vec::new(), revoked: Vec::new() }
     }
 
     /// Verifies a signed mark and keeps it.
@@ -77,6 +79,19 @@ impl MarkStore {
         }
     }
 
+    /// Takes a mark back, whether it is held or comes later. The caller has made sure that whoever says so may: the
+    /// signatory, or the utility for itself.
+    pub fn revoke(&mut self, revoked: RevokedMark) {
+        if self.revoked.len() < Self::CAPACITY && self.revoked(&revoked.mark).is_none() {
+            self.revoked.push(revoked);
+        }
+    }
+
+    /// What is known of a mark's revocation.
+    pub fn revoked(&self, mark: &Digest384) -> Option<&RevokedMark> {
+        self.revoked.iter().find(|revoked| revoked.mark == *mark)
+    }
+
     /// The verified marks.
     pub fn iter(&self) -> core::slice::Iter<'_, VerifiedMark> {
         self.verified.iter()
@@ -93,7 +108,16 @@ impl MarkStore {
         allowed_scopes: &[Scope],
         now: UnixMillis,
     ) -> Result<&VerifiedMark, Refusal> {
-        admit(&self.verified, device_type, firmware_digest, allowed_scopes, now).map_err(|refusal| {
+        let sound = self.verified.iter().filter(|verified| self.revoked(&verified.name()).is_none());
+        admit(sound, device_type, firmware_digest, allowed_scopes, now).map_err(|refusal| {
+            let taken_back = self.verified.iter().find_map(|verified| {
+                let mark = verified.mark();
+                let is_it = mark.device_type == device_type && mark.firmware_digest == *firmware_digest;
+                self.revoked(&verified.name()).filter(|_| is_it)
+            });
+            if let Some(revoked) = taken_back {
+                return Refusal::Revoked { at: revoked.at, reason: revoked.reason.clone() };
+            }
             let foreign = self
                 .foreign
                 .iter()
@@ -152,6 +176,13 @@ pub enum Refusal {
         /// Since when it is not.
         valid_until: UnixMillis,
     },
+    /// The mark was taken back.
+    Revoked {
+        /// When.
+        at: UnixMillis,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Refusal {
@@ -164,6 +195,7 @@ impl Refusal {
             Self::ScopeNotAdmitted { .. } => 3,
             Self::NotYetValid { .. } => 4,
             Self::Expired { .. } => 5,
+            Self::Revoked { .. } => 6,
         }
     }
 }
@@ -183,6 +215,7 @@ impl fmt::Display for Refusal {
             }
             Self::NotYetValid { valid_from } => write!(f, "its mark is valid only from {valid_from}"),
             Self::Expired { valid_until } => write!(f, "its mark expired at {valid_until}"),
+            Self::Revoked { at, reason } => write!(f, "its mark was revoked at {at}: {reason}"),
         }
     }
 }

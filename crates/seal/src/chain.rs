@@ -27,6 +27,53 @@ pub const LOG_KEY_URI: &str = "urn:meterseal:key:log";
 /// The same of a boot key ([`crate::attestation`]).
 pub const BOOT_KEY_URI: &str = "urn:meterseal:key:boot";
 
+/// The same of a key that signs marks ([`crate::mark`]). It stands in the certificate of a certification authority, or of
+/// a key that such an authority certified.
+pub const CERTIFICATION_KEY_URI: &str = "urn:meterseal:key:certification";
+
+/// A certification key, as its certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificationKey {
+    /// The key.
+    pub key: SealPublicKey,
+    /// Whose it is: the certificate's common name.
+    pub name: String,
+    /// From when the certificate is valid.
+    pub not_before: UnixMillis,
+    /// Until when.
+    pub not_after: UnixMillis,
+    /// The authority that issued it, where its certificate is among those that were given.
+    pub issuer: Option<String>,
+}
+
+/// Reads the certificate (DER) of a key that signs marks. `others` may hold its issuer's, whose signature is checked then.
+///
+/// # Errors
+/// [`ChainError::Purpose`] when it is for something else; [`ChainError`] when it is none.
+pub fn certification_key(der: &[u8], others: &[Vec<u8>]) -> Result<CertificationKey, ChainError> {
+    let own = Certificate::read(der)?;
+    if !own.names(CERTIFICATION_KEY_URI)? {
+        return Err(ChainError::Purpose(own.common_name()));
+    }
+    let mut issuer = None;
+    for other in others.iter().filter(|other| other.as_slice() != der) {
+        let other = Certificate::read(other)?;
+        if other.subject == own.issuer {
+            own.is_signed_by(&other)?;
+            other.may_issue(usize::from(own.extensions.is_authority))?;
+            other.is_valid(own.not_before)?;
+            issuer = Some(other.common_name());
+        }
+    }
+    Ok(CertificationKey {
+        name: own.common_name(),
+        not_before: own.not_before,
+        not_after: own.not_after,
+        issuer,
+        key: own.key,
+    })
+}
+
 /// A key of a meter that a chain of certificates vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertifiedKey {
@@ -120,6 +167,8 @@ pub enum ChainError {
     Critical,
     /// The first certificate is for somebody else, or for another use than the one in question.
     Subject(MeterId),
+    /// The certificate of this name does not say that its key signs marks.
+    Purpose(String),
     /// Not valid at the moment in question.
     Validity {
         /// Whose certificate.
@@ -143,6 +192,12 @@ impl fmt::Display for ChainError {
             Self::Algorithm => f.write_str("a certificate is not of P-384 with SHA-384"),
             Self::Critical => f.write_str("a certificate makes a condition that this program does not know"),
             Self::Subject(meter) => write!(f, "the certificate is not for this key of meter {meter}"),
+            Self::Purpose(name) => {
+                write!(
+                    f,
+                    "the certificate of \"{name}\" is not that of a certification key: it may not sign marks"
+                )
+            }
             Self::Validity { name, at } => write!(f, "the certificate of \"{name}\" was not valid at {at}"),
             Self::Authority(name) => write!(f, "\"{name}\" may not issue such certificates"),
             Self::Signature(name) => {
@@ -245,6 +300,19 @@ impl<'a> Certificate<'a> {
         } else {
             Err(ChainError::Subject(meter))
         }
+    }
+
+    /// Whether it carries this URI and no other of ours.
+    fn names(&self, uri: &str) -> Result<bool, ChainError> {
+        let (mut found, mut others) = (false, false);
+        let mut names = self.extensions.names;
+        while !names.is_empty() {
+            let name = der::take(&mut names).ok_or(ChainError::Malformed)?;
+            let is_it = name.tag == der::URI && name.content == uri.as_bytes();
+            found |= is_it;
+            others |= !is_it && name.tag == der::URI && name.content.starts_with(SCHEME);
+        }
+        Ok(found && !others)
     }
 
     fn is_valid(&self, at: UnixMillis) -> Result<(), ChainError> {

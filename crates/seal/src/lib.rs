@@ -32,4 +32,4 @@ pub use admission::{MarkStore, Refusal, admit};
 pub use envelope::{EnvelopeError, Verified};
 pub use key::{KeyError, KeyId, SealKey, SealPublicKey, Signer};
 pub use key_store::{KeySlot, KeyState, KeyStore, KeyStoreError};
-pub use mark::{Mark, MarkError, Scope, VerifiedMark};
+pub use mark::{Coverage, Mark, MarkError, MarkRevocations, Scope, VerifiedMark};

@@ -101,8 +101,8 @@ fn a_statement_proves_its_quantities_and_not_its_prices() {
 
 #[test]
 fn an_archive_makes_statements_that_continue_each_other_and_exports() {
-    let log = Log::of_days(5);
-    let archive = Archive {
+    let log = Log::of_days(12);
+    let mut archive = Archive {
         origin: log.origin.clone(),
         entries: log.leaves.iter().cloned().map(Held::Leaf).collect(),
         checkpoints: log.checkpoints.clone(),
@@ -116,11 +116,11 @@ fn an_archive_makes_statements_that_continue_each_other_and_exports() {
     let known = after(first.verify(&Trust::default()).earlier());
     let report = second.verify(&known).report;
     assert!(report.holds() && report.has(Outcome::Proven, "continues"), "{report}");
-    for (from, to) in [(-1, 2), (2, 2), (5, 6)] {
+    for (from, to) in [(-1, 2), (2, 2), (12, 13)] {
         let refused = archive.statement(midnight(from), midnight(to));
         assert!(matches!(refused, Err(ArchiveError::NoReading(_))), "{from} {to}");
     }
-    let export = |archive: &Archive, first| {
+    let export = |archive: &mut Archive<Vec<Held>>, first| {
         let mut file = vec![];
         archive.export(
             first,
@@ -133,23 +133,24 @@ fn an_archive_makes_statements_that_continue_each_other_and_exports() {
         Ok(file)
     };
     for first in [0, 1, 77] {
-        let report = verify(&export(&archive, first).unwrap()).report;
+        let report = verify(&export(&mut archive, first).unwrap()).report;
         assert!(report.holds() && report.has(Outcome::NotProven, "withheld"), "{report}");
     }
     // What no checkpoint covers yet is in no export and no statement.
     let mut ahead = archive.clone();
     ahead.checkpoints.truncate(5);
-    assert!(verify(&export(&ahead, 0).unwrap()).report.holds());
+    assert!(verify(&export(&mut ahead, 0).unwrap()).report.holds());
     assert_eq!(ahead.statement(midnight(0), midnight(5)), Err(ArchiveError::NotCovered));
-    assert_eq!(export(&ahead, 1000), Err(ArchiveError::NotCovered));
+    assert_eq!(export(&mut ahead, 1000), Err(ArchiveError::NotCovered));
     // What was deleted or altered in the database makes no file that holds.
     let mut short = archive.clone();
     short.entries.truncate(100);
-    assert_eq!(export(&short, 0), Err(ArchiveError::Incomplete));
+    assert_eq!(export(&mut short, 0), Err(ArchiveError::Incomplete));
     let mut altered = archive;
     altered.entries[30] = altered.entries[29].clone();
+    assert!(altered.entries.len() > 256, "more than one block");
     assert!(matches!(altered.statement(midnight(0), midnight(4)), Err(ArchiveError::Build(_))));
-    assert!(!verify(&export(&altered, 0).unwrap()).report.holds());
+    assert!(!verify(&export(&mut altered, 0).unwrap()).report.holds());
 }
 
 // ---- attacks on exports ----

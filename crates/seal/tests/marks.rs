@@ -6,9 +6,9 @@ use std::convert::Infallible;
 use coset::{CborSerializable as _, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable as _, iana};
 use meterseal_model::{Digest384, UnixMillis};
 use meterseal_seal::envelope::{self, EnvelopeError, MAX_LENGTH};
-use meterseal_seal::mark::CONTENT_TYPE;
+use meterseal_seal::mark::{CONTENT_TYPE, RevokedMark, name_of};
 use meterseal_seal::{
-    Mark, MarkError, MarkStore, Refusal, Scope, SealKey, SealPublicKey, Signer, requirements,
+    Coverage, Mark, MarkError, MarkStore, Refusal, Scope, SealKey, SealPublicKey, Signer, requirements,
 };
 use proptest::prelude::*;
 
@@ -34,14 +34,24 @@ fn mark() -> Mark {
     Mark::development("MSL-3P-100", "virtual", DIGEST, "Development authority", FROM, UNTIL)
 }
 
+fn of(requirement: &str, tested: u32, not_tested: &[&str]) -> Coverage {
+    Coverage {
+        requirement: requirement.to_owned(),
+        tested,
+        not_tested: not_tested.iter().map(|&id| id.to_owned()).collect(),
+    }
+}
+
 fn admitted(store: &MarkStore, now: UnixMillis) -> Result<(), Refusal> {
     store.admit("MSL-3P-100", &DIGEST, &EVERY_SCOPE, now).map(|_| ())
 }
 
 #[test]
 fn a_signed_mark_is_read_back_and_signing_repeats_bit_for_bit() {
-    for results_digest in [None, Some(Digest384([7; 48]))] {
-        let mark = Mark { results_digest, ..mark() };
+    for (digest, report_digest) in
+        [(None, None), (Some(Digest384([7; 48])), None), (Some(Digest384([7; 48])), Some(Digest384([9; 48])))]
+    {
+        let mark = Mark { results_digest: digest, catalogue_digest: digest, report_digest, ..mark() };
         let signed = mark.sign(&key(1)).unwrap();
         assert_eq!(mark.sign(&key(1)).unwrap(), signed, "RFC 6979: no randomness in the signature");
         let verified = Mark::verify(&signed, &trusted()).unwrap();
@@ -53,7 +63,8 @@ fn a_signed_mark_is_read_back_and_signing_repeats_bit_for_bit() {
 #[test]
 fn a_development_mark_lists_every_requirement_as_not_tested() {
     let ids: Vec<_> = requirements::ALL.iter().map(|requirement| requirement.id).collect();
-    assert_eq!(mark().not_tested, ids);
+    assert_eq!(mark().not_tested(), ids);
+    assert!(!mark().is_whole());
     let words = mark().to_string();
     assert!(
         words.contains("development mark for MSL-3P-100") && words.contains("Not tested: CPA-ACC"),
@@ -110,11 +121,16 @@ fn a_sealed_file_of_another_kind_is_no_mark() {
 }
 
 #[test]
-fn a_mark_of_a_later_version_says_so() {
+fn a_mark_of_another_version_says_so() {
     let mut payload = mark().encode().unwrap();
-    assert_eq!(payload[1..3], [0, 1], "the version is the first field");
-    payload[2] = 2;
-    assert_eq!(Mark::decode(&payload), Err(MarkError::Version(2)));
+    assert_eq!(payload[1..3], [0, 2], "the version is the first field");
+    payload[2] = 3;
+    let later = Mark::decode(&payload).unwrap_err();
+    assert_eq!(later, MarkError::Version(3));
+    assert!(later.to_string().contains("update"), "{later}");
+    payload[2] = 1;
+    let earlier = Mark::decode(&payload).unwrap_err();
+    assert!(earlier.to_string().contains("made anew"), "{earlier}");
 }
 
 #[test]
@@ -123,7 +139,19 @@ fn a_mark_with_empty_endless_or_contradictory_fields_is_not_signed() {
         ("device type", Mark { device_type: String::new(), ..mark() }),
         ("hardware", Mark { hardware: "x".repeat(129), ..mark() }),
         ("signatory", Mark { signatory: "a\nb".into(), ..mark() }),
-        ("not tested", Mark { not_tested: vec!["X".into(); 257], ..mark() }),
+        ("not tested", Mark { coverage: vec![of("CPA-ACC", 1, &["X"; 513])], ..mark() }),
+        ("not tested", Mark { coverage: vec![of("CPA-ACC", 1, &["B", "A"])], ..mark() }),
+        ("not tested", Mark { coverage: vec![of("CPA-ACC", 1, &["A", "A"])], ..mark() }),
+        ("not tested", Mark { coverage: vec![of("CPA-ACC", 0, &["A"])], ..mark() }),
+        ("coverage", Mark { coverage: vec![], ..mark() }),
+        ("coverage", Mark { coverage: vec![of("CPA-ACC", 0, &[]); 2], ..mark() }),
+        ("coverage", Mark { coverage: vec![of("cpa acc", 0, &[])], ..mark() }),
+        ("results digest", Mark { scope: Scope::Virtual, ..mark() }),
+        ("results digest", Mark { coverage: vec![of("CPA-ACC", 1, &[])], ..mark() }),
+        ("catalogue digest", Mark { results_digest: Some(DIGEST), ..mark() }),
+        ("catalogue digest", Mark { report_digest: Some(DIGEST), ..mark() }),
+        ("renewal", Mark { renew_from: UnixMillis(UNTIL.0 + 1000), ..mark() }),
+        ("renewal", Mark { renew_from: UnixMillis(FROM.0 - 1000), ..mark() }),
         ("validity", Mark { valid_until: FROM, ..mark() }),
     ];
     for (field, mark) in cases {
@@ -161,15 +189,32 @@ fn a_mark_by_a_foreign_key_is_not_admitted_and_is_named_as_the_reason() {
     assert_eq!(store.iter().count(), 0);
 }
 
+fn tested(scope: Scope) -> Mark {
+    Mark { scope, results_digest: Some(DIGEST), catalogue_digest: Some(DIGEST), ..mark() }
+}
+
+#[test]
+fn a_revoked_mark_admits_nobody_even_if_it_comes_after_its_revocation() {
+    let signed = mark().sign(&key(1)).unwrap();
+    let revoked = RevokedMark { mark: name_of(&signed), at: NOW, reason: "a defect".into() };
+    let mut store = MarkStore::new();
+    store.revoke(revoked);
+    store.add(&signed, &trusted()).unwrap();
+    assert_eq!(admitted(&store, NOW), Err(Refusal::Revoked { at: NOW, reason: "a defect".into() }));
+    // Another mark for the same firmware still counts.
+    store.add(&tested(Scope::Virtual).sign(&key(1)).unwrap(), &trusted()).unwrap();
+    assert_eq!(admitted(&store, NOW), Ok(()));
+}
+
 #[test]
 fn of_several_marks_the_strongest_admits() {
     let mut store = MarkStore::new();
     for scope in [Scope::Laboratory, Scope::Development, Scope::Virtual] {
-        store.add(&Mark { scope, ..mark() }.sign(&key(1)).unwrap(), &trusted()).unwrap();
+        store.add(&tested(scope).sign(&key(1)).unwrap(), &trusted()).unwrap();
     }
     let best = store.admit("MSL-3P-100", &DIGEST, &EVERY_SCOPE, NOW).unwrap();
     assert_eq!(best.mark().scope, Scope::Laboratory);
-    let again = Mark { scope: Scope::Virtual, ..mark() }.sign(&key(1)).unwrap();
+    let again = tested(Scope::Virtual).sign(&key(1)).unwrap();
     store.add(&again, &trusted()).unwrap();
     assert_eq!(store.iter().count(), 3, "the same mark is held once");
 }

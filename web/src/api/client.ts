@@ -7,9 +7,11 @@ import type {
   DeadLetter,
   Meter,
   MeterEvent,
+  MeterRequest,
   Problem,
   ProfileRow,
   ReceiverQueue,
+  SealedReadings,
   Series,
 } from './types';
 
@@ -78,6 +80,24 @@ export const redeliver = (id?: number): Promise<unknown> =>
   post(`/api/v1/deliveries/dead/${id === undefined ? '' : `${id}/`}redeliver`);
 
 export const discard = (id: number): Promise<unknown> => post(`/api/v1/deliveries/dead/${id}/discard`);
+
+/** The readings that a meter has signed, oldest first. */
+export const sealedReadings = (meter: string): Promise<SealedReadings> => request(`${path(meter)}/readings`);
+
+/** Asks the meter for a reading now, which it signs. */
+export const readNow = (meter: string): Promise<MeterRequest> => post(`${path(meter)}/readings`);
+
+/** How a request stands, once it is answered or a few seconds have passed. */
+export const requestState = (meter: string, id: number): Promise<MeterRequest> =>
+  request(`${path(meter)}/requests/${id}?wait_s=5`);
+
+/** Where a meter's files are: a statement of a period, its sealed log, its consumption. */
+export const statementFile = (meter: string, from: string, to: string): string =>
+  `${path(meter)}/statement?${new URLSearchParams({ from, to })}`;
+export const logFile = (meter: string): string => `${path(meter)}/log`;
+export const consumptionFile = (meter: string): string => `${path(meter)}/profile.csv`;
+
+const path = (meter: string): string => `/api/v1/meters/${encodeURIComponent(meter)}`;
 
 export const stimulate = (meter: string, kind: string): Promise<unknown> =>
   post(`/api/v1/meters/${encodeURIComponent(meter)}/stimulus`, { kind });

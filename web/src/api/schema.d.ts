@@ -265,6 +265,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/meters/{id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A meter's sealed log as the head-end holds it, up to the newest checkpoint. */
+        get: operations["log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/meters/{id}/other-profile": {
         parameters: {
             query?: never;
@@ -293,6 +310,44 @@ export interface paths {
         get: operations["meter_profile"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/meters/{id}/profile.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A meter's load profile as CSV (RFC 4180), oldest row first: for whoever pays the bill. */
+        get: operations["profile_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/meters/{id}/readings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The readings that a meter has signed, which statements begin and end with, and its key's fingerprint. */
+        get: operations["list_readings"];
+        put?: never;
+        /**
+         * Asks a meter for a reading now, which it signs. Look at the request by its `id`; once it is done, the reading appears
+         *     in `GET /meters/{id}/readings` within seconds.
+         */
+        post: operations["request_reading"];
         delete?: never;
         options?: never;
         head?: never;
@@ -343,6 +398,26 @@ export interface paths {
         };
         /** A meter's recent past, averaged to at most 1 200 rows. */
         get: operations["meter_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/meters/{id}/statement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A statement for a bill: a meter's readings of a period, with its signature and proofs. It begins with the last reading
+         *     at or before `from` and ends with the last one at or before `to`.
+         */
+        get: operations["statement"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1042,6 +1117,32 @@ export interface components {
          * @enum {string}
          */
         RequestState: "waiting" | "running" | "done" | "refused" | "failed" | "expired";
+        /** @description A reading that the meter has sealed and signed. */
+        SealedReading: {
+            /** @description When, by the meter's clock. */
+            at: string;
+            /**
+             * Format: double
+             * @description Active energy exported, watt-hours, to the milliwatt-hour.
+             */
+            export_wh: number;
+            /**
+             * Format: double
+             * @description Active energy imported, watt-hours, to the milliwatt-hour.
+             */
+            import_wh: number;
+            /** @description Why. */
+            why: components["schemas"]["WhyRead"];
+        };
+        /** @description A meter's signed readings, and who signs. */
+        SealedReadings: {
+            /** @description Whether the meter's maker vouches for that key. */
+            certified: boolean;
+            /** @description The fingerprint of the log key, as it is printed on the meter. */
+            fingerprint: string;
+            /** @description Oldest first. */
+            readings: components["schemas"]["SealedReading"][];
+        };
         /**
          * @description A meter's recent past in columns of equal length. Rows are averages over `step_s`; a row of nulls marks a
          *     time without readings, so that a chart does not draw a line across it.
@@ -1095,6 +1196,11 @@ export interface components {
          * @enum {string}
          */
         TimeBase: "wall" | "simulated";
+        /**
+         * @description Why a reading was taken.
+         * @enum {string}
+         */
+        WhyRead: "midnight" | "billing_period" | "requested" | "tariff_change";
     };
     responses: never;
     parameters: never;
@@ -1820,6 +1926,70 @@ export interface operations {
             };
         };
     };
+    log: {
+        parameters: {
+            query?: {
+                /** @description The first entry; the file says what lies before it only as hashes. */
+                first?: number;
+                /** @description Leave out what somebody consumed when: intervals stand in the file only as their hashes. */
+                without_intervals?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file for `meterseal verify` and the page under /verify */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/cbor": number[];
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is nothing to export yet */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     other_profile: {
         parameters: {
             query?: {
@@ -1921,6 +2091,184 @@ export interface operations {
             };
             /** @description No such meter */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    profile_csv: {
+        parameters: {
+            query?: {
+                /** @description Not before this time, RFC 3339. */
+                from?: string;
+                /** @description Not after this time, RFC 3339. */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A row for each interval */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_readings: {
+        parameters: {
+            query?: {
+                /** @description Not before this time, RFC 3339. */
+                from?: string;
+                /** @description Not after this time, RFC 3339. */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Oldest first; without a period, all */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealedReadings"];
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nothing of its sealed log has been read yet */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_reading: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Taken on */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MeterRequest"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests wait for this meter */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2142,6 +2490,70 @@ export interface operations {
             };
             /** @description No such meter */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    statement: {
+        parameters: {
+            query: {
+                /** @description Begins with the last reading at or before this time, RFC 3339. */
+                from: string;
+                /** @description Ends with the last reading at or before this time, RFC 3339; without it, with the last there is. */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Meter identifier */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file for `meterseal verify` and the page under /verify */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/cbor": number[];
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such meter */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No statement can be made of this period */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,9 +1,8 @@
-// A checkpoint: the meter's signed word on how many entries its log has and what they are. COSE_Sign1 (RFC 9052) with
-// ES384, and nothing optional.
+// A checkpoint: the meter's signed word on how many entries its log has and what they are.
 
-import { PairList, Reader, Tagged, Unreadable, asArray, asBytes, asSigned, asText, asUnsigned, decode, encode, equal, hex } from './cbor';
+import { Reader, Unreadable, asArray, asBytes, asSigned, asText, asUnsigned, decode, hex } from './cbor';
+import { EnvelopeError, open } from './envelope';
 import { type Hash, sha256 } from './tree';
-import { verifies } from './x509';
 
 export interface Checkpoint {
   meter: string;
@@ -22,43 +21,16 @@ export interface Checkpoint {
 export class CheckpointError extends Error {}
 
 const CONTENT_TYPE = 'application/vnd.meterseal.checkpoint+cbor';
-const NO_FILE = 'this is not a sealed file, or it was damaged';
 const NO_CHECKPOINT = 'the sealed content is not a checkpoint of a log';
 
 /** Verifies a signed checkpoint with the key (SubjectPublicKeyInfo) that must have signed it. */
 export async function verifyCheckpoint(bytes: Uint8Array, key: Uint8Array, keyId: Uint8Array): Promise<Checkpoint> {
   if (bytes.length > 512) throw new CheckpointError('the sealed file is longer than 65536 bytes');
-  const sealed = readable(NO_FILE, () => readEnvelope(bytes));
-  if (sealed.algorithm !== -35n) throw new CheckpointError('the seal uses another signature algorithm than ES384');
-  if (sealed.contentType !== CONTENT_TYPE) throw new CheckpointError('the sealed file is of another kind than expected');
-  if (!equal(sealed.keyId, keyId)) {
-    throw new CheckpointError(`the seal was made with key ${hex(sealed.keyId)}, which is not trusted here`);
-  }
-  const message = encode(['Signature1', sealed.header, new Uint8Array(), sealed.payload]);
-  if (!(await verifies(key, message, sealed.signature))) {
-    throw new CheckpointError('the seal is broken: the content is not what was signed');
-  }
-  const checkpoint = readable(NO_CHECKPOINT, () => readPayload(sealed.payload));
-  return { ...checkpoint, digest: await sha256(sealed.payload) };
-}
-
-function readEnvelope(bytes: Uint8Array) {
-  const tagged = decode(bytes, 3);
-  if (!(tagged instanceof Tagged) || tagged.tag !== 18n) throw new Unreadable(NO_FILE);
-  const [first, empty, second, third] = asArray(tagged.value, 4);
-  if (!(empty instanceof PairList) || empty.pairs.length > 0) throw new Unreadable(NO_FILE);
-  const header = asBytes(first);
-  const map = decode(header, 2);
-  if (!(map instanceof PairList) || map.pairs.map(([key]) => key).join() !== '1,3,4') throw new Unreadable(NO_FILE);
-  const [algorithm, contentType, keyId] = map.pairs.map(([, value]) => value);
-  return {
-    header,
-    payload: asBytes(second),
-    signature: asBytes(third, 96),
-    algorithm: asSigned(algorithm),
-    contentType: asText(contentType),
-    keyId: asBytes(keyId, 16),
-  };
+  const opened = await open(bytes, CONTENT_TYPE, [{ spki: key, id: keyId }]).catch((error: unknown) => {
+    throw error instanceof EnvelopeError ? new CheckpointError(error.message) : error;
+  });
+  const checkpoint = readable(NO_CHECKPOINT, () => readPayload(opened.payload));
+  return { ...checkpoint, digest: await sha256(opened.payload) };
 }
 
 function readPayload(payload: Uint8Array): Omit<Checkpoint, 'digest'> {

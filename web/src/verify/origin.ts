@@ -2,6 +2,7 @@
 
 import { Unreadable, type Value, asArray, asBytes, asText, equal, hex } from './cbor';
 import { type Checkpoint, CheckpointError, isMeter, verifyCheckpoint } from './checkpoint';
+import { type KnownOfMarks, NOTHING_KNOWN_OF_MARKS } from './mark';
 import { type Report, moment } from './report';
 import type { Hash } from './tree';
 import { ChainError, isP384, verifyLogKey } from './x509';
@@ -14,9 +15,11 @@ export interface Trust {
   fingerprint: string | null;
   /** What an earlier file about the same log proved. */
   earlier: Earlier | null;
+  /** What is known of marks. */
+  mark: KnownOfMarks;
 }
 
-export const NOTHING_KNOWN: Trust = { authorities: [], fingerprint: null, earlier: null };
+export const NOTHING_KNOWN: Trust = { authorities: [], fingerprint: null, earlier: null, mark: NOTHING_KNOWN_OF_MARKS };
 
 /** What a file proved, for checking that a later one continues it. */
 export interface Earlier {

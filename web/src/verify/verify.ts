@@ -1,14 +1,16 @@
 // Checks a file that somebody handed over: which kind it is, and what it proves.
 
 import { Reader, Unreadable, asArray, asText } from './cbor';
+import { claimedType } from './envelope';
 import { EXPORT, verifyLog } from './log';
+import { MARK, verifyMark } from './mark';
 import { type Earlier, NOTHING_KNOWN, type Trust } from './origin';
 import type { Reading } from './leaf';
 import type { Report } from './report';
 import { type Quantity, STATEMENT, verifyStatement } from './statement';
 
 export interface Verified {
-  kind: 'statement' | 'log';
+  kind: 'statement' | 'log' | 'mark';
   report: Report;
   quantities: Quantity[];
   readings: Reading[];
@@ -17,10 +19,13 @@ export interface Verified {
 
 /** Checks a file; throws [`Unreadable`] when it is none of ours or its parts cannot be told apart. */
 export async function verify(file: Uint8Array, trust: Trust = NOTHING_KNOWN): Promise<Verified> {
+  if (claimedType(file) === MARK) {
+    return { kind: 'mark', quantities: [], readings: [], earlier: null, report: await verifyMark(file, trust.mark) };
+  }
   const kind = kindOf(file);
   if (kind === STATEMENT) return { kind: 'statement', ...(await verifyStatement(file, trust)) };
   if (kind === EXPORT) return { kind: 'log', quantities: [], readings: [], ...(await verifyLog(file, trust)) };
-  throw new Unreadable('it is no statement for a bill and no export of a log');
+  throw new Unreadable('it is no statement for a bill, no export of a log and no mark');
 }
 
 function kindOf(file: Uint8Array): string {

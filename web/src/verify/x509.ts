@@ -2,8 +2,10 @@
 // with SHA-384 throughout.) Revocation is not looked at: evidence is read years later, and offline.
 
 import { equal, hex } from './cbor';
+import { moment } from './report';
 
 export const LOG_KEY_URI = 'urn:meterseal:key:log';
+export const CERTIFICATION_KEY_URI = 'urn:meterseal:key:certification';
 
 /** Why a chain of certificates proves nothing, in words. */
 export class ChainError extends Error {}
@@ -62,6 +64,37 @@ export async function verifyLogKey(
   return { key: own.key, authority: below.name, authorityKey: below.key, trusted: leads };
 }
 
+/** A key that signs marks, as its certificate says. */
+export interface CertificationKey {
+  /** SubjectPublicKeyInfo. */
+  key: Uint8Array;
+  name: string;
+  notBefore: number;
+  notAfter: number;
+  /** Who issued it, where that certificate is among those that were given. */
+  issuer: string | null;
+}
+
+/** Reads the certificate of a certification key; `others` may hold its issuer's, whose signature is checked then. */
+export async function certificationKey(der: Uint8Array, others: Uint8Array[]): Promise<CertificationKey> {
+  const own = await read(der);
+  const ours = own.uris.filter((uri) => uri.startsWith('urn:meterseal:'));
+  if (ours.length === 0 || ours.some((uri) => uri !== CERTIFICATION_KEY_URI)) {
+    throw new ChainError(`the certificate of "${own.name}" is not that of a certification key: it may not sign marks`);
+  }
+  let issuer: string | null = null;
+  for (const one of others) {
+    if (equal(one, der)) continue;
+    const other = await read(one);
+    if (!equal(other.subject, own.issuer)) continue;
+    await isSignedBy(own, other);
+    mayIssue(other, own.isAuthority ? 1 : 0);
+    isValid(other, { millis: own.notBefore, text: moment(BigInt(own.notBefore)) });
+    issuer = other.name;
+  }
+  return { key: own.key, name: own.name, notBefore: own.notBefore, notAfter: own.notAfter, issuer };
+}
+
 async function issued(below: Certificate, anchor: Certificate, depth: number, at: { millis: number; text: string }): Promise<boolean> {
   try {
     mayIssue(anchor, depth);
@@ -80,7 +113,7 @@ function isLogKeyOf(certificate: Certificate, meter: string): void {
   const names = ours.includes(own) && ours.includes(LOG_KEY_URI) && ours.every((uri) => uri === own || uri === LOG_KEY_URI);
   const signs = certificate.keyUsage === null || (certificate.keyUsage & 0x80) !== 0;
   if (!names || !signs || certificate.isAuthority) {
-    throw new ChainError(`the certificate is not for the log key of meter ${meter}`);
+    throw new ChainError(`the certificate is not for this key of meter ${meter}`);
   }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::part::{Page, Part, load, stored};
+use crate::part::{Page, Part, load, own_copy, stored};
 use crate::run::{execute, program};
 use crate::test::build_program;
 
@@ -36,7 +36,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let binary = build_program("release")?;
     let folder = std::env::temp_dir().join(format!("meterseal-bench-alarms-{}", std::process::id()));
-    let outcome = measure(arguments, &binary, &folder);
+    let outcome =
+        own_copy(&binary, &folder).and_then(|binary| measure(arguments, &binary, &folder.join("data")));
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }

@@ -13,7 +13,7 @@ pub struct Case {
     pub name: &'static str,
     /// Its ranges, in words.
     pub ranges: &'static str,
-    /// The entry that it must make; of several, which phase it is does not matter here.
+    /// The entry that it must make; where phases have entries of their own, L1's: then it makes one for each struck phase.
     pub begins: EventCode,
     /// From the stimulus to the entry in flash, milliseconds of site time; `None` where nobody asks for a time.
     pub limit_ms: Option<f64>,
@@ -93,6 +93,7 @@ pub const CASES: &[Case] = &[
             let factor = between(random, 1.16, 1.6);
             let factors = if flip(random) { [factor; 3] } else { only(phase(random), factor, 1.0) };
             Act::new([Disturbance::Voltage(factors)], Disturbance::Voltage([1.0; 3]))
+                .striking(factors.map(|of| of > 1.0))
         },
     },
     Case {
@@ -105,6 +106,7 @@ pub const CASES: &[Case] = &[
             let struck = phase(random);
             let factors = if flip(random) { only(struck, left, 1.0) } else { only(struck, 1.0, left) };
             Act::new([Disturbance::Voltage(factors)], Disturbance::Voltage([1.0; 3]))
+                .striking(factors.map(|of| of < 1.0))
         },
     },
     Case {
@@ -127,34 +129,40 @@ pub const CASES: &[Case] = &[
     Case {
         name: "current reversed",
         ranges: "one phase or all, 1 to 60 A",
-        begins: EventCode::CurrentReversed,
+        begins: EventCode::CurrentReversedL1,
         limit_ms: None,
         act: |random| {
             let struck = phase(random);
             let reversed = if flip(random) { [true; 3] } else { std::array::from_fn(|k| k == struck) };
-            Act::new([Disturbance::Reversed(reversed)], Disturbance::Reversed([false; 3])).loaded(random, 1.0)
+            Act::new([Disturbance::Reversed(reversed)], Disturbance::Reversed([false; 3]))
+                .loaded(random, 1.0)
+                .striking(reversed)
         },
     },
     Case {
         name: "meter bypassed",
         ranges: "30 to 100 % of a phase's current past the meter, 3 to 60 A",
-        begins: EventCode::NeutralMismatch,
+        begins: EventCode::BypassL1,
         limit_ms: None,
         act: |random| {
             let part = between(random, 0.3, 1.0);
             let parts = only(phase(random), part, 0.0);
-            Act::new([Disturbance::Bypassed(parts)], Disturbance::Bypassed([0.0; 3])).loaded(random, 3.0)
+            Act::new([Disturbance::Bypassed(parts)], Disturbance::Bypassed([0.0; 3]))
+                .loaded(random, 3.0)
+                .striking(parts.map(|part| part > 0.0))
         },
     },
     Case {
         name: "current without voltage",
         ranges: "the voltage of one phase not led to the meter, 1 to 60 A",
-        begins: EventCode::CurrentWithoutVoltage,
+        begins: EventCode::CurrentWithoutVoltageL1,
         limit_ms: None,
         act: |random| {
             let struck = phase(random);
             let open = std::array::from_fn(|k| k == struck);
-            Act::new([Disturbance::LinksOpen(open)], Disturbance::LinksOpen([false; 3])).loaded(random, 1.0)
+            Act::new([Disturbance::LinksOpen(open)], Disturbance::LinksOpen([false; 3]))
+                .loaded(random, 1.0)
+                .striking(open)
         },
     },
     Case {
@@ -177,6 +185,8 @@ struct Act {
     load: [f32; 3],
     begin: Vec<Disturbance>,
     end: Option<Disturbance>,
+    /// Which phases it strikes, where each has an entry of its own.
+    struck: Option<[bool; 3]>,
     /// Seconds at the beginning that are no stimulus yet.
     approach: f64,
     /// How long it lasts at least, and how long its end may take.
@@ -194,7 +204,12 @@ impl Act {
     }
 
     const fn of(begin: Vec<Disturbance>) -> Self {
-        Self { load: [0.0; 3], begin, end: None, approach: 0.0, seconds: [0.0, 3.0] }
+        Self { load: [0.0; 3], begin, end: None, struck: None, approach: 0.0, seconds: [0.0, 3.0] }
+    }
+
+    /// On these phases, each of which must be named, and no other.
+    fn striking(self, struck: [bool; 3]) -> Self {
+        Self { struck: Some(struck), ..self }
     }
 
     /// On a load of up to 60 A a phase, at least so many.
@@ -241,18 +256,27 @@ pub(super) fn once(case: &Case, random: &mut Random, thresholds: Thresholds) -> 
         (_, None) => lasting + 1.8,
         (_, Some(_)) => lasting,
     };
-    let Some(begun) = wait_for(&mut stage, lasting, |code| is_same(code, case.begins))? else {
+    let begun = live_for(&mut stage, lasting)?;
+    let is_begin = |code: EventCode| same(case.begins).contains(&code);
+    if !named(&begun, act.struck, same(case.begins)) {
         return Ok(None);
-    };
-    let latency = begun.saturating_sub(since) as f64 * 1000.0 / RATE;
-    if let Some(end) = act.end {
-        let offset = (random.next() % u64::from(BLOCK)) as u32;
-        stage.step_with(offset, &[end])?;
     }
-    let over = wait_for(&mut stage, act.seconds[1] + 0.5, |code| {
-        code.ends().is_some_and(|begin| is_same(begin, case.begins))
-    })?;
-    Ok(over.map(|_| latency))
+    let Some(&(first, _)) = begun.iter().find(|(_, code)| is_begin(*code)) else { return Ok(None) };
+    let latency = first.saturating_sub(since) as f64 * 1000.0 / RATE;
+    let Some(end) = act.end else { return Ok(Some(latency)) };
+    let offset = (random.next() % u64::from(BLOCK)) as u32;
+    stage.step_with(offset, &[end])?;
+    let over = live_for(&mut stage, act.seconds[1] + 0.5)?;
+    let mut begins = begun.iter().map(|(_, code)| *code).filter(|code| is_begin(*code));
+    let all_over = begins.all(|begin| over.iter().any(|(_, code)| code.ends() == Some(begin)));
+    Ok(all_over.then_some(latency))
+}
+
+/// Whether an entry names each phase that was struck, and none another one.
+fn named(begun: &[(u64, EventCode)], struck: Option<[bool; 3]>, codes: [EventCode; 3]) -> bool {
+    let Some(struck) = struck else { return true };
+    let is_begun = |wanted| begun.iter().any(|&(_, code)| code == wanted);
+    codes.into_iter().zip(struck).all(|(code, struck)| is_begun(code) == struck)
 }
 
 /// The core finds the supply, at any place of the supply's cycle.
@@ -263,20 +287,14 @@ fn settle(stage: &mut Stage, random: &mut Random) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lives for so long, and says at which frame the wanted entry was in flash.
-fn wait_for(
-    stage: &mut Stage,
-    seconds: f64,
-    wanted: impl Fn(EventCode) -> bool,
-) -> Result<Option<u64>, Failure> {
+/// Lives for so long, and says which entries were in flash at which frame.
+fn live_for(stage: &mut Stage, seconds: f64) -> Result<Vec<(u64, EventCode)>, Failure> {
     let end = stage.frames() + (seconds * RATE) as u64;
-    let mut found = None;
+    let mut found = Vec::new();
     loop {
         if stage.has_entries() {
-            let is_there = stage.take_entries()?.iter().any(|entry| wanted(entry.code));
-            if is_there && found.is_none() {
-                found = Some(stage.frames());
-            }
+            let at = stage.frames();
+            found.extend(stage.take_entries()?.into_iter().map(|entry| (at, entry.code)));
         }
         if stage.frames() >= end {
             return Ok(found);
@@ -285,14 +303,19 @@ fn wait_for(
     }
 }
 
-/// The same event of another phase is the same.
-fn is_same(code: EventCode, wanted: EventCode) -> bool {
-    let group = |code| match code {
-        EventCode::OvervoltageL2 | EventCode::OvervoltageL3 => EventCode::OvervoltageL1,
-        EventCode::PhaseLostL2 | EventCode::PhaseLostL3 => EventCode::PhaseLostL1,
-        code => code,
-    };
-    group(code) == group(wanted)
+/// The same event of L1, L2 and L3.
+const fn same(code: EventCode) -> [EventCode; 3] {
+    use EventCode as E;
+    match code {
+        E::OvervoltageL1 => [E::OvervoltageL1, E::OvervoltageL2, E::OvervoltageL3],
+        E::PhaseLostL1 => [E::PhaseLostL1, E::PhaseLostL2, E::PhaseLostL3],
+        E::CurrentReversedL1 => [E::CurrentReversedL1, E::CurrentReversedL2, E::CurrentReversedL3],
+        E::BypassL1 => [E::BypassL1, E::BypassL2, E::BypassL3],
+        E::CurrentWithoutVoltageL1 => {
+            [E::CurrentWithoutVoltageL1, E::CurrentWithoutVoltageL2, E::CurrentWithoutVoltageL3]
+        }
+        code => [code; 3],
+    }
 }
 
 const RATE: f64 = Site::SAMPLE_RATE as f64;

@@ -2,25 +2,28 @@
 //! in flash (CPA-TAMP).
 //!
 //! [`detect`] lets each stimulus of [`CASES`] happen again and again, each time with another strength above its
-//! threshold, direction, phase, duration and load, and tells how long its entry took in site time. [`live`] lets a meter
-//! go through a normal life and counts what it takes for tampering.
+//! threshold, direction, phase, duration and load, and tells how long its entry took in site time. [`live`] lets meters
+//! go through a normal life and counts what they take for tampering.
 
 mod cases;
+mod checkpoint;
 mod flash;
+mod life;
+mod spread;
 mod stage;
 
 pub use cases::{CASES, Case};
+pub use checkpoint::CheckpointError;
+pub use life::{Alarm, Lived, PLACES, Settings, WATCH_HOURS, live};
 pub use stage::Failure;
 
 use crate::random::Random;
 use meterseal_meter::Thresholds;
-use meterseal_model::{EventCode, UnixMillis};
-use meterseal_world::site::{NormalLife, Site, SiteKind};
-use stage::Stage;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 /// Something wrong with a detector, to see that the tests find it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Fault {
     /// Thresholds so low that a normal life crosses them.
     TooSharp,
@@ -73,7 +76,7 @@ pub struct Detected {
     pub case: &'static Case,
     /// How often it happened.
     pub repeats: u32,
-    /// How often its beginning was not logged, or its end was not.
+    /// How often its beginning was not logged, a struck phase was not named or another one was, or its end was not logged.
     pub missed: u32,
     /// From the stimulus to its entry in flash, milliseconds of site time, sorted.
     pub latencies_ms: Vec<f64>,
@@ -93,7 +96,7 @@ impl Detected {
     }
 }
 
-/// Lets a stimulus happen `repeats` times.
+/// Lets a stimulus happen `repeats` times, on all processors; which of them does which changes nothing.
 ///
 /// # Errors
 /// The meter on the stage does not work.
@@ -103,77 +106,20 @@ pub fn detect(
     seed: u64,
     fault: Option<Fault>,
 ) -> Result<Detected, Failure> {
-    let mut found = Detected { case, repeats, missed: 0, latencies_ms: Vec::new() };
-    for repeat in 0..repeats {
-        let mut random = Random::new(seed ^ u64::from(repeat) << 20 ^ u64::from(case.begins as u8) << 52);
-        let thresholds = fault.map_or(Thresholds::STANDARD, Fault::thresholds);
-        let latency = cases::once(case, &mut random, thresholds)?;
-        match latency {
-            Some(ms) => found.latencies_ms.push(ms),
-            None => found.missed += 1,
+    let thresholds = fault.map_or(Thresholds::STANDARD, Fault::thresholds);
+    let latencies_ms = Mutex::new(Vec::new());
+    spread::spread(repeats as usize, &AtomicBool::new(false), |repeat| {
+        let mut random = Random::new(seed ^ (repeat as u64) << 20 ^ u64::from(case.begins as u8) << 52);
+        if let Some(ms) = cases::once(case, &mut random, thresholds)? {
+            latencies_ms.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(ms);
         }
-    }
-    found.latencies_ms.sort_by(f64::total_cmp);
-    Ok(found)
+        Ok(())
+    })?;
+    let mut latencies_ms = latencies_ms.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    latencies_ms.sort_by(f64::total_cmp);
+    let missed = repeats - latencies_ms.len() as u32;
+    Ok(Detected { case, repeats, missed, latencies_ms })
 }
-
-/// What a meter took for tampering in a normal life.
-#[derive(Clone, Debug, Default)]
-pub struct Lived {
-    /// Hours of site time.
-    pub hours: f64,
-    /// Frames that went through the core.
-    pub frames: u64,
-    /// Disturbances that were none.
-    pub disturbances: u64,
-    /// What was logged, though nothing had happened.
-    pub alarms: Vec<(UnixMillis, EventCode, i64)>,
-}
-
-/// Lets a meter live for so many hours at a place, from a midnight on. `progress` is told the hours; `stop` ends it.
-///
-/// # Errors
-/// The meter on the stage does not work.
-pub fn live(
-    kind: SiteKind,
-    hours: u32,
-    seed: u64,
-    fault: Option<Fault>,
-    progress: &dyn Fn(f64),
-    stop: &AtomicBool,
-) -> Result<Lived, Failure> {
-    let mut thresholds = fault.map_or(Thresholds::STANDARD, Fault::thresholds);
-    thresholds.generation_expected |= u32::from(kind == SiteKind::HomeSolar);
-    let mut stage = Stage::open(kind, seed, thresholds, UnixMillis(0))?;
-    let mut life = NormalLife::new(seed);
-    let mut lived = Lived::default();
-    let per_hour = u64::from(Site::SAMPLE_RATE) * 3600;
-    let end = per_hour * u64::from(hours);
-    let mut told = 0;
-    while stage.frames() < end && !stop.load(Ordering::Relaxed) && lived.alarms.len() < ALARMS_MAX {
-        while let Some(disturbance) = life.until(stage.frames()) {
-            stage.site.disturb(disturbance);
-            lived.disturbances += 1;
-        }
-        stage.step()?;
-        if stage.frames() / (per_hour / 10) > told {
-            told = stage.frames() / (per_hour / 10);
-            lived.alarms.extend(
-                stage.take_entries()?.into_iter().map(|entry| (entry.time, entry.code, entry.extreme)),
-            );
-            progress(stage.frames() as f64 / per_hour as f64);
-        }
-    }
-    lived
-        .alarms
-        .extend(stage.take_entries()?.into_iter().map(|entry| (entry.time, entry.code, entry.extreme)));
-    lived.frames = stage.frames();
-    lived.hours = lived.frames as f64 / per_hour as f64;
-    Ok(lived)
-}
-
-/// After so many false alarms nobody needs to count on; the log has room for them.
-const ALARMS_MAX: usize = 40;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use meterseal_metrology::{Frame, Nominal};
 use meterseal_model::{Digest384, MeterId, SensorReadings, UnixMillis};
 use meterseal_world::site::{Disturbance, Site, SiteKind};
 
-/// The meter on the stage does not work: a defect of it or of the stage, and no result.
+/// The meter on the stage does not work, which is a defect of it or of the stage, or the run cannot be kept; no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It does not start.
@@ -19,6 +19,9 @@ pub enum Failure {
     /// Its flash.
     #[error("the flash of the meter on the stage fails: {0}")]
     Storage(#[from] StorageError<NorFlashErrorKind>),
+    /// The file that keeps the run.
+    #[error(transparent)]
+    Checkpoint(#[from] super::CheckpointError),
 }
 
 /// Frames between two readings of the sensors.
@@ -64,13 +67,17 @@ impl Stage {
         self.frames
     }
 
-    /// One reading.
-    pub(super) fn step(&mut self) -> Result<(), Failure> {
+    /// One reading; what the sensors said.
+    pub(super) fn step(&mut self) -> Result<SensorReadings, Failure> {
         self.step_with(0, &[])
     }
 
     /// One reading, with something happening after `offset` of its frames.
-    pub(super) fn step_with(&mut self, offset: u32, disturbances: &[Disturbance]) -> Result<(), Failure> {
+    pub(super) fn step_with(
+        &mut self,
+        offset: u32,
+        disturbances: &[Disturbance],
+    ) -> Result<SensorReadings, Failure> {
         let (before, behind) = self.block.split_at_mut(offset as usize);
         self.site.frames(before);
         disturbances.iter().for_each(|&disturbance| self.site.disturb(disturbance));
@@ -78,12 +85,13 @@ impl Stage {
         let now = self.site.now();
         self.meter.sample_at(self.frames, &self.block, now);
         self.frames += u64::from(BLOCK);
-        self.meter.sense(&self.site.sensors(), now)?;
+        let readings = self.site.sensors();
+        self.meter.sense(&readings, now)?;
         self.site.reset_latches();
         if (self.frames / u64::from(BLOCK)).is_multiple_of(TICK) {
             self.meter.tick(now)?;
         }
-        Ok(())
+        Ok(readings)
     }
 
     /// The entries that have come since this was last asked.

@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meterseal_link::dial::{Progress, Tcp};
-use meterseal_meter::{Connectivity, LinkId, Meter, Peer, ProtocolError, StorageError};
+use meterseal_meter::{Connectivity, LinkId, Meter, Peer, ProtocolError, SigningRequest, StorageError};
 use meterseal_model::{MeterId, Roles, SensorReadings, UnixMillis};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::load::Load;
 use super::memory::Chip;
+use super::signing::Signing;
 use crate::link_state::LinkState;
 use crate::{SystemRandom, wall_clock};
 
@@ -22,6 +23,8 @@ use crate::{SystemRandom, wall_clock};
 pub(super) struct Member {
     pub(super) id: MeterId,
     load: Load,
+    clock: Clock,
+    signing: Signing,
     life: Mutex<Life>,
     /// There may be something to send: a push, or an answer that was withheld for a while.
     news: Notify,
@@ -40,15 +43,43 @@ struct Life {
 }
 
 impl Member {
-    pub(super) fn new(id: MeterId, seed: u64, mut meter: Meter<Chip, SystemRandom>, now: UnixMillis) -> Self {
+    pub(super) fn new(
+        id: MeterId,
+        mut meter: Meter<Chip, SystemRandom>,
+        clock: Clock,
+        signing: Signing,
+        now: UnixMillis,
+    ) -> Self {
+        // Without issuers it takes certificates from nobody: its identity is renewed with the fleet's file.
+        if let Some(keys) = &signing.keys {
+            meter.set_key_store(Arc::clone(keys), Vec::new());
+        }
         meter.set_connectivity(Connectivity { local_port: None, inactivity_seconds: SILENCE_SECONDS });
         let life = Mutex::new(Life { meter, now, readings: SensorReadings::QUIET, told: false });
-        Self { id, load: Load::new(seed), life, news: Notify::new(), link: LinkState::default() }
+        let load = Load::new(id.serial());
+        Self { id, load, clock, signing, life, news: Notify::new(), link: LinkState::default() }
     }
 
     /// Hears how its connection fares.
     pub(super) fn observe(&self, progress: Progress<'_>) {
         self.link.observe(progress);
+    }
+
+    /// Lives up to its clock's time in one step.
+    pub(super) fn live(&self) {
+        self.live_until(self.clock.now());
+    }
+
+    /// Has a checkpoint signed here and now: for the thread that signs.
+    pub(super) fn sign(&self, request: &SigningRequest) {
+        self.signing.sign(self, request);
+    }
+
+    /// Takes a checkpoint's signature.
+    pub(super) fn signed(&self, number: u64, signature: Option<&[u8; 96]>) {
+        let mut life = self.life();
+        let taken = life.meter.signed(number, signature).err();
+        self.note(life, taken);
     }
 
     /// Lives until `now` in one step; a time that has passed changes nothing.
@@ -70,19 +101,25 @@ impl Member {
     pub(super) fn feel(&self, change: impl FnOnce(&mut SensorReadings)) {
         let mut life = self.life();
         change(&mut life.readings);
-        let (readings, now) = (life.readings, life.now.max(wall_clock()));
+        let (readings, now) = (life.readings, life.now.max(self.clock.now()));
         life.readings.surge_peak_millivolts = [0; 3];
         // Its energy is accounted for up to `life.now`, which stays.
         let sensed = life.meter.sense(&readings, now).err();
         self.note(life, sensed);
     }
 
-    /// Tells of trouble with the flash when it begins, and lets the connection look what there is to send.
+    /// Tells of trouble with the flash when it begins, has a checkpoint signed that is due, and lets the connection look
+    /// what there is to send.
     fn note(&self, mut life: MutexGuard<'_, Life>, trouble: Option<StorageError<crate::flash::FlashError>>) {
         let told = std::mem::replace(&mut life.told, trouble.is_some());
+        // The checkpoint's bytes are made here; a meter has at most one under way.
+        let request = life.meter.signing_request();
         drop(life);
         if let Some(error) = trouble.filter(|_| !told) {
             tracing::error!(meter = %self.id, "{error}");
+        }
+        if let Some(request) = request {
+            self.signing.ask(request);
         }
         self.news.notify_one();
     }
@@ -90,7 +127,7 @@ impl Member {
     /// Saves, and says that it goes down.
     pub(super) fn stop(&self) {
         let mut life = self.life();
-        let now = life.now.max(wall_clock());
+        let now = life.now.max(self.clock.now());
         life.now = now;
         if let Err(error) = life.meter.power_down(now) {
             tracing::error!(meter = %self.id, "stopped, but not saved: {error}");
@@ -167,6 +204,22 @@ impl Member {
     /// The meter is whole between any two calls, also where one panicked.
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A meter's own time: what it was at a moment of the wall clock's, and how fast it goes since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) site: UnixMillis,
+    pub(super) wall: UnixMillis,
+    pub(super) speed: f64,
+}
+
+impl Clock {
+    fn now(&self) -> UnixMillis {
+        let passed = wall_clock().0.saturating_sub(self.wall.0);
+        // Exact at the speed of the wall: an interval's length in milliseconds is far below 2⁵³.
+        UnixMillis(self.site.0.saturating_add((passed as f64 * self.speed) as i64))
     }
 }
 

@@ -1,8 +1,8 @@
 //! A fleet: thousands of meters in one process, for load. Each is the real meter with an identity, flash, TLS session
 //! and DLMS association of its own; only its front end is a model that hands over energy in place of samples.
 //!
-//! Cost: no thread a meter. Connections are tasks of the given runtime, and one driver lets all meters live, spread
-//! evenly over [`Settings::step`]. Flash is one sparse file ([`memory`]), so that a fleet which starts again goes on
+//! Cost: no thread a meter. Connections are tasks of the given runtime, one driver lets all meters live, spread
+//! evenly over [`Settings::step`], and one thread signs all their checkpoints. Flash is one sparse file ([`memory`]), so that a fleet which starts again goes on
 //! where it stopped; other than a device's it is not forced on to the disk before bytes leave, so the end of the
 //! *machine* may take the last moments.
 
@@ -10,10 +10,12 @@ mod events;
 mod load;
 mod member;
 mod memory;
+mod signing;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use meterseal_link::dial::{self, DialLimits, Target, Tcp};
@@ -21,14 +23,16 @@ use meterseal_link::tls::ClientProfile;
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Thresholds};
 use meterseal_metrology::{Nominal, Scale};
 use meterseal_model::{SensorReadings, TimeBase, UnixMillis};
+use meterseal_seal::KeyStore;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::{StartError, SystemRandom, wall_clock};
-use member::Member;
+use member::{Clock, Member};
 use memory::{CHIP_BYTES, Memory};
+use signing::Signing;
 
 /// One meter of a fleet.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct MemberSettings {
     pub identity: Identity,
     /// The keys that it shares with its head-end.
     pub keys: DlmsKeys,
+    /// Holds the key that signs its checkpoints ([`meterseal_seal::KeySlot::Log`]). Without one it makes none.
+    pub log_key: Option<Arc<dyn KeyStore>>,
     /// Its side of the TLS profile, with its certificate.
     pub tls: ClientProfile,
 }
@@ -55,6 +61,8 @@ pub struct Settings {
     pub history: u32,
     /// The first calls are spread over this time.
     pub first_call_within: Duration,
+    /// How fast the meters' own time goes: 1 as the wall's. A meter that was ever ahead stays ahead.
+    pub speed: f64,
     /// Pauses and deadlines of calls.
     pub limits: DialLimits,
 }
@@ -68,6 +76,7 @@ impl Settings {
             profile_period_seconds: 900,
             history: 96,
             first_call_within: Duration::from_millis(meters as u64 * 1000 / 400),
+            speed: 1.0,
             limits: DialLimits::default(),
         }
     }
@@ -124,10 +133,12 @@ impl Fleet {
         mut opened: impl FnMut(usize),
     ) -> Result<Self, StartError> {
         let memory = Memory::open(flash)?;
+        let (requests, waiting) = channel();
         let mut open = Vec::with_capacity(members.len());
         for (place, member) in members.into_iter().enumerate() {
-            let MemberSettings { identity, keys, tls } = member;
-            let member = open_member(identity, keys, &memory, place, settings)
+            let MemberSettings { identity, keys, log_key, tls } = member;
+            let signing = Signing { keys: log_key, requests: requests.clone(), place };
+            let member = open_member(identity, keys, signing, &memory, settings)
                 .map_err(|source| StartError::Meter { path: flash.to_owned(), source: Box::new(source) })?;
             open.push((Arc::new(member), tls));
             opened(place + 1);
@@ -135,6 +146,8 @@ impl Fleet {
         let (cut, _) = watch::channel(0);
         let online = Arc::new(AtomicUsize::new(0));
         let members: Vec<_> = open.iter().map(|(member, _)| Arc::clone(member)).collect();
+        // What was asked for while the meters opened waits in the channel.
+        signing::start(waiting, &members).map_err(StartError::Thread)?;
         let mut tasks = vec![runtime.spawn(drive(members.clone(), settings.step))];
         tasks.extend(open.into_iter().map(|(member, tls)| {
             runtime.spawn(call(member, tls, settings.clone(), Arc::clone(&online), cut.subscribe()))
@@ -218,11 +231,11 @@ impl Fleet {
 fn open_member(
     identity: Identity,
     keys: DlmsKeys,
+    signing: Signing,
     memory: &Memory,
-    place: usize,
     settings: &Settings,
 ) -> Result<Member, meterseal_meter::OpenError<crate::flash::FlashError>> {
-    let mut chip = memory.chip(place);
+    let mut chip = memory.chip(signing.place);
     let id = identity.id;
     let wall = wall_clock();
     let period_ms = i64::from(settings.profile_period_seconds) * 1000;
@@ -230,6 +243,7 @@ fn open_member(
     // One that ran before goes on; a new one begins a day ago and lives through it now.
     let history_ms = i64::from(settings.history.min(MAX_HISTORY)) * period_ms;
     let begin = saved.map_or(UnixMillis(wall.0 - history_ms), |saved| saved.max(wall));
+    let clock = Clock { site: begin.max(wall), wall, speed: settings.speed };
     let save_ms = u32::try_from(settings.step.as_millis()).unwrap_or(u32::MAX);
     let config = Config {
         profile_period_seconds: settings.profile_period_seconds,
@@ -248,14 +262,13 @@ fn open_member(
         ))
     };
     let meter = Meter::open(identity, keys, config, chip, SystemRandom, begin)?;
-    let seed = id.serial();
-    let member = Member::new(id, seed, meter, begin);
+    let member = Member::new(id, meter, clock, signing, begin);
     let mut edge = begin.0.div_euclid(period_ms) * period_ms + period_ms;
     while edge <= wall.0 {
         member.live_until(UnixMillis(edge));
         edge += period_ms;
     }
-    member.live_until(wall);
+    member.live();
     Ok(member)
 }
 
@@ -274,7 +287,7 @@ async fn drive(members: Vec<Arc<Member>>, step: Duration) {
         lived = lived.max(due.saturating_sub(members.len() as u128));
         while lived < due {
             let place = (lived % members.len() as u128) as usize;
-            members[place].live_until(wall_clock());
+            members[place].live();
             lived += 1;
             if lived.is_multiple_of(TURN) {
                 tokio::task::yield_now().await;

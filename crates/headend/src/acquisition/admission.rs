@@ -63,7 +63,7 @@ impl Acquisition {
             let mark = verified.mark();
             types::Mark {
                 scope: mark.scope.name().to_owned(),
-                not_tested: mark.not_tested.clone(),
+                not_tested: mark.not_tested().into_iter().map(str::to_owned).collect(),
                 signatory: mark.signatory.clone(),
                 valid_until: rfc3339(mark.valid_until),
             }

@@ -52,6 +52,9 @@ const BLOCK: u32 = 1024;
 /// The next block is set aside before fewer than this are left: the longest operation between two looks.
 const MARGIN: u32 = 32;
 
+/// So long after a request it is looked what the meter has new.
+const AFTER_REQUEST: Duration = Duration::from_secs(1);
+
 /// Requests served before a cyclic read has its turn.
 const REQUESTS_IN_A_ROW: u32 = 16;
 
@@ -417,6 +420,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 request = self.requests.next(self.meter), if in_a_row < REQUESTS_IN_A_ROW => {
                     in_a_row += 1;
                     Box::pin(self.serve(request)).await?;
+                    // What it led to, such as a signed reading, is not left lying until the next look.
+                    gaps_due = gaps_due.min(Instant::now() + AFTER_REQUEST);
                     continue;
                 }
                 _ = ticks.tick() => {

@@ -15,7 +15,7 @@ use super::{AcquisitionError, Session};
 use crate::alarms::HeadendCause;
 use crate::clock;
 use crate::store::{Appended, LeafContent, Proof, Witnessed};
-use crate::witness::{Breach, Step, judge};
+use crate::witness::{self, Breach, Step, judge};
 
 /// Leaves in one request: what a meter puts into one answer of 8 KiB, if all of them are readings.
 const PIECE: u64 = 24;
@@ -23,8 +23,8 @@ const PIECE: u64 = 24;
 /// Pieces in one go. Between two goes come alarms and live readings.
 const PIECES: u32 = 8;
 
-/// Up to so many leaves everything is compared at each checkpoint; beyond, once in an hour.
-const AUDIT_ALWAYS_TO: u64 = 5_000;
+/// Everything is compared at the first contact, when somebody else wrote into the database, and so long after the last
+/// time; in between, what each checkpoint brings.
 const AUDIT_EVERY_MS: i64 = 3_600_000;
 
 /// Leaves that are asked of a meter again at most, in one go: what a meter holds.
@@ -36,7 +36,17 @@ pub(super) struct LogWatch {
     /// The checkpoint that was dealt with last, as it came.
     seen: Vec<u8>,
     /// When everything was compared last.
-    audited_ms: Option<i64>,
+    audited: Option<Audited>,
+}
+
+/// The last comparison of the database with the leaves.
+#[derive(Clone, Copy, Debug)]
+struct Audited {
+    at_ms: i64,
+    /// [`Store::foreign_writes`](crate::store::Store::foreign_writes) before it.
+    foreign_writes: u64,
+    /// Up to which leaf rows were compared, then or since.
+    to: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
@@ -46,7 +56,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let signed = match self.read_octets(Obis::LOG_CHECKPOINT).await? {
             // No such object, or nothing signed yet: a meter without a log key.
             None => return Ok(false),
-            Some(signed) if signed.is_empty() || signed == self.log_watch.seen => return Ok(false),
+            Some(signed) if signed.is_empty() => return Ok(false),
+            Some(signed) if signed == self.log_watch.seen => {
+                self.audit_when_due(0).await?;
+                return Ok(false);
+            }
             Some(signed) => signed,
         };
         match self.take_checkpoint(&signed).await? {
@@ -185,33 +199,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Ok(leaves)
     }
 
-    /// Compares the database with the leaves, restores what is missing there, and says what it took.
+    /// Compares the database with the leaves, restores what is missing there, and says what it took. `size`: how many
+    /// leaves the meter has signed, where that is new.
     async fn audit_when_due(&mut self, size: u64) -> Result<(), AcquisitionError> {
         let now = clock::now();
-        let due = self.log_watch.audited_ms.is_none_or(|before| now.0 - before >= AUDIT_EVERY_MS);
-        if !due && size > AUDIT_ALWAYS_TO {
+        let foreign_writes = self.store.foreign_writes();
+        let done = self
+            .log_watch
+            .audited
+            .filter(|done| done.foreign_writes == foreign_writes && now.0 - done.at_ms < AUDIT_EVERY_MS);
+        if let Some(done) = done {
+            if size > done.to {
+                let audit = self.store.audit(self.meter, done.to, now).await?;
+                witness::report(self.alarms, self.meter, &audit).await?;
+                self.log_watch.audited = Some(Audited { to: size, ..done });
+            }
             return Ok(());
         }
-        let mut audit = self.store.audit(self.meter, now).await?;
+        let mut audit = self.store.audit(self.meter, 0, now).await?;
+        let end = self.store.witnessed(self.meter).await?.and_then(|known| known.newest);
+        let end = end.map_or(0, |newest| newest.size);
         if let Some(from) = audit.refetch {
             let text = format!("Leaves from {from} on were missing from the database, or altered there");
-            let text = if self.refetch(from, size).await? {
-                audit = self.store.audit(self.meter, now).await?;
+            let text = if self.refetch(from, end).await? {
+                let again = self.store.audit(self.meter, 0, now).await?;
+                audit = again.after(audit);
                 format!("{text}; the meter gave them again.")
             } else {
                 format!("{text}; the meter does not give again what it had signed.")
             };
             self.alarms.raise(Some(self.meter), HeadendCause::RowRepaired, text).await?;
         }
-        if !audit.repaired.is_empty() {
-            let shown = audit.repaired.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
-            let more = audit.repaired.len().saturating_sub(SHOWN);
-            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-            let text = format!("Restored from the meter's sealed log: {shown}{more}.");
-            tracing::error!(meter = %self.meter, "{text}");
-            self.alarms.raise(Some(self.meter), HeadendCause::RowRepaired, text).await?;
-        }
-        self.log_watch.audited_ms = Some(now.0);
+        witness::report(self.alarms, self.meter, &audit).await?;
+        self.log_watch.audited = Some(Audited { at_ms: now.0, foreign_writes, to: end });
         Ok(())
     }
 
@@ -239,9 +259,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 }
-
-/// Rows that an alarm's text names at most.
-const SHOWN: usize = 5;
 
 fn malformed(what: &'static str) -> AcquisitionError {
     AcquisitionError::Malformed { ring: "sealed log", what }

@@ -8,6 +8,8 @@ mod convert;
 mod deliveries;
 mod error;
 mod events;
+mod evidence;
+pub mod evidence_types;
 mod meters;
 mod requests;
 mod stream;
@@ -85,6 +87,10 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(meters::meter_profile))
         .routes(routes!(meters::other_profile))
         .routes(routes!(meters::apply_stimulus))
+        .routes(routes!(evidence::list_readings, evidence::request_reading))
+        .routes(routes!(evidence::statement))
+        .routes(routes!(evidence::log))
+        .routes(routes!(evidence::profile_csv))
         .routes(routes!(requests::submit_request, requests::list_requests))
         .routes(routes!(requests::show_request))
         .routes(routes!(events::list_events))

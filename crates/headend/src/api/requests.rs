@@ -16,7 +16,7 @@ use crate::words::{show, write};
 
 /// Who asks, where the request does not say. The page has one user, whoever holds its link; names come with user
 /// accounts.
-const OPERATOR: &str = "operator";
+pub(super) const OPERATOR: &str = "operator";
 
 /// Longest name of whoever asks.
 const NAME: usize = 64;
@@ -50,15 +50,7 @@ pub(super) async fn submit_request(
         RequestPriority::Low => Priority::Low,
     };
     let task = task(&new)?;
-    let request =
-        api.requests.submit(meter, task, priority, within, asked_by).map_err(|full| match full {
-            Full::Queue => ApiError::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                format!("{full}."),
-                "Look at the meter's requests.",
-            ),
-            Full::Deadline => ApiError::bad_query(format!("{full}."), "Correct `within_s`."),
-        })?;
+    let request = api.requests.submit(meter, task, priority, within, asked_by).map_err(full)?;
     Ok((StatusCode::ACCEPTED, Json(MeterRequest::from(&request))))
 }
 
@@ -113,6 +105,16 @@ pub(super) async fn show_request(
             "Requests end with the head-end, and old answers are forgotten; ask again.",
         )
     })
+}
+
+/// A request that was not taken on.
+pub(super) fn full(full: Full) -> ApiError {
+    match full {
+        Full::Queue => {
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, format!("{full}."), "Look at the meter's requests.")
+        }
+        Full::Deadline => ApiError::bad_query(format!("{full}."), "Correct `within_s`."),
+    }
 }
 
 fn task(new: &NewRequest) -> Result<Task, ApiError> {

@@ -9,6 +9,7 @@ mod alarm_record;
 #[cfg(test)]
 mod alarm_tests;
 mod alarms;
+mod audit;
 mod deliveries;
 mod enrolment;
 mod error;
@@ -28,6 +29,7 @@ mod worker;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -70,18 +72,38 @@ struct Inner {
     // Option: taken on close, so that the threads see the end of their queues.
     workers: tokio::sync::RwLock<Option<Workers>>,
     threads: Mutex<Option<Threads>>,
+    /// SQLite's word for what others wrote, as the writer saw it last.
+    data_version: AtomicI64,
+    foreign_writes: AtomicU64,
 }
+
+impl Inner {
+    fn new(workers: Workers, threads: Threads) -> Self {
+        Self {
+            workers: tokio::sync::RwLock::new(Some(workers)),
+            threads: Mutex::new(Some(threads)),
+            data_version: AtomicI64::new(UNKNOWN),
+            foreign_writes: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Before the first look; SQLite counts from one.
+const UNKNOWN: i64 = 0;
 
 #[derive(Debug)]
 struct Threads {
     writing: JoinHandle<()>,
     reading: JoinHandle<()>,
+    examining: JoinHandle<()>,
 }
 
 #[derive(Debug)]
 struct Workers {
     writer: Worker,
     reader: Worker,
+    /// Reads what is long, so that no page waits for it.
+    examiner: Worker,
     /// Held for the lock on it; none where nothing is written.
     _lock: Option<File>,
 }
@@ -109,12 +131,9 @@ impl Store {
         let connection = schema::open_writer(&path)?;
         let (writer, writing) = Worker::writer(&path, connection)?;
         let (reader, reading) = Worker::reader(&path)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: Some(lock) })),
-                threads: Mutex::new(Some(Threads { writing, reading })),
-            }),
-        })
+        let (examiner, examining) = Worker::reader(&path)?;
+        let workers = Workers { writer, reader, examiner, _lock: Some(lock) };
+        Ok(Self { inner: Arc::new(Inner::new(workers, Threads { writing, reading, examining })) })
     }
 
     /// Opens the `headend.sqlite` of a folder to read it only, whether a head-end runs on it or not. What would write fails.
@@ -128,12 +147,9 @@ impl Store {
             // The threads are alike: none of them may write.
             let (writer, writing) = Worker::reader(&path)?;
             let (reader, reading) = Worker::reader(&path)?;
-            Ok(Self {
-                inner: Arc::new(Inner {
-                    workers: tokio::sync::RwLock::new(Some(Workers { writer, reader, _lock: None })),
-                    threads: Mutex::new(Some(Threads { writing, reading })),
-                }),
-            })
+            let (examiner, examining) = Worker::reader(&path)?;
+            let workers = Workers { writer, reader, examiner, _lock: None };
+            Ok(Self { inner: Arc::new(Inner::new(workers, Threads { writing, reading, examining })) })
         };
         tokio::task::spawn_blocking(open).await.unwrap_or(Err(StoreError::Closed))
     }
@@ -144,14 +160,16 @@ impl Store {
         let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let done = tokio::task::spawn_blocking(move || {
             // The write lock above was granted, so no call is under way.
-            let (Some(Workers { writer, reader, _lock }), Some(Threads { writing, reading })) =
-                (workers, threads)
+            let (
+                Some(Workers { writer, reader, examiner, _lock }),
+                Some(Threads { writing, reading, examining }),
+            ) = (workers, threads)
             else {
                 return true;
             };
-            // The reader goes first: only a last connection that may write folds the write-ahead log in.
-            drop(reader);
-            let reading = reading.join();
+            // The readers go first: only a last connection that may write folds the write-ahead log in.
+            drop((reader, examiner));
+            let reading = reading.join().and(examining.join());
             drop(writer);
             reading.and(writing.join()).is_ok()
         });
@@ -174,6 +192,14 @@ impl Store {
     ) -> Result<T, StoreError> {
         let workers = self.inner.workers.read().await;
         workers.as_ref().ok_or(StoreError::Closed)?.reader.run(work).await
+    }
+
+    async fn examine<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, worker::Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let workers = self.inner.workers.read().await;
+        workers.as_ref().ok_or(StoreError::Closed)?.examiner.run(work).await
     }
 
     /// Stores cells of another maker's load profile; those that are there already stay as they are.
@@ -366,10 +392,22 @@ impl Store {
         self.write(move |sql| witness::prove(sql, meter, &checkpoint, &signed, received_at)).await
     }
 
-    /// Compares a meter's events and intervals with its sealed leaves, and restores those that are missing or say
-    /// something else.
-    pub async fn audit(&self, meter: MeterId, at: UnixMillis) -> Result<Audit, StoreError> {
-        self.write(move |sql| witness::audit(sql, meter, at)).await
+    /// How often somebody else has been found to have written into the database since it was opened. Nobody but this
+    /// process should: then everything is to be compared with what the meters sealed ([`Self::audit`]).
+    pub fn foreign_writes(&self) -> u64 {
+        self.inner.foreign_writes.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether somebody else has written into the database since the last look, and counts it.
+    pub async fn look_for_foreign_writes(&self) -> Result<u64, StoreError> {
+        // SQLite tells a connection of other connections' commits, and the writer's is the only one that writes.
+        let version =
+            self.write(|sql| Ok(sql.query_row("PRAGMA data_version", [], |row| row.get(0))?)).await?;
+        let before = self.inner.data_version.swap(version, Ordering::Relaxed);
+        if before != UNKNOWN && before != version {
+            self.inner.foreign_writes.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(self.foreign_writes())
     }
 
     /// Puts leaves that a meter gave again in the place of those from `first` on. `false`: they are not those that it
@@ -392,7 +430,7 @@ impl Store {
         end: u64,
         limit: u32,
     ) -> Result<Vec<StoredLeaf>, StoreError> {
-        self.read(move |sql| witness::stored_leaves(sql, meter, log, from, end, limit)).await
+        self.examine(move |sql| witness::stored_leaves(sql, meter, log, from, end, limit)).await
     }
 
     /// Leaves of one kind between two times (both included), in their order.
@@ -408,7 +446,7 @@ impl Store {
 
     /// The signed checkpoints of a log, oldest first.
     pub async fn checkpoints(&self, meter: MeterId, log: LogId) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.read(move |sql| witness::checkpoint_bytes(sql, meter, log)).await
+        self.examine(move |sql| witness::checkpoint_bytes(sql, meter, log)).await
     }
 
     /// Events, newest first; with `before`, those stored before that one.

@@ -1,13 +1,16 @@
-//! Meters' sealed logs in SQL: leaves, checkpoints, and the comparison of rows with them.
+//! Meters' sealed logs in SQL: leaves and checkpoints.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
 
 use meterseal_model::{MeterId, UnixMillis};
 use meterseal_seal::SealPublicKey;
-use meterseal_seal::log::{Body, Checkpoint, Event, Interval, Leaf, LeafKind, LogHash, LogId, Peaks};
+use meterseal_seal::log::{Checkpoint, Leaf, LeafKind, LogHash, LogId, Peaks};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::witness_record::{Appended, Audit, LeafContent, Proof, StoredLeaf, Witnessed};
+use super::signed;
+use super::witness_record::{Appended, LeafContent, Proof, StoredLeaf, Witnessed};
 use super::worker::Failure;
-use super::{Energies, ProfileRow, SecurityEvent, log, meters, signed};
 
 /// `proven` and `tail` are peaks in CBOR; a leaf without bytes is one whose record had left the meter.
 pub(super) const TABLES: &str = "
@@ -43,6 +46,13 @@ CREATE TABLE IF NOT EXISTS checkpoint (
 
 /// What is known of a meter's log.
 pub(super) fn witnessed(sql: &Connection, meter: MeterId) -> Result<Option<Witnessed>, Failure> {
+    let Some(mut known) = trees(sql, meter)? else { return Ok(None) };
+    known.newest = newest_checkpoint(sql, meter, known.log, &known.key)?;
+    Ok(Some(known))
+}
+
+/// The same without the newest checkpoint, whose signature takes longer to verify than all the rest.
+fn trees(sql: &Connection, meter: MeterId) -> Result<Option<Witnessed>, Failure> {
     let found = sql
         .prepare_cached("SELECT log, log_key, chain, proven, tail FROM witness WHERE meter = ?1")?
         .query_row([meter.to_string()], |row| {
@@ -54,8 +64,7 @@ pub(super) fn witnessed(sql: &Connection, meter: MeterId) -> Result<Option<Witne
     let log = LogId(log.try_into().map_err(|_| Failure::Value("a log's name"))?);
     let peaks = |bytes: Vec<u8>| Peaks::decode(&bytes).map_err(|_| Failure::Value("a tree's peaks"));
     let (proven, tail) = (peaks(proven)?, peaks(tail)?);
-    let newest = newest_checkpoint(sql, meter, log, &key)?;
-    Ok(Some(Witnessed { log, key, chain: split(&chain)?, proven, tail, newest }))
+    Ok(Some(Witnessed { log, key, chain: split(&chain)?, proven, tail, newest: None }))
 }
 
 /// Pins a log and its key, at the first contact, or when somebody vouches for a new log.
@@ -83,7 +92,7 @@ pub(super) fn append(
     first: u64,
     leaves: &[LeafContent],
 ) -> Result<Appended, Failure> {
-    let Some(mut known) = witnessed(sql, meter)? else { return Ok(Appended::Refused("no log is pinned")) };
+    let Some(mut known) = trees(sql, meter)? else { return Ok(Appended::Refused("no log is pinned")) };
     if first != known.tail.size() {
         return Ok(Appended::Refused("they do not continue what was read before"));
     }
@@ -108,7 +117,7 @@ pub(super) fn prove(
     bytes: &[u8],
     received_at: UnixMillis,
 ) -> Result<Proof, Failure> {
-    let known = witnessed(sql, meter)?.ok_or(Failure::Value("the log's pin"))?;
+    let known = trees(sql, meter)?.ok_or(Failure::Value("the log's pin"))?;
     let mut proven = known.proven.clone();
     for hash in hashes(sql, meter, known.log, proven.size(), checkpoint.size)? {
         proven.append(hash);
@@ -132,61 +141,6 @@ pub(super) fn prove(
             received_at.0
         ])?;
     Ok(Proof::Proven)
-}
-
-/// Compares leaves with the proven root and rows with their leaves; rows that are missing or say something else are
-/// restored, because a proven leaf is what the meter signed.
-pub(super) fn audit(sql: &Connection, meter: MeterId, at: UnixMillis) -> Result<Audit, Failure> {
-    let mut audit = Audit::default();
-    let Some(known) = witnessed(sql, meter)? else { return Ok(audit) };
-    let end = known.newest.map_or(0, |newest| newest.size);
-    let mut peaks = Peaks::new();
-    // The newest place at which a stored checkpoint agrees with the leaves: from there on the meter is asked again.
-    let mut agreed = 0;
-    let checkpoints = checkpoints(sql, meter, known.log, &known.key)?;
-    let mut signed_roots = checkpoints.iter().map(|one| (one.size, one.root)).peekable();
-    let committed = meters::committed(sql, meter)?;
-    let mut rows = Vec::new();
-    for leaf in stored_leaves(sql, meter, known.log, 0, end, u32::MAX)? {
-        let intact = leaf.bytes.as_ref().is_none_or(|bytes| LogHash::of_leaf(bytes) == leaf.hash);
-        if leaf.sequence != peaks.size() || !intact {
-            break;
-        }
-        peaks.append(leaf.hash);
-        audit.leaves += 1;
-        let mut contradicted = false;
-        while let Some(&(_, root)) = signed_roots.peek().filter(|(size, _)| *size == peaks.size()) {
-            contradicted |= root != peaks.root();
-            signed_roots.next();
-        }
-        if contradicted {
-            break;
-        }
-        if signed_roots.peek().is_none_or(|&(size, _)| size > peaks.size()) {
-            let signed_here = checkpoints.iter().any(|one| one.size == peaks.size());
-            agreed = if signed_here { peaks.size() } else { agreed };
-        }
-        rows.push(leaf);
-    }
-    let whole = known.newest.is_none_or(|newest| (peaks.size(), peaks.root()) == (newest.size, newest.root));
-    if !whole || known.proven.size() != end {
-        audit.refetch = Some(agreed);
-        rows.retain(|leaf| leaf.sequence < agreed);
-    }
-    for leaf in rows {
-        let Some(Ok(leaf)) = leaf.bytes.as_deref().map(Leaf::decode) else { continue };
-        let repaired = match leaf.body {
-            Body::Event(event) if event.row <= committed.security_log => {
-                restore_event(sql, meter, &event, at)?
-            }
-            Body::Interval(interval) if interval.row <= committed.load_profile => {
-                restore_interval(sql, meter, &interval, at)?
-            }
-            _ => None,
-        };
-        audit.repaired.extend(repaired);
-    }
-    Ok(audit)
 }
 
 /// Puts leaves that the meter gave again in the place of those that were missing or altered: `true` when all leaves
@@ -274,6 +228,15 @@ pub(super) fn checkpoint_bytes(
         .collect::<Result<Vec<_>, _>>()?;
     Ok(found)
 }
+
+thread_local! {
+    /// Checkpoints whose signatures this thread has verified: that takes a millisecond, and each is looked at again and
+    /// again.
+    static VERIFIED: RefCell<HashSet<LogHash>> = RefCell::default();
+}
+
+/// 2 MiB.
+const VERIFIED_AT_MOST: usize = 65_536;
 
 const INSERT: &str = "INSERT INTO leaf (meter, log, sequence, hash, bytes, kind, at_ms)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -367,7 +330,12 @@ fn stored_leaf(row: &Row<'_>) -> rusqlite::Result<StoredLeaf> {
 
 /// A log's checkpoints, oldest first. One that the pinned key did not sign was put there by somebody else, and does
 /// not count.
-fn checkpoints(sql: &Connection, meter: MeterId, log: LogId, key: &[u8]) -> Result<Vec<Checkpoint>, Failure> {
+pub(super) fn checkpoints(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    key: &[u8],
+) -> Result<Vec<Checkpoint>, Failure> {
     let key = SealPublicKey::from_der(key).map_err(|_| Failure::Value("a log's key"))?;
     let all = checkpoint_bytes(sql, meter, log)?;
     Ok(all.iter().filter_map(|bytes| verified(bytes, &key, meter, log)).collect())
@@ -393,91 +361,21 @@ fn newest_checkpoint(
 }
 
 fn verified(bytes: &[u8], key: &SealPublicKey, meter: MeterId, log: LogId) -> Option<Checkpoint> {
-    let signed = Checkpoint::verify(bytes, core::slice::from_ref(key)).ok()?;
-    let checkpoint = *signed.checkpoint();
+    // Of checkpoint and key, so that nothing else passes for what was verified.
+    let name = LogHash::of_leaf(&[key.to_der(), bytes.to_vec()].concat());
+    let checkpoint = if VERIFIED.with_borrow(|known| known.contains(&name)) {
+        Checkpoint::unverified(bytes)?
+    } else {
+        let checkpoint = *Checkpoint::verify(bytes, core::slice::from_ref(key)).ok()?.checkpoint();
+        VERIFIED.with_borrow_mut(|known| {
+            if known.len() >= VERIFIED_AT_MOST {
+                known.clear();
+            }
+            known.insert(name);
+        });
+        checkpoint
+    };
     (checkpoint.meter == meter && checkpoint.log == log).then_some(checkpoint)
-}
-
-/// A leaf's time as a row has it, which came by DLMS: in hundredths of a second.
-const fn as_read(time: UnixMillis) -> UnixMillis {
-    UnixMillis(time.0.div_euclid(10) * 10)
-}
-
-/// Makes an event's row say what its leaf says; in words what that took.
-fn restore_event(
-    sql: &Connection,
-    meter: MeterId,
-    leaf: &Event,
-    at: UnixMillis,
-) -> Result<Option<String>, Failure> {
-    let sealed = SecurityEvent {
-        sequence: leaf.row,
-        code: leaf.code,
-        at: as_read(leaf.time),
-        uptime_milliseconds: leaf.uptime_ms,
-        extreme_micro_units: leaf.extreme,
-    };
-    match log::find(sql, meter, leaf.row)? {
-        Some(stored) if stored.event == sealed => Ok(None),
-        Some(stored) => {
-            sql.prepare_cached(
-                "UPDATE event SET code = ?3, at_ms = ?4, uptime_ms = ?5, extreme_micro = ?6
-                 WHERE meter = ?1 AND sequence = ?2",
-            )?
-            .execute(params![
-                meter.to_string(),
-                signed(leaf.row, "a sequence number")?,
-                sealed.code,
-                sealed.at.0,
-                signed(sealed.uptime_milliseconds, "an uptime")?,
-                sealed.extreme_micro_units
-            ])?;
-            Ok(Some(format!(
-                "event {} said {} at {}, and was {} at {}",
-                leaf.row, stored.event.code, stored.event.at, sealed.code, sealed.at
-            )))
-        }
-        None => {
-            log::insert_events(sql, meter, &[sealed], at, None)?;
-            Ok(Some(format!("event {} was missing", leaf.row)))
-        }
-    }
-}
-
-/// The same for a row of the load profile.
-fn restore_interval(
-    sql: &Connection,
-    meter: MeterId,
-    leaf: &Interval,
-    at: UnixMillis,
-) -> Result<Option<String>, Failure> {
-    let micro = |milli: u64| {
-        let micro = i64::try_from(milli).ok().and_then(|milli| milli.checked_mul(1000));
-        micro.ok_or(Failure::Value("an energy register"))
-    };
-    let sealed = ProfileRow {
-        sequence: leaf.row,
-        at: as_read(leaf.time),
-        energies: Energies {
-            active_import_microwatt_hours: micro(leaf.totals.active_import_milliwatt_hours)?,
-            active_export_microwatt_hours: micro(leaf.totals.active_export_milliwatt_hours)?,
-            reactive_import_microvar_hours: micro(leaf.totals.reactive_import_millivar_hours)?,
-            reactive_export_microvar_hours: micro(leaf.totals.reactive_export_millivar_hours)?,
-        },
-        mean_voltage_millivolts: leaf.mean_voltage_centivolts.map(|centivolts| u32::from(centivolts) * 10),
-        status: leaf.status,
-    };
-    let words = match log::find_row(sql, meter, leaf.row)? {
-        Some(stored) if stored.row == sealed => return Ok(None),
-        Some(_) => {
-            sql.prepare_cached("DELETE FROM load_profile WHERE meter = ?1 AND sequence = ?2")?
-                .execute(params![meter.to_string(), signed(leaf.row, "a sequence number")?])?;
-            format!("interval {} to {} was altered", leaf.row, leaf.time)
-        }
-        None => format!("interval {} to {} was missing", leaf.row, leaf.time),
-    };
-    log::insert_profile(sql, meter, &[sealed], at, None)?;
-    Ok(Some(words))
 }
 
 /// Certificates in one blob: each behind its length.

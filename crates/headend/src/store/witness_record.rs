@@ -60,10 +60,20 @@ pub enum Proof {
 /// What comparing the database with a meter's sealed leaves has shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
-    /// Leaves that were compared.
+    /// Leaves whose rows were compared.
     pub leaves: u64,
-    /// Rows that were restored from their leaves, in words.
+    /// Rows that were restored from their leaves, in words: the first hundred.
     pub repaired: Vec<String>,
+    /// How many were restored in all.
+    pub restored: u64,
     /// The first leaf that is missing or is not what was proven: the meter has to be asked again from there.
     pub refetch: Option<u64>,
+}
+
+impl Audit {
+    /// This one, and what another had restored before it.
+    pub(crate) fn after(mut self, mut before: Self) -> Self {
+        before.repaired.append(&mut self.repaired);
+        Self { repaired: before.repaired, restored: before.restored + self.restored, ..self }
+    }
 }

@@ -172,7 +172,10 @@ async fn a_sound_log_is_followed_and_comes_back_after_reopening() {
     assert_eq!(judge(&known, &log.checkpoints[1].0), Ok(Step::Known));
     log.live(11, 12);
     follow(&store, &mut log).await;
-    assert_eq!(store.audit(meter(), UnixMillis(9)).await.unwrap(), Audit { leaves: 24, ..Audit::default() });
+    assert_eq!(
+        store.audit(meter(), 0, UnixMillis(9)).await.unwrap(),
+        Audit { leaves: 24, ..Audit::default() }
+    );
     assert_eq!(store.checkpoints(meter(), log.id).await.unwrap().len(), 3);
     let leaves = store.leaves(meter(), log.id, 3, 5, 10).await.unwrap();
     assert_eq!(leaves.iter().map(|leaf| leaf.sequence).collect::<Vec<_>>(), [3, 4]);
@@ -278,12 +281,46 @@ async fn an_operator_who_deletes_or_edits_rows_is_found_out_and_the_rows_come_ba
         let before = rows(&store).await;
         let store = edit(folder.path(), store, sql).await;
         assert_ne!(rows(&store).await, before);
-        let audit = store.audit(meter(), UnixMillis(9)).await.unwrap();
+        let audit = store.audit(meter(), 0, UnixMillis(9)).await.unwrap();
         assert!(audit.refetch.is_none() && audit.repaired.len() == 1, "{sql}: {audit:?}");
         assert!(audit.repaired[0].starts_with(words), "{audit:?}");
         assert_eq!(rows(&store).await, before, "{sql}");
-        assert!(store.audit(meter(), UnixMillis(9)).await.unwrap().repaired.is_empty());
+        assert!(store.audit(meter(), 0, UnixMillis(9)).await.unwrap().repaired.is_empty());
     }
+}
+
+#[tokio::test]
+async fn somebody_elses_writes_are_noticed_while_the_store_is_open_and_its_own_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut log) = witnessed(folder.path()).await;
+    assert_eq!(store.look_for_foreign_writes().await.unwrap(), 0);
+    log.live(11, 12);
+    follow(&store, &mut log).await;
+    store_rows(&store, 11, 12).await;
+    assert_eq!(store.look_for_foreign_writes().await.unwrap(), 0, "its own");
+    // Reading is nobody's harm.
+    let connection = Connection::open(folder.path().join("headend.sqlite")).unwrap();
+    let count: i64 = connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).unwrap();
+    assert_eq!((count, store.look_for_foreign_writes().await.unwrap()), (12, 0));
+    connection.execute("UPDATE event SET code = 45 WHERE sequence = 3", []).unwrap();
+    assert_eq!(store.look_for_foreign_writes().await.unwrap(), 1);
+    assert_eq!(store.look_for_foreign_writes().await.unwrap(), 1, "once");
+}
+
+#[tokio::test]
+async fn a_log_longer_than_a_slice_is_compared_whole_and_every_row_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut log) = witnessed(folder.path()).await;
+    log.live(11, 700);
+    store_rows(&store, 11, 700).await;
+    follow(&store, &mut log).await;
+    let store = edit(folder.path(), store, "DELETE FROM load_profile WHERE sequence % 2 = 0").await;
+    let audit = store.audit(meter(), 0, UnixMillis(9)).await.unwrap();
+    assert_eq!((audit.leaves, audit.restored, audit.refetch), (1400, 350, None));
+    assert!(audit.repaired.len() < 350, "not all of them in words");
+    assert_eq!(store.audit(meter(), 0, UnixMillis(9)).await.unwrap().restored, 0);
+    let rows = store.profile(meter(), None, None, 1000).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.row.sequence).collect::<Vec<_>>(), (1..=700).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -297,7 +334,7 @@ async fn an_operator_who_deletes_or_edits_leaves_is_found_out_and_the_meter_give
         let folder = tempfile::tempdir().unwrap();
         let (store, mut log) = witnessed(folder.path()).await;
         let store = edit(folder.path(), store, sql).await;
-        let audit = store.audit(meter(), UnixMillis(9)).await.unwrap();
+        let audit = store.audit(meter(), 0, UnixMillis(9)).await.unwrap();
         assert_eq!(audit.refetch, Some(from), "{sql}: {audit:?}");
         // Another meter's leaves do not fill the hole; its own do.
         let mut other = Log::new(2);
@@ -305,7 +342,7 @@ async fn an_operator_who_deletes_or_edits_leaves_is_found_out_and_the_meter_give
         assert!(!store.restore_leaves(meter(), from, other.contents(from)).await.unwrap());
         assert!(store.restore_leaves(meter(), from, log.contents(from)).await.unwrap(), "{sql}");
         assert_eq!(
-            store.audit(meter(), UnixMillis(9)).await.unwrap(),
+            store.audit(meter(), 0, UnixMillis(9)).await.unwrap(),
             Audit { leaves: 20, ..Audit::default() }
         );
         log.live(11, 11);

@@ -7,9 +7,13 @@
 //! them to the tail, and compares the root. So nothing is believed before it is signed, and a meter that contradicts
 //! itself, with whatever key, is caught by what it said before.
 
+mod auditor;
+
 use std::fmt;
 
 use meterseal_seal::log::{Checkpoint, LogHash};
+
+pub(crate) use auditor::{report, watch};
 
 use crate::alarms::HeadendCause;
 use crate::store::Witnessed;

@@ -79,6 +79,25 @@ impl Browser {
         Answer { status, headers, body: rest }
     }
 
+    /// A file that comes in chunks, put together.
+    pub async fn download(&self, path: &str) -> Answer {
+        let mut stream = self.request("GET", path, &[], None).await;
+        let (status, headers) = head(&mut stream).await;
+        assert!(headers.contains(&("transfer-encoding".into(), "chunked".into())), "{headers:?}");
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            let length = usize::from_str_radix(line.trim(), 16).unwrap();
+            let mut chunk = vec![0; length + 2];
+            stream.read_exact(&mut chunk).await.unwrap();
+            if length == 0 {
+                return Answer { status, headers, body };
+            }
+            body.extend_from_slice(&chunk[..length]);
+        }
+    }
+
     /// Opens the event stream.
     pub async fn stream(&self) -> Stream {
         let mut stream = self.request("GET", "/api/v1/stream", &[], None).await;

@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use meterseal_headend::Headend;
 use meterseal_link::dial::{self, DialLimits, Target};
+use meterseal_link::keys::HeldKey;
 use meterseal_link::tls;
 use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer, Random};
 use meterseal_metrology::{Frame, Nominal, Scale};
 use meterseal_model::{Digest384, SensorReadings, Stimulus, UnixMillis};
+use meterseal_seal::{KeySlot, KeyState, KeyStore, SealKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{DEVICE_TYPE, FIRMWARE, KEYS, NAME, Utility, id};
@@ -44,6 +46,8 @@ pub struct Variant {
     pub by_way_of: Option<std::net::SocketAddr>,
     /// How its flash is divided; as large as the flash.
     pub layout: Layout,
+    /// It has a log key, the same at every start, and signs checkpoints.
+    pub sealed: bool,
 }
 
 impl Default for Variant {
@@ -56,6 +60,7 @@ impl Default for Variant {
             clock_ahead_milliseconds: 0,
             by_way_of: None,
             layout: Layout::TINY,
+            sealed: false,
         }
     }
 }
@@ -80,8 +85,15 @@ impl TestMeter {
         let target = Target { address: address.to_string(), headend: NAME.into() };
         let (orders, inbox) = mpsc::channel();
         utility.sites.0.lock().unwrap().push((id(serial), orders.clone()));
+        let keys: Option<Arc<dyn KeyStore>> =
+            variant.sealed.then(|| Arc::new(log_key(utility, serial)) as Arc<dyn KeyStore>);
+        let mut meter = variant.open(serial);
+        if let Some(keys) = &keys {
+            meter.set_key_store(Arc::clone(keys), Vec::new());
+        }
         let mut body = Body {
-            meter: variant.open(serial),
+            meter,
+            keys,
             inbox,
             readings: SensorReadings::QUIET,
             samples: 0,
@@ -99,8 +111,11 @@ impl TestMeter {
                         body.pause = Duration::from_millis(50);
                         match body.inbox.try_recv() {
                             Ok(Order::Stop) => return,
-                            _ => continue,
+                            // It is felt when it lives again.
+                            Ok(Order::Feel(stimulus)) => body.feel(stimulus),
+                            _ => {}
                         }
+                        continue;
                     };
                     if body.talk(dialled.stream).await {
                         return;
@@ -133,6 +148,7 @@ impl Variant {
     pub fn live_alone(&self, serial: u64, surge_every_milliseconds: i64) -> u64 {
         let mut body = Body {
             meter: self.open(serial),
+            keys: None,
             inbox: mpsc::channel().1,
             readings: SensorReadings::QUIET,
             samples: 0,
@@ -178,8 +194,21 @@ impl Variant {
     }
 }
 
+/// A log key that the maker certified; for one serial number always the same.
+fn log_key(utility: &Utility, serial: u64) -> HeldKey {
+    let key = SealKey::generate(|bytes| {
+        bytes.fill(serial as u8 | 0x40);
+        Ok::<(), std::convert::Infallible>(())
+    })
+    .unwrap();
+    let chain = utility.pki.certify_log_key(id(serial), key.public()).unwrap();
+    let chain = chain.iter().map(|der| der.to_vec()).collect();
+    HeldKey::new(KeySlot::Log, &key.to_pkcs8_pem().unwrap(), chain).unwrap()
+}
+
 struct Body {
     meter: Meter<Flash, Dice>,
+    keys: Option<Arc<dyn KeyStore>>,
     inbox: mpsc::Receiver<Order>,
     readings: SensorReadings,
     samples: u64,
@@ -248,6 +277,11 @@ impl Body {
         self.meter.sense(&self.readings, now).unwrap();
         self.readings.surge_peak_millivolts = [0; 3];
         self.meter.tick(now).unwrap();
+        if let Some(request) = self.meter.signing_request() {
+            let keys = self.keys.as_ref().expect("without keys nothing is to be signed");
+            let signature = keys.sign(KeySlot::Log, KeyState::Current, &request.to_be_signed).unwrap();
+            self.meter.signed(request.number, Some(&signature)).unwrap();
+        }
     }
 
     fn feel(&mut self, stimulus: Stimulus) {

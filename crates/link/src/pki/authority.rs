@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use meterseal_seal::chain::CERTIFICATION_KEY_URI;
+use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyUsagePurpose,
-    PublicKeyData, SerialNumber,
+    PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -137,6 +139,12 @@ pub(super) fn certify_intermediate(
         |error: rcgen::Error| PkiError::new(dir, format!("could not make the {name} authority: {error}"));
     let mut params = authority_params(dir, name, deployment, 0, Validity::from_now(INTERMEDIATE_VALIDITY))?;
     params.use_authority_key_identifier_extension = true;
+    if name == super::CERTIFICATION {
+        // Its key signs marks itself, and says so: no other authority's does.
+        let purpose = Ia5String::try_from(CERTIFICATION_KEY_URI).expect("our own names are ASCII");
+        params.subject_alt_names.push(SanType::URI(purpose));
+        params.key_usages.push(KeyUsagePurpose::DigitalSignature);
+    }
     params.signed_by(key, root).map_err(failed)
 }
 

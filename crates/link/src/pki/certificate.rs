@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use meterseal_model::{Roles, UnixMillis};
-use meterseal_seal::chain::{BOOT_KEY_URI, LOG_KEY_URI};
+use meterseal_seal::chain::{BOOT_KEY_URI, CERTIFICATION_KEY_URI, LOG_KEY_URI};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -161,7 +161,7 @@ pub fn moment(time: SystemTime) -> String {
 /// Whether it is the certificate of a key that seals a log, or of a boot stage: no TLS peer.
 fn is_no_peer(parsed: &X509Certificate<'_>) -> bool {
     let names = parsed.subject_alternative_name().ok().flatten();
-    let keys = [LOG_KEY_URI, BOOT_KEY_URI].map(GeneralName::URI);
+    let keys = [LOG_KEY_URI, BOOT_KEY_URI, CERTIFICATION_KEY_URI].map(GeneralName::URI);
     names.is_some_and(|names| keys.iter().any(|key| names.value.general_names.contains(key)))
 }
 

@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use meterseal_model::{MeterId, Role, Roles};
+use meterseal_seal::chain::{ChainError, certification_key};
 use meterseal_seal::{SealKey, SealPublicKey};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
@@ -87,7 +88,7 @@ impl Pki {
     /// [`PkiError`]: a file is missing, unreadable, readable by others, or not what it should be.
     pub fn open(dir: &Path) -> Result<Self, PkiError> {
         let root = Authority::open_root(dir)?;
-        if !dir.join("certification.cert.pem").exists() {
+        if Self::lacks_certification(dir) {
             let _lock = files::lock(dir)?;
             Self::certify_certification(dir, &root)?;
         }
@@ -517,7 +518,23 @@ impl Pki {
         files::write_public(&public, encoded.as_bytes())
     }
 
-    /// Folders of version 0.1 have a certification key without a certificate.
+    /// Whether the certification key has no certificate, as in folders of version 0.1, or one that does not say what it is
+    /// for; that one is replaced only where the root's key lies beside it.
+    fn lacks_certification(dir: &Path) -> bool {
+        let path = dir.join("certification.cert.pem");
+        if !path.exists() {
+            return true;
+        }
+        let says = |der: &CertificateDer<'_>| match certification_key(der, &[]) {
+            Err(ChainError::Purpose(_)) => false,
+            // Whatever else is wrong with it is found out when it is opened.
+            _ => true,
+        };
+        let known = files::read_certificates(&path).is_ok_and(|chain| chain.first().is_none_or(says));
+        !known && dir.join("root.key.pem").exists()
+    }
+
+    /// Certifies the certification key: it stays the same, and so do the marks that it signed.
     fn certify_certification(dir: &Path, root: &Authority) -> Result<(), PkiError> {
         let key = signing::ForeignKey::new(&Self::read_certification(dir)?);
         let subject = Certificate::read(root.certificate()).map(|root| root.subject).unwrap_or_default();

@@ -9,6 +9,7 @@ mod codec;
 mod format;
 mod map;
 mod ring;
+mod rot;
 mod tree;
 
 #[cfg(test)]
@@ -18,7 +19,7 @@ mod chip;
 pub(crate) use codec::{Cursor, Put};
 pub(crate) use format::{is_readable, mount};
 pub(crate) use map::Map;
-pub(crate) use ring::Ring;
+pub(crate) use ring::{Condition, Ring};
 pub(crate) use tree::{Slot, Tree, TreeReader};
 
 /// Bytes in a sector: what all regions are counted in. A chip may erase in smaller steps that divide it.

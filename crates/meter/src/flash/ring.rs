@@ -2,7 +2,7 @@
 //!
 //! A slot is `sequence u32 | length u16 | !length u16 | data | CRC-32`, the rest left erased. The checksum begins
 //! with the region's number. Sequence numbers rise by one with each appended record; a torn slot is skipped and
-//! spends no number.
+//! spends no number. One flipped bit of a record is put right when it is read (`rot`).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -37,7 +37,22 @@ pub(crate) struct Ring {
     oldest: u32,
     /// The slot to write next. A sector is erased when its first slot's turn comes.
     next: u32,
+    /// The sector that begins with it has been erased already.
+    is_erased: bool,
+    /// How often a flipped bit was put right.
+    corrections: u32,
     buffer: Vec<u8>,
+}
+
+/// How a record is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// As it was written.
+    Sound,
+    /// One bit had flipped.
+    Corrected,
+    /// Not to be read any more.
+    Lost,
 }
 
 enum Slot {
@@ -61,6 +76,8 @@ impl Ring {
             newest: None,
             oldest: 1,
             next: 0,
+            is_erased: false,
+            corrections: 0,
             buffer: vec![0; slot_bytes as usize],
         };
         let mut newest: Option<(u32, u32)> = None;
@@ -73,14 +90,48 @@ impl Ring {
         }
         if let Some((sector, _)) = newest {
             ring.find_newest_in(flash, sector)?;
+            ring.find_rotten_newest(flash)?;
             ring.find_oldest(flash)?;
+        } else {
+            // One record and no other: nothing sound says that there is any.
+            ring.find_rotten_newest(flash)?;
         }
-        if let Some(place) = ring.newest
-            && let Slot::Record { data, .. } = ring.read_slot(flash, place.slot)?
-        {
-            newest_data.extend_from_slice(&ring.buffer[data]);
+        let newest = ring.newest_sequence();
+        if let Some(data) = ring.read(flash, newest)? {
+            newest_data.extend_from_slice(data);
         }
         Ok(ring)
+    }
+
+    /// Flipped bits put right since the start.
+    pub(crate) const fn corrections(&self) -> u32 {
+        self.corrections
+    }
+
+    /// Records of which a bit has flipped, newer than the newest that has not rotted: that is where going back would hurt.
+    fn find_rotten_newest<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), StorageError<F::Error>> {
+        // Behind the newest there is at most what is left of its sector, or the first of the next one.
+        let first = self.newest.map_or(0, |newest| newest.slot + 1);
+        let end = (first / self.slots_per_sector() + 1) * self.slots_per_sector();
+        let mut found = false;
+        let slots = self.slots();
+        for slot in (first..end).map(|slot| slot % slots) {
+            if !matches!(self.read_slot(flash, slot)?, Slot::Broken) {
+                continue;
+            }
+            let sequence = self.newest_sequence().wrapping_add(1);
+            if self.corrected(sequence).is_some() {
+                if self.newest.is_none() {
+                    self.oldest = sequence;
+                }
+                self.newest = Some(Place { slot, sequence });
+                found = true;
+            }
+            if found {
+                self.next = (slot + 1) % self.slots();
+            }
+        }
+        Ok(())
     }
 
     /// The newest record's place, if the ring holds any record.
@@ -124,6 +175,22 @@ impl Ring {
         Ok(None)
     }
 
+    /// Erases the next slot's sector when its turn has come, so that the next append is a write and nothing else.
+    pub(crate) fn prepare<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), StorageError<F::Error>> {
+        if self.next.is_multiple_of(self.slots_per_sector()) && !self.is_erased {
+            let from = self.offset(self.next);
+            flash.erase(from, from + SECTOR_BYTES).map_err(StorageError::Flash)?;
+            self.is_erased = true;
+            self.forget_sector(flash, self.next / self.slots_per_sector())?;
+        }
+        Ok(())
+    }
+
+    /// Whether the next append is a write and nothing else.
+    pub(crate) const fn is_prepared(&self) -> bool {
+        !self.next.is_multiple_of(self.slots_per_sector()) || self.is_erased
+    }
+
     /// Appends a record and returns its sequence number. When this returns, the record is in flash.
     ///
     /// # Panics
@@ -145,11 +212,9 @@ impl Ring {
         record[8 + data.len()..OVERHEAD + data.len()].copy_from_slice(&checksum.to_le_bytes());
         for _ in 0..WRITE_ATTEMPTS {
             let slot = self.next;
-            if slot.is_multiple_of(self.slots_per_sector()) {
-                let from = self.offset(slot);
-                flash.erase(from, from + SECTOR_BYTES).map_err(StorageError::Flash)?;
-                self.forget_sector(flash, slot / self.slots_per_sector())?;
-            }
+            self.prepare(flash)?;
+            // A first slot that could not be written is erased again before the next attempt.
+            self.is_erased = false;
             let written = flash.write(self.offset(slot), &record);
             // Even a failed write may have spoilt its slot. Not so a sector's first: it is erased again before the
             // next attempt, and must not stay blank, because an open takes a blank first slot for a blank sector.
@@ -193,10 +258,60 @@ impl Ring {
                 }
                 Slot::Record { sequence: found, .. } if found > sequence => back += found - sequence,
                 Slot::Record { .. } => return Ok(None),
-                Slot::Blank | Slot::Broken => back += 1,
+                Slot::Broken => match self.corrected(sequence) {
+                    Some(data) => return Ok(Some(&self.buffer[data])),
+                    None => back += 1,
+                },
+                Slot::Blank => back += 1,
             }
         }
         Ok(None)
+    }
+
+    /// Whether the record with this sequence number is there as it was written; `Corrected` where one bit had to be put right.
+    pub(crate) fn inspect<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        sequence: u32,
+    ) -> Result<Condition, StorageError<F::Error>> {
+        let before = self.corrections;
+        let found = self.read(flash, sequence)?.is_some();
+        Ok(match (found, self.corrections != before) {
+            (false, _) => Condition::Lost,
+            (true, true) => Condition::Corrected,
+            (true, false) => Condition::Sound,
+        })
+    }
+
+    /// Puts one flipped bit right in the slot that is in the buffer, if it then is the record with this number: that it has to
+    /// be the one looked for keeps what a cut has torn from passing for one.
+    fn corrected(&mut self, sequence: u32) -> Option<core::ops::Range<usize>> {
+        let mut fields = super::Cursor::new(&self.buffer);
+        let (_, len, inverse) = (fields.u32()?, fields.u16()?, fields.u16()?);
+        // The length is there twice; where both differ in a bit, the checksum says which is right.
+        let lengths = match (len ^ !inverse).count_ones() {
+            0 => [Some(len), None],
+            1 => [Some(len), Some(!inverse)],
+            _ => return None,
+        };
+        for len in lengths.into_iter().flatten() {
+            let end = 8 + usize::from(len);
+            let Some(stored) = self.buffer.get(end..end + 4) else { continue };
+            let stored = u32::from_le_bytes(stored.try_into().ok()?);
+            let mut record = self.buffer[..end].to_vec();
+            record[4..6].copy_from_slice(&len.to_le_bytes());
+            record[6..8].copy_from_slice(&(!len).to_le_bytes());
+            let computed = self.checksum(&record);
+            if (stored == computed || super::rot::correct(&mut record, stored, computed))
+                && record[..4] == sequence.to_le_bytes()
+                && record[4..6] == len.to_le_bytes()
+            {
+                self.buffer[..end].copy_from_slice(&record);
+                self.corrections += 1;
+                return Some(8..end);
+            }
+        }
+        None
     }
 
     const fn slots(&self) -> u32 {

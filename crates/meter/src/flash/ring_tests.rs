@@ -116,7 +116,8 @@ fn rot_hides_only_what_it_touches() {
     }
     // The first slot of the sector in use, and one in the middle.
     for sequence in [17, 5] {
-        flash.bytes[SECTOR + (sequence - 1) * SLOT as usize + 20] ^= 1;
+        // Two bits: one would be put right.
+        flash.bytes[SECTOR + (sequence - 1) * SLOT as usize + 20] ^= 0x11;
     }
     let (mut ring, _) = open(&mut flash);
     assert_eq!(ring.sequences(), 1..=20);
@@ -126,6 +127,55 @@ fn rot_hides_only_what_it_touches() {
         assert_eq!(ring.read(&mut flash, sequence).unwrap(), expected, "{sequence}");
     }
     assert_eq!(ring.append(&mut flash, &data(21)).unwrap(), 21);
+}
+
+#[test]
+fn one_flipped_bit_of_the_newest_record_is_put_right_wherever_it_is() {
+    // In the middle of a sector, as its first, and as the only one of all.
+    for records in [20, 17, 1] {
+        let mut flash = flash();
+        let (mut ring, _) = open(&mut flash);
+        for sequence in 1..=records {
+            ring.append(&mut flash, &data(sequence)).unwrap();
+        }
+        let from = SECTOR + (records as usize - 1) * SLOT as usize;
+        for bit in 0..(data(records).len() + OVERHEAD) * 8 {
+            let (byte, mask) = (from + bit / 8, 1 << (bit % 8));
+            flash.bytes[byte] ^= mask;
+            let (mut ring, newest) = open(&mut flash);
+            assert_eq!((ring.newest_sequence(), &newest), (records, &data(records)), "{records}: bit {bit}");
+            assert_eq!(
+                ring.inspect(&mut flash, records).unwrap(),
+                Condition::Corrected,
+                "{records}: bit {bit}"
+            );
+            assert!(ring.corrections() > 0);
+            flash.bytes[byte] ^= mask;
+        }
+        let (mut ring, _) = open(&mut flash);
+        assert_eq!(ring.inspect(&mut flash, records).unwrap(), Condition::Sound);
+        assert_eq!(ring.append(&mut flash, &data(records + 1)).unwrap(), records + 1);
+    }
+}
+
+#[test]
+fn a_sector_that_was_erased_ahead_is_not_erased_again() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    let first_of_its_sector = |sequence: u32| sequence % (SECTOR as u32 / SLOT) == 1;
+    for sequence in 1..=16 {
+        assert_eq!(ring.is_prepared(), !first_of_its_sector(sequence));
+        ring.append(&mut flash, &data(sequence)).unwrap();
+    }
+    assert!(!ring.is_prepared());
+    let erased = |flash: &RamFlash| flash.erases.iter().sum::<u32>();
+    let before = erased(&flash);
+    ring.prepare(&mut flash).unwrap();
+    ring.prepare(&mut flash).unwrap();
+    ring.append(&mut flash, &data(17)).unwrap();
+    assert_eq!(erased(&flash), before + 1);
+    let (ring, newest) = open(&mut flash);
+    assert_eq!((ring.newest_sequence(), newest), (17, data(17)));
 }
 
 #[test]

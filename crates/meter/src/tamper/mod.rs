@@ -1,7 +1,7 @@
 //! Tamper detection: from what the sensors say and what the core measures, and nothing else, to events with a beginning,
 //! an end and an extreme value.
 //!
-//! [`Detector::sense`] looks at everything once in a reading of the sensors: `covers`, `field`, `tilt`, surges and heat
+//! [`Detector::sense`] looks at everything once in a reading of the sensors: `covers`, `field`, `tilt`, `surge` and heat
 //! at the readings, `wiring` at the core's windows, `supply` at its events. What is latched is kept in flash, so a restart
 //! with the cover open neither logs it twice nor misses that it was opened or closed meanwhile.
 
@@ -11,6 +11,7 @@ mod fault;
 mod field;
 mod record;
 mod supply;
+mod surge;
 #[cfg(test)]
 mod tests;
 mod thresholds;
@@ -25,12 +26,13 @@ use meterseal_model::{EventCode, SensorReadings};
 
 pub(crate) use condition::{Condition, Latches};
 pub use fault::Fault;
-pub(crate) use record::Counts;
+pub(crate) use record::{COUNT_SAVES, Counts};
 pub use thresholds::{ThresholdError, Thresholds};
 
 use covers::Cover;
 use field::Fields;
 use supply::Supply;
+use surge::Surges;
 use tilt::Tilt;
 use watch::{Look, Watch};
 use wiring::Wiring;
@@ -64,7 +66,7 @@ pub(crate) struct Detector {
     terminal_cover: Cover,
     fields: Fields,
     tilt: Tilt,
-    spike: Watch,
+    surges: Surges,
     heat: Watch,
     wiring: Wiring,
     supply: Supply,
@@ -79,7 +81,7 @@ impl Detector {
             terminal_cover: Cover::new(Condition::TerminalCover),
             fields: Fields::new(),
             tilt: Tilt::new(),
-            spike: Watch::new(Condition::Spike),
+            surges: Surges::new(),
             heat: Watch::new(Condition::Heat),
             wiring: Wiring::new(),
             supply: Supply::new(),
@@ -106,11 +108,7 @@ impl Detector {
         let mut found = |detection| events.push(detection);
         let Moment { thresholds, .. } = moment;
 
-        let highest = readings.surge_peak_millivolts.into_iter().max().unwrap_or(0);
-        let surge = highest >= thresholds.spike_millivolts;
-        let value = i64::from(highest) * 1000;
-        let look = Look { begins: surge, ends: !surge, value, wait_ms: [0, thresholds.spike_quiet_ms] };
-        self.spike.look(look, moment).into_iter().for_each(&mut found);
+        self.surges.look(readings, moment).into_iter().for_each(&mut found);
 
         let [open, latched] = [readings.meter_cover_open, readings.meter_cover_latched];
         self.meter_cover.look(open, latched, moment, &mut found);

@@ -6,11 +6,12 @@ use embedded_storage::nor_flash::NorFlash;
 
 use super::Latches;
 use crate::StorageError;
+use crate::allowance::Allowance;
 use crate::flash::{Cursor, Put};
 use crate::inner::Inner;
 use crate::vault::Item;
 
-/// Latches and counters as of a log entry. Saved after every [`UNSAVED_MAX`] entries, which wears no flash out, and
+/// Latches and counters as of a log entry. Saved after every [`UNSAVED_MAX`] entries, at the pace of [`COUNT_SAVES`], and
 /// brought up to the log's newest entry at a start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -64,10 +65,14 @@ impl<F: NorFlash> Inner<F> {
     /// Saves latches and counters once so many events have come that a start should not have to count them again.
     pub(crate) fn save_counts_when_due(&mut self) -> Result<(), StorageError<F::Error>> {
         let behind = self.state.latched_up_to.saturating_sub(self.counts.up_to);
-        if behind < UNSAVED_MAX && self.counts.unsaved < UNSAVED_MAX {
-            return Ok(());
+        let many = behind >= UNSAVED_MAX || self.counts.unsaved >= UNSAVED_MAX;
+        // Before the log may drop what is not counted in, whatever the pace.
+        let pressing = behind >= self.storage.get_mut().log().capacity() / 2;
+        if pressing || (many && self.count_saves.take(self.uptime_ms())) {
+            self.save_counts()
+        } else {
+            Ok(())
         }
-        self.save_counts()
     }
 
     /// Saves them now.
@@ -79,6 +84,9 @@ impl<F: NorFlash> Inner<F> {
         Ok(())
     }
 }
+
+/// One a minute in the long run is 1.05 × 10⁷ in 20 years: some 50 bytes each, in a map of 16 KiB.
+pub(crate) const COUNT_SAVES: Allowance = Allowance::new(2, 8, 60_000);
 
 /// The smallest log holds more than these.
 const UNSAVED_MAX: u32 = 16;

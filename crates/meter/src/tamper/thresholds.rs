@@ -2,11 +2,11 @@
 //! type, its defaults, its ranges, its record in flash and its structure over DLMS at once.
 
 macro_rules! thresholds {
-    ($($(#[$doc:meta])* $name:ident = $standard:literal, $min:literal..=$max:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $standard:literal, $min:literal..=$max:literal;)*) => {
         /// When readings and measurements become events. A field of 0 that may be 0 switches its detection off.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Thresholds {
-            $($(#[$doc])* pub $name: u32,)*
+            $($(#[doc = $doc])* pub $name: u32,)*
         }
 
         impl Thresholds {
@@ -19,7 +19,11 @@ macro_rules! thresholds {
             /// The fields' names, in their order in records and over DLMS.
             pub const NAMES: [&'static str; Self::COUNT] = [$(stringify!($name),)*];
 
-            const RANGES: [(u32, u32); Self::COUNT] = [$(($min, $max),)*];
+            /// What each is for, in that order: the words of its documentation.
+            pub const NOTES: [&'static str; Self::COUNT] = [$(concat!($($doc),*),)*];
+
+            /// The least and the most that each may be, in that order.
+            pub const RANGES: [(u32, u32); Self::COUNT] = [$(($min, $max),)*];
 
             /// The fields, in that order.
             pub const fn to_fields(&self) -> [u32; Self::COUNT] {
@@ -52,7 +56,7 @@ thresholds! {
     /// Surge peak at or above which a voltage spike is logged, millivolts. 1.5 kV: above what switching leaves behind a
     /// meter's own varistor.
     spike_millivolts = 1_500_000, 400_000..=20_000_000;
-    /// After so long without a further spike they are over, milliseconds.
+    /// For so long after a spike further ones belong to it, unless they are a tenth higher, milliseconds.
     spike_quiet_ms = 200, 1..=60_000;
     /// Which way is up: 0 the accelerometer's +x, 1 −x, 2 +y, 3 −y, 4 +z, 5 −z.
     upright_axis = 2, 0..=5;
@@ -79,8 +83,9 @@ thresholds! {
     /// How long a voltage must be back, or the phases in order, until the event is over, milliseconds: a supply that
     /// flickers is one event.
     supply_quiet_ms = 2_000, 0..=600_000;
-    /// 1: something behind the meter generates, and a current that flows backwards is no event.
-    generation_expected = 0, 0..=1;
+    /// Where something behind the meter generates, so that a current that flows backwards is no event: 1 on every phase, or
+    /// the sum of 2 for L1, 4 for L2 and 8 for L3. The others are watched.
+    generation_expected = 0, 0..=15;
     /// Export of a phase above which its current is reversed, milliwatts (off: 0). 50 W: far more than an idle load's
     /// measurement errs.
     reversed_milliwatts = 50_000, 0..=1_000_000_000;
@@ -135,6 +140,11 @@ impl Thresholds {
         )?;
         check("tilt_off_degrees", self.tilt_off_degrees, 1, self.tilt_on_degrees)?;
         check("cool_millikelvin", self.cool_millikelvin, 1, self.hot_millikelvin)
+    }
+
+    /// Whether something may generate on L1 (0) to L3 (2).
+    pub const fn generates(&self, phase: usize) -> bool {
+        self.generation_expected & (1 | 2 << phase) != 0
     }
 
     /// The core's settings with the voltage thresholds of these.

@@ -53,15 +53,27 @@ impl Watch {
         changed_ms: u64,
         moment: &Moment<'_>,
     ) -> Option<Detection> {
-        let latched = moment.latched.has(self.condition);
-        if latched || look.begins {
+        let latched = moment.latched.has(self.condition).then_some(self.condition);
+        self.look_for(self.condition, latched, look, changed_ms, moment)
+    }
+
+    /// The same where one of several conditions goes on (`latched`), or else `next` may begin.
+    pub(super) fn look_for(
+        &mut self,
+        next: Condition,
+        latched: Option<Condition>,
+        look: Look,
+        changed_ms: u64,
+        moment: &Moment<'_>,
+    ) -> Option<Detection> {
+        if latched.is_some() || look.begins {
             let worse = |old: i64| if self.lowest { old.min(look.value) } else { old.max(look.value) };
             self.extreme = Some(self.extreme.map_or(look.value, worse));
         } else {
             self.extreme = None;
         }
         let (changed, wait_ms) =
-            if latched { (look.ends, look.wait_ms[1]) } else { (look.begins, look.wait_ms[0]) };
+            if latched.is_some() { (look.ends, look.wait_ms[1]) } else { (look.begins, look.wait_ms[0]) };
         if !changed {
             self.since_ms = None;
             return None;
@@ -72,7 +84,7 @@ impl Watch {
         }
         // The other way round is a change of its own.
         self.since_ms = None;
-        let code = if latched { self.condition.end() } else { self.condition.begin() };
+        let code = latched.map_or(next.begin(), Condition::end);
         Some(Detection { code, extreme: self.extreme.unwrap_or(look.value), since_ms })
     }
 }

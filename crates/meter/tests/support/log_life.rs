@@ -2,9 +2,11 @@
 
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, reason = "shared by a test and an example")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use embedded_storage::nor_flash::NorFlash;
 use meterseal_meter::{
     Config, DlmsKeys, Identity, Layout, Meter, OpenError, Random, SealedLeaf, SecretKey, StorageError,
 };
@@ -14,7 +16,7 @@ use meterseal_seal::log::{Body, Checkpoint, Leaf, LogHash, Peaks};
 use meterseal_seal::{
     KeySlot, KeyState, KeyStore, KeyStoreError, SealKey, SealPublicKey, Signer as _, key::SIGNATURE_LENGTH,
 };
-use meterseal_world::flash::{Cut, SimulatedFlash};
+use meterseal_world::flash::{Appetite, Cut, HoldUp, SimulatedFlash, Socket};
 
 /// What a row of the table is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,22 @@ pub struct Row {
     pub void: u64,
     /// The most energy, in thousandths of a watt-hour, that a cut took of what had flowed.
     pub lost_milliwatt_hours: u64,
+    /// Runs in which the last words were written whole, and the most energy that was lost in those.
+    pub last_words: u64,
+    pub lost_with_last_words: u64,
+}
+
+impl Row {
+    /// Both together.
+    pub fn with(mut self, other: &Self) -> Self {
+        self.runs += other.runs;
+        self.promised += other.promised;
+        self.void = self.void.max(other.void);
+        self.lost_milliwatt_hours = self.lost_milliwatt_hours.max(other.lost_milliwatt_hours);
+        self.last_words += other.last_words;
+        self.lost_with_last_words = self.lost_with_last_words.max(other.lost_with_last_words);
+        self
+    }
 }
 
 const NOON: i64 = 1_795_348_800_000;
@@ -95,7 +113,7 @@ impl KeyStore for LogKey {
 }
 
 type Chip<const W: usize, const E: usize> = SimulatedFlash<W, E>;
-type TheMeter<'a, const W: usize, const E: usize> = Meter<&'a mut Chip<W, E>, Counting>;
+type TheMeter<F> = Meter<F, Counting>;
 type FlashError = embedded_storage::nor_flash::NorFlashErrorKind;
 
 /// What the meter has promised: it returned, or gave it out.
@@ -108,6 +126,8 @@ struct Promised {
     shown: u64,
     /// Samples that were measured, milliseconds.
     measured_ms: i64,
+    /// The last words were written whole.
+    went_down: bool,
 }
 
 /// Lives of one meter on one geometry.
@@ -115,22 +135,28 @@ pub struct Campaign<const W: usize, const E: usize> {
     frames: Vec<Frame>,
     key: Arc<LogKey>,
     pub operations: u64,
+    /// Of a life on a flash that is in use.
+    pub later_operations: u64,
 }
 
 impl<const W: usize, const E: usize> Campaign<W, E> {
     pub fn new() -> Self {
-        let mut campaign = Self { frames: frames(), key: Arc::new(LogKey::new()), operations: 0 };
+        let mut campaign =
+            Self { frames: frames(), key: Arc::new(LogKey::new()), operations: 0, later_operations: 0 };
         let mut flash = Chip::new(Layout::TINY.size(), 1);
         campaign.life(&mut flash, 0, &mut Promised::default()).unwrap();
         campaign.operations = flash.operations();
+        campaign.life(&mut flash, STEPS * STEP_MS + 777, &mut Promised::default()).unwrap();
+        campaign.later_operations = flash.operations() - campaign.operations;
         campaign
     }
 
-    fn open<'a>(
+    fn open<F: NorFlash<Error = FlashError>>(
         &self,
-        flash: &'a mut Chip<W, E>,
+        flash: F,
+        seed: u64,
         at: i64,
-    ) -> Result<TheMeter<'a, W, E>, OpenError<FlashError>> {
+    ) -> Result<TheMeter<F>, OpenError<FlashError>> {
         let identity = Identity {
             id: "MSL0000000042".parse().unwrap(),
             device_type: "Meterseal Reference".into(),
@@ -147,7 +173,6 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
             ..Config::new(meterseal_metrology::Config::new(8_000_000_000, Nominal::Hz50, scale))
         };
         let keys = DlmsKeys { encryption: [0x11; 32], authentication: [0x22; 32] };
-        let seed = flash.operations();
         let now = UnixMillis(NOON + BEFORE_MIDNIGHT + at);
         let mut meter = Meter::open(identity, keys, config, flash, Counting(seed), now)?;
         let store: Arc<dyn KeyStore> = Arc::clone(&self.key) as _;
@@ -157,29 +182,99 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
 
     /// Lives from `from` on, until the power goes.
     fn life(&self, flash: &mut Chip<W, E>, from: i64, promised: &mut Promised) -> Result<(), ()> {
-        let mut meter = self.open(flash, from).map_err(|error| {
+        let seed = flash.operations();
+        let mut meter = self.open(flash, seed, from).map_err(|error| {
             assert!(matches!(error, OpenError::Storage(_)), "{error}");
         })?;
         self.note(&meter, promised);
         for step in 0..STEPS {
-            let at = from + step * STEP_MS;
-            let now = UnixMillis(NOON + BEFORE_MIDNIGHT + at);
-            meter.sample(&self.frames, now);
-            promised.measured_ms += 50;
-            let open = SensorReadings { meter_cover_open: step / 3 % 2 == 1, ..SensorReadings::QUIET };
-            let lived = meter.sense(&open, now).and_then(|()| meter.tick(now));
-            lived.map_err(torn)?;
-            if let Some(request) = meter.signing_request() {
-                let signature = self.key.0.sign(&request.to_be_signed).unwrap();
-                meter.signed(request.number, Some(&signature)).map_err(torn)?;
-            }
+            self.step(&mut meter, from, step, promised).map_err(torn)?;
             self.note(&meter, promised);
         }
         Ok(())
     }
 
+    fn step<F: NorFlash<Error = FlashError>>(
+        &self,
+        meter: &mut TheMeter<F>,
+        from: i64,
+        step: i64,
+        promised: &mut Promised,
+    ) -> Result<(), StorageError<FlashError>> {
+        let now = UnixMillis(NOON + BEFORE_MIDNIGHT + from + step * STEP_MS);
+        meter.sample(&self.frames, now);
+        promised.measured_ms += 50;
+        let open = SensorReadings { meter_cover_open: step / 3 % 2 == 1, ..SensorReadings::QUIET };
+        meter.sense(&open, now)?;
+        meter.tick(now)?;
+        if let Some(request) = meter.signing_request() {
+            let signature = self.key.0.sign(&request.to_be_signed).unwrap();
+            meter.signed(request.number, Some(&signature))?;
+        }
+        Ok(())
+    }
+
+    /// The same in a meter that is warned when its supply fails, and then lives on its capacitor.
+    fn life_with_warning(&self, chip: &RefCell<Chip<W, E>>, from: i64, promised: &mut Promised) {
+        let seed = chip.borrow().operations();
+        let Ok(mut meter) = self.open(Socket(chip), seed, from) else {
+            assert!(chip.borrow().is_dead(), "only an empty capacitor keeps a meter from starting");
+            return;
+        };
+        let is_failing = || chip.borrow().is_failing();
+        for step in 0..STEPS {
+            if !chip.borrow().is_dead() {
+                self.note(&meter, promised);
+            }
+            if is_failing() {
+                break;
+            }
+            let lived = self.step(&mut meter, from, step, promised);
+            assert!(lived.is_ok() || is_failing(), "{lived:?}");
+        }
+        let now = UnixMillis(NOON + BEFORE_MIDNIGHT + from + STEPS * STEP_MS);
+        if is_failing() && meter.power_fail(now).is_ok() {
+            promised.went_down = true;
+            self.note(&meter, promised);
+            let newest = meter.security_log_entry(*meter.security_log_range().end()).unwrap();
+            assert_eq!(newest.map(|entry| entry.code), Some(EventCode::PowerDown), "its last word");
+        }
+    }
+
+    /// The supply fails at this operation, with so much energy left.
+    fn run_with_warning(&self, row: &mut Row, seed: u64, at: u64, nanojoules: u64, appetite: Appetite) {
+        let what = format!("supply fails at {at} with {nanojoules} nJ, seed {seed}");
+        let mut flash = Chip::<W, E>::new(Layout::TINY.size(), seed);
+        let mut promised = Promised::default();
+        // A life before, so that rings are in use; what it measured is not what this is about.
+        self.life(&mut flash, 0, &mut promised).unwrap();
+        promised.measured_ms = (promised.shown * 3_600 / 69_000) as i64 + 1;
+        flash.fail_after(at, nanojoules, appetite, HoldUp::REFERENCE.idle_microwatts);
+        let from = STEPS * STEP_MS + 777;
+        let cell = RefCell::new(flash);
+        self.life_with_warning(&cell, from, &mut promised);
+        let mut flash = cell.into_inner();
+        flash.power_on();
+        self.come_back(flash, from + STEPS * STEP_MS + 777, &mut promised, row, &what);
+    }
+
+    /// Every `stride`-th operation: the supply fails there, with the capacitor as it was designed, full; and then with any
+    /// part of that, as if it were old.
+    pub fn warned(&self, stride: usize, appetite: Appetite) -> [Row; 2] {
+        let mut rows = [self.row(), self.row()];
+        let full = HoldUp::REFERENCE.nanojoules();
+        for at in (0..self.later_operations).step_by(stride) {
+            self.run_with_warning(&mut rows[0], at + 1, at, full, appetite);
+            for part in 0..3 {
+                let seed = (at * 3 + part + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                self.run_with_warning(&mut rows[1], seed, at, seed % full, appetite);
+            }
+        }
+        rows
+    }
+
     /// All that anybody can see now is promised.
-    fn note(&self, meter: &TheMeter<'_, W, E>, promised: &mut Promised) {
+    fn note<F: NorFlash<Error = FlashError>>(&self, meter: &TheMeter<F>, promised: &mut Promised) {
         for sequence in meter.security_log_range() {
             if let Some(entry) = meter.security_log_entry(sequence).unwrap() {
                 promised.events.insert(sequence, entry.code);
@@ -192,7 +287,13 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
         }
     }
 
-    fn check(&self, meter: &TheMeter<'_, W, E>, promised: &Promised, row: &mut Row, what: &str) {
+    fn check<F: NorFlash<Error = FlashError>>(
+        &self,
+        meter: &TheMeter<F>,
+        promised: &Promised,
+        row: &mut Row,
+        what: &str,
+    ) {
         for (&sequence, &code) in &promised.events {
             let found = meter.security_log_entry(sequence).unwrap().map(|entry| entry.code);
             assert_eq!(found, Some(code), "{what}: entry {sequence}");
@@ -208,7 +309,12 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
         // 69 kW for as long as was measured, to the window that a start has not finished.
         let flowed = promised.measured_ms as u64 * 69_000 / 3_600;
         assert!(shown <= flowed + 1, "{what}: {shown} shown of {flowed}");
-        row.lost_milliwatt_hours = row.lost_milliwatt_hours.max(flowed - shown.min(flowed));
+        let lost = flowed - shown.min(flowed);
+        row.lost_milliwatt_hours = row.lost_milliwatt_hours.max(lost);
+        if promised.went_down {
+            row.last_words += 1;
+            row.lost_with_last_words = row.lost_with_last_words.max(lost);
+        }
 
         let leaves: Vec<(LogHash, Leaf)> = meter
             .sealed_leaves()
@@ -246,12 +352,23 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
         }
         // A second cut that was never reached stays away.
         flash.cut_after(u64::MAX / 2, Cut::Before);
-        let meter = self.open(&mut flash, from).unwrap_or_else(|error| panic!("{what}: {error}"));
-        self.check(&meter, &promised, row, &what);
+        self.come_back(flash, from, &mut promised, row, &what);
+    }
+
+    /// What was promised is there, and the meter lives on.
+    fn come_back(
+        &self,
+        mut flash: Chip<W, E>,
+        from: i64,
+        promised: &mut Promised,
+        row: &mut Row,
+        what: &str,
+    ) {
+        let seed = flash.operations();
+        let meter = self.open(&mut flash, seed, from).unwrap_or_else(|error| panic!("{what}: {error}"));
+        self.check(&meter, promised, row, what);
         drop(meter);
-        // And it lives on.
-        self.life(&mut flash, from + 1_000, &mut promised)
-            .unwrap_or_else(|()| panic!("{what}: no second life"));
+        self.life(&mut flash, from + 1_000, promised).unwrap_or_else(|()| panic!("{what}: no second life"));
         row.runs += 1;
     }
 
@@ -263,6 +380,8 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
             promised: 0,
             void: 0,
             lost_milliwatt_hours: 0,
+            last_words: 0,
+            lost_with_last_words: 0,
         }
     }
 

@@ -21,6 +21,17 @@ pub struct Row {
     pub lives: u32,
 }
 
+impl Row {
+    /// Both together.
+    pub fn with(mut self, other: &Self) -> Self {
+        self.runs += other.runs;
+        self.new += other.new;
+        self.old += other.old;
+        self.lives = self.lives.max(other.lives);
+        self
+    }
+}
+
 /// A run from here, whatever is cut, comes to its end within so many lives.
 const LIVES: u32 = 24;
 
@@ -125,6 +136,17 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
     pub fn single(&self, stride: usize) -> Row {
         let mut row = self.row();
         for operation in (0..self.operations).step_by(stride) {
+            for cut in Cut::ALL {
+                self.run(&mut row, operation, &[(operation, cut)]);
+            }
+        }
+        row
+    }
+
+    /// So many operations from this one on, each cut once, in every way.
+    pub fn single_from(&self, first: u64, count: u64) -> Row {
+        let mut row = self.row();
+        for operation in first..first + count {
             for cut in Cut::ALL {
                 self.run(&mut row, operation, &[(operation, cut)]);
             }

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use meterseal_headend::evidence;
+use meterseal_headend::evidence::{self, StoredLog};
 use meterseal_headend::store::Store;
 use meterseal_model::{MeterId, UnixMillis};
 use meterseal_seal::evidence::{Archive, Trust, printed_fingerprint};
@@ -70,7 +70,7 @@ struct Source {
 
 pub(crate) fn bill(arguments: &Bill, out: &mut impl Write) -> Result<()> {
     let Source { meter, out: path, .. } = &arguments.source;
-    let statement = arguments.source.archive()?.statement(arguments.from, arguments.to)?;
+    let statement = arguments.source.with(|archive| Ok(archive.statement(arguments.from, arguments.to)?))?;
     write_new(path, |file| file.write_all(&statement.encode()))?;
     let verified = statement.verify(&Trust::default());
     let readings = verified.readings();
@@ -83,30 +83,36 @@ pub(crate) fn bill(arguments: &Bill, out: &mut impl Write) -> Result<()> {
 
 pub(crate) fn log(arguments: &Log, out: &mut impl Write) -> Result<()> {
     let LogCommand::Export { source, first, without_intervals } = &arguments.command;
-    let archive = source.archive()?;
     let withhold = |leaf: &Leaf| *without_intervals && matches!(leaf.body, Body::Interval(_));
-    write_new(&source.out, |file| {
-        archive.export(*first, withhold, |bytes| file.write_all(bytes)).map_err(std::io::Error::other)
+    let key = source.with(|archive| {
+        write_new(&source.out, |file| {
+            archive.export(*first, withhold, |bytes| file.write_all(bytes)).map_err(std::io::Error::other)
+        })?;
+        Ok(archive.origin.key.clone())
     })?;
     writeln!(out, "log of meter {} from entry {first} on: {}", source.meter, source.out.display())?;
-    writeln!(out, "key fingerprint: {}", printed_fingerprint(&archive.origin.key))?;
+    writeln!(out, "key fingerprint: {}", printed_fingerprint(&key))?;
     Ok(writeln!(out, "to check it: meterseal verify log {}", source.out.display())?)
 }
 
 impl Source {
-    fn archive(&self) -> Result<Archive> {
+    /// Makes something of the meter's log, while the store is open.
+    fn with<T>(&self, make: impl FnOnce(&mut Archive<StoredLog>) -> Result<T>) -> Result<T> {
         let folder = self.data.join("headend");
         if !folder.join("headend.sqlite").exists() {
             bail!("{} holds no head-end's database; name the right folder (--data)", self.data.display());
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let archive = runtime.block_on(async {
+        let (store, archive) = runtime.block_on(async {
             let store = Store::open_to_read(&folder).await?;
-            let archive = evidence::archive(&store, self.meter).await;
-            store.close().await;
-            archive
+            let archive = evidence::archive(&store, self.meter).await?;
+            Ok::<_, anyhow::Error>((store, archive))
         })?;
-        archive.with_context(|| format!("the head-end has not read a sealed log of meter {} yet", self.meter))
+        let made = archive
+            .with_context(|| format!("the head-end has not read a sealed log of meter {} yet", self.meter))
+            .and_then(|mut archive| make(&mut archive));
+        runtime.block_on(store.close());
+        made
     }
 }
 

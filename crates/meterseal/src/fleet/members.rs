@@ -3,8 +3,9 @@
 //! The file has a line of JSON for each meter, for its owner only, with its keys under AES-256-GCM with the fleet's secret
 //! (`fleet.secret` beside it). It is the enrolment too: a fleet's meters are born with operational identities, because
 //! ten thousand enrolments over COSEM would take longer than most loads last; a head-end that opens the same data folder
-//! knows the meters by it. Files of earlier versions, with keys in the clear and the manufacturer's identities, are
-//! rewritten once; identities that are due are renewed at the start.
+//! knows the meters by it. Files of earlier versions, with keys in the clear, the manufacturer's identities, or without
+//! log keys, are rewritten once; identities that are due are renewed at the start. An earlier version of the program
+//! refuses a file with log keys.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -14,10 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use meterseal_link::keys::DeviceSecret;
+use meterseal_link::keys::{DeviceSecret, HeldKey};
 use meterseal_link::pki::{OPERATIONAL_VALIDITY, write_secret};
 use meterseal_link::{Identity, Pki, Validity};
 use meterseal_model::MeterId;
+use meterseal_seal::{KeySlot, SealKey};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -33,6 +35,35 @@ pub(crate) struct Member {
     /// Global encryption and authentication key, 64 hexadecimal digits each.
     encryption: String,
     authentication: String,
+    /// What seals its log; none in files of earlier versions, until they are rewritten.
+    log: Option<LogKey>,
+}
+
+/// The key that signs a meter's checkpoints, certified by its manufacturer.
+struct LogKey {
+    /// Private key in PKCS#8 PEM.
+    key: String,
+    /// Its certificates, its own first, DER.
+    certificates: Vec<Vec<u8>>,
+}
+
+impl LogKey {
+    fn make(pki: &Pki, meter: MeterId) -> Result<Self> {
+        let key =
+            SealKey::generate(getrandom::fill).context("the operating system gave no random numbers")?;
+        let certificates = pki.certify_log_key(meter, key.public())?;
+        let pem = key.to_pkcs8_pem().context("a log key cannot be written")?;
+        Ok(Self {
+            key: pem.as_str().to_owned(),
+            certificates: certificates.iter().map(|der| der.to_vec()).collect(),
+        })
+    }
+}
+
+impl Drop for LogKey {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
 }
 
 /// A member as it stands in the file: its keys sealed, or, from earlier versions, in the clear.
@@ -44,6 +75,9 @@ struct Line {
     /// Hexadecimal digits of [`Secrets`], sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<String>,
+    /// The log key's certificates in DER, hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    log_certificates: Vec<String>,
     #[serde(default, skip_serializing)]
     key: Option<String>,
     #[serde(default, skip_serializing)]
@@ -57,10 +91,13 @@ struct Secrets {
     key: String,
     encryption: String,
     authentication: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
 }
 
 impl Drop for Secrets {
     fn drop(&mut self) {
+        self.log.zeroize();
         self.key.zeroize();
         self.encryption.zeroize();
         self.authentication.zeroize();
@@ -80,9 +117,20 @@ impl Line {
                 serde_json::from_slice(&plain).context("what is sealed are no keys")?
             }
             (None, Some(key), Some(encryption), Some(authentication)) => {
-                Secrets { key, encryption, authentication }
+                Secrets { key, encryption, authentication, log: None }
             }
             _ => bail!("keys are missing"),
+        };
+        let log = match secrets.log.take() {
+            None => None,
+            Some(key) => {
+                let certificates = self.log_certificates.iter().map(|digits| from_hex(digits));
+                let certificates = certificates.collect::<Option<Vec<_>>>();
+                Some(LogKey {
+                    key,
+                    certificates: certificates.context("a certificate is no row of hexadecimal digits")?,
+                })
+            }
         };
         Ok(Member {
             meter: self.meter,
@@ -90,6 +138,7 @@ impl Line {
             key: std::mem::take(&mut secrets.key),
             encryption: std::mem::take(&mut secrets.encryption),
             authentication: std::mem::take(&mut secrets.authentication),
+            log,
         })
     }
 }
@@ -150,7 +199,7 @@ impl Member {
         let random = || -> Result<String> {
             let mut key = Zeroizing::new([0; 32]);
             getrandom::fill(&mut key[..]).context("the operating system gave no random numbers")?;
-            Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
+            Ok(to_hex(&key[..]))
         };
         Ok(Self {
             meter: MeterName(meter),
@@ -158,7 +207,30 @@ impl Member {
             key: issued.key_pem().to_owned(),
             encryption: random()?,
             authentication: random()?,
+            log: Some(LogKey::make(pki, meter)?),
         })
+    }
+
+    /// What signs its checkpoints.
+    pub(crate) fn log_key(&self) -> Result<HeldKey> {
+        let meter = self.meter.0;
+        let log = self.log.as_ref().with_context(|| {
+            format!(
+                "{meter} has no key for its sealed log, because an earlier version enrolled it; enrol the fleet again, \
+                 with --enrol or --serve: it gets one"
+            )
+        })?;
+        HeldKey::new(KeySlot::Log, &log.key, log.certificates.clone())
+            .with_context(|| format!("the log key of {meter} cannot be used; restore the file from a copy"))
+    }
+
+    /// Gives it a log key where it has none. `true`: done.
+    fn certify_log_key(&mut self, pki: &Pki) -> Result<bool> {
+        if self.log.is_none() {
+            self.log = Some(LogKey::make(pki, self.meter.0)?);
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Gives it a new identity where its own is its manufacturer's or due for renewal; the DLMS keys stay. `true`: done.
@@ -180,13 +252,18 @@ impl Member {
             key: self.key.clone(),
             encryption: self.encryption.clone(),
             authentication: self.authentication.clone(),
+            log: self.log.as_ref().map(|log| log.key.clone()),
         };
         let plain = Zeroizing::new(serde_json::to_vec(&secrets)?);
         let sealed = secret.seal(&context(self.meter.0), &plain)?;
         let line = Line {
             meter: self.meter,
             certificates: self.certificates.clone(),
-            sealed: Some(sealed.iter().map(|byte| format!("{byte:02x}")).collect()),
+            sealed: Some(to_hex(&sealed)),
+            log_certificates: self
+                .log
+                .as_ref()
+                .map_or_else(Vec::new, |log| log.certificates.iter().map(|der| to_hex(der)).collect()),
             key: None,
             encryption: None,
             authentication: None,
@@ -198,6 +275,10 @@ impl Member {
 /// One member's keys cannot take the place of another's.
 fn context(meter: MeterId) -> String {
     format!("meterseal fleet member {meter}")
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -262,6 +343,7 @@ fn renew(path: &Path, pki: &Pki) -> Result<()> {
     let (mut members, mut changed) = read_lines(path, usize::MAX)?;
     for member in &mut members {
         changed |= member.renew_if_due(pki, path)?;
+        changed |= member.certify_log_key(pki)?;
     }
     if !changed {
         return Ok(());
@@ -334,6 +416,8 @@ const BATCH: usize = 250;
 
 #[cfg(test)]
 mod tests {
+    use meterseal_seal::{KeyState, KeyStore as _};
+
     use super::*;
 
     #[test]
@@ -397,6 +481,14 @@ mod tests {
         for member in &members {
             let own = Identity::from_pem(&member.certificates, &member.key, &path).unwrap();
             assert!(pki.is_operational(&own.certificate().unwrap()));
+            let log = member.log_key().unwrap();
+            let chain = log.certificates(KeySlot::Log).unwrap();
+            let at = meterseal_model::UnixMillis(jiff::Timestamp::now().as_millisecond());
+            let trusted: Vec<_> = pki.trust().meters.iter().map(|der| der.to_vec()).collect();
+            let certified =
+                meterseal_seal::chain::verify_log_key(&chain, member.meter.0, at, &trusted).unwrap();
+            assert!(certified.trusted);
+            assert_eq!(Ok(certified.key), log.public_key(KeySlot::Log, KeyState::Current));
         }
         enrol(&path, &pki, 3).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "once");

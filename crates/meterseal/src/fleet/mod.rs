@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -64,6 +65,9 @@ pub(crate) struct Args {
     /// Seconds between two steps of each meter's energy model
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=60))]
     step: u64,
+    /// How fast the meters' own time goes; at another speed than 1 it is ahead of this machine's for good
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    speed: f64,
     /// Length of a load-profile interval, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(60..=86_400))]
     profile_period: u32,
@@ -84,6 +88,11 @@ pub(crate) struct Args {
     /// Surges, opened covers and magnets at random meters, so many a second in all
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     events_per_second: f64,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if (1.0..=3600.0).contains(&speed) { Ok(speed) } else { Err("must be between 1 and 3600".to_owned()) }
 }
 
 /// A rate of events.
@@ -195,6 +204,7 @@ impl Place {
                     firmware_digest: firmware,
                 },
                 keys: meterseal_meter::DlmsKeys { encryption, authentication },
+                log_key: Some(Arc::new(member.log_key()?)),
                 tls: tls::meter_config(&identity, &trust)
                     .with_context(|| format!("the certificate of {} cannot be used", member.meter.0))?,
             })
@@ -204,6 +214,7 @@ impl Place {
             step: Duration::from_secs(arguments.step),
             profile_period_seconds: arguments.profile_period,
             history: arguments.history,
+            speed: arguments.speed,
             limits: DialLimits {
                 longest_pause: Duration::from_secs(arguments.longest_pause),
                 ..DialLimits::default()

@@ -2,6 +2,7 @@
 //! it proves and what it does not.
 
 mod csv;
+mod mark;
 mod show;
 
 use std::fs::File;
@@ -11,11 +12,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use meterseal_link::pki::read_certificates;
+use meterseal_seal::SealPublicKey;
 use meterseal_seal::evidence::{
     Earlier, Export, Fingerprint, Kind, Outcome, Report, Statement, Trust, VerifiedStatement,
 };
 use meterseal_seal::log::{Checkpoint, Leaf};
-use meterseal_seal::{Mark, SealPublicKey};
 
 use show::Shown;
 
@@ -43,6 +44,20 @@ enum Expected {
     Mark(Given),
 }
 
+/// What belongs to a mark.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct ForMark {
+    /// For a mark: folder of a certification's results, which must be those of the mark (results.cbor, report.json)
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// For a mark: the signatory's list of revoked marks
+    #[arg(long, value_name = "FILE")]
+    revocations: Vec<PathBuf>,
+    /// For a mark: judge it as of this moment in place of now, as in 2026-10-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    at: Option<jiff::Timestamp>,
+}
+
 #[derive(Clone, Debug, Default, clap::Args)]
 struct Given {
     /// The file
@@ -64,6 +79,8 @@ struct Given {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    for_mark: ForMark,
 }
 
 pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<bool> {
@@ -74,7 +91,7 @@ pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<bool> {
         Some(Expected::Mark(given)) => (Some(Kind::Mark), given),
     };
     let Some(path) = given.file.as_deref() else { bail!("give the file to check") };
-    let bytes = read(path)?;
+    let bytes = mark::of_code(read(path)?);
     let name = path.display();
     let kind = Kind::of(&bytes).with_context(|| {
         format!("{name} is no statement, no export of a log and no mark, or was damaged at its beginning")
@@ -85,7 +102,7 @@ pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<bool> {
     let shown = match kind {
         Kind::Statement => statement(&bytes, given),
         Kind::Export => export(&bytes, given),
-        Kind::Mark => mark(&bytes, given),
+        Kind::Mark => mark::check(&bytes, given),
         Kind::Checkpoint => checkpoint(&bytes, given),
     };
     let shown = shown.with_context(|| name.to_string())?;
@@ -125,36 +142,6 @@ fn export(bytes: &[u8], given: &Given) -> Result<Shown> {
         })?;
     }
     Ok(Shown { kind: Kind::Export, report: verified.report, period: None, quantities: Vec::new() })
-}
-
-fn mark(bytes: &[u8], given: &Given) -> Result<Shown> {
-    let keys = keys(given, "a mark", "the certification key (certification.cert.pem or a public key)")?;
-    let mut report = Report::default();
-    match Mark::verify(bytes, &keys) {
-        Ok(verified) => {
-            let mark = verified.mark();
-            report.add(Outcome::Proven, "mark", mark.to_string());
-            report.add(
-                Outcome::Proven,
-                "signer",
-                format!("It was signed by key {}, which you named.", verified.signer()),
-            );
-            report.add(
-                Outcome::NotProven,
-                "authority",
-                "Whether the signatory was entitled to test such meters: that is for you to know.",
-            );
-            if !mark.not_tested.is_empty() {
-                report.add(
-                    Outcome::NotProven,
-                    "not-tested",
-                    format!("What the mark lists as not tested: {} requirements.", mark.not_tested.len()),
-                );
-            }
-        }
-        Err(error) => report.add(Outcome::Broken, "mark", format!("The mark does not hold: {error}.")),
-    }
-    Ok(Shown { kind: Kind::Mark, report, period: None, quantities: Vec::new() })
 }
 
 fn checkpoint(bytes: &[u8], given: &Given) -> Result<Shown> {

@@ -16,7 +16,7 @@ use core::fmt;
 use minicbor::Decoder;
 use minicbor::data::{Tag, Type};
 
-pub use archive::{Archive, ArchiveError, Held};
+pub use archive::{Archive, ArchiveError, Entries, Held};
 pub use export::{Entry, Export, VerifiedExport};
 pub use origin::{Earlier, Origin, Trust};
 pub use report::{Finding, Fingerprint, FingerprintError, Outcome, Report, printed_fingerprint};

@@ -58,16 +58,16 @@ impl Report {
         self.of(outcome).any(|finding| finding.code == code)
     }
 
-    pub(super) fn proven(&mut self, code: &'static str, text: impl Into<String>) {
+    pub(crate) fn proven(&mut self, code: &'static str, text: impl Into<String>) {
         self.add(Outcome::Proven, code, text);
     }
 
-    pub(super) fn not_proven(&mut self, code: &'static str, text: impl Into<String>) {
+    pub(crate) fn not_proven(&mut self, code: &'static str, text: impl Into<String>) {
         self.add(Outcome::NotProven, code, text);
     }
 
     /// Adds something broken. Beyond [`MAX_BROKEN`] more of it is not listed.
-    pub(super) fn broken(&mut self, code: &'static str, text: impl Into<String>) {
+    pub(crate) fn broken(&mut self, code: &'static str, text: impl Into<String>) {
         let found = self.of(Outcome::Broken).count();
         if found < MAX_BROKEN {
             self.add(Outcome::Broken, code, text);

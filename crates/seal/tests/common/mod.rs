@@ -310,3 +310,26 @@ impl Log {
         file
     }
 }
+
+// ---- certification ----
+
+/// The certificate of the certification key with this seed, by `Maker::new(20)`'s root.
+pub fn certification_certificate(key_seed: u8) -> Vec<u8> {
+    certification(key_seed, &[chain::CERTIFICATION_KEY_URI], (2026, 2046))
+}
+
+/// The same, which ends before marks do.
+pub fn expired_certification_certificate(key_seed: u8) -> Vec<u8> {
+    certification(key_seed, &[chain::CERTIFICATION_KEY_URI], (2025, 2027))
+}
+
+pub fn certification(key_seed: u8, uris: &[&str], years: (i32, i32)) -> Vec<u8> {
+    let issuer = Issuer::new(authority(20, "root", 1), CertificateKey::new(20));
+    let mut params = base("Example certification", years);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.subject_alt_names =
+        uris.iter().map(|&uri| SanType::URI(Ia5String::try_from(uri).unwrap())).collect();
+    params.signed_by(&CertificateKey::new(key_seed), &issuer).unwrap().der().to_vec()
+}

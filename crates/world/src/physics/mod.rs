@@ -15,7 +15,7 @@ mod chain;
 mod chamber;
 mod effects;
 mod load;
-mod noise;
+pub(crate) mod noise;
 mod signal;
 mod tolerances;
 mod unit;

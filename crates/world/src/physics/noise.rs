@@ -4,7 +4,7 @@ use crate::random::Random;
 use std::sync::OnceLock;
 
 /// One value a channel: unit variance of the white part.
-pub(super) type Row = [f32; 8];
+pub(crate) type Row = [f32; 8];
 
 /// Rows in the table: 2 s at 8 kS/s, 512 kB.
 const ROWS: usize = 1 << 14;
@@ -17,19 +17,19 @@ const CORNER: f64 = 10.0 / 8000.0;
 
 /// A way through the table.
 #[derive(Clone, Debug)]
-pub(super) struct Noise {
+pub(crate) struct Noise {
     random: Random,
     row: usize,
     left: usize,
 }
 
 impl Noise {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { random: Random::new(seed), row: 0, left: 0 }
     }
 
     /// The next rows, up to `most` of them and at least one.
-    pub(super) fn rows(&mut self, most: usize) -> &'static [Row] {
+    pub(crate) fn rows(&mut self, most: usize) -> &'static [Row] {
         if self.left == 0 {
             self.row = (self.random.next() as usize) % (ROWS - STRETCH + 1);
             self.left = STRETCH;

@@ -1,65 +1,120 @@
-//! What a meter goes through in a normal life, and must take for nothing: loads that start, welders, what switching
-//! leaves on the line, dips and rises of the supply within EN 50160, knocks on a cupboard's door, contacts that chatter,
-//! a transformer's stray field, and the weather from −40 to +85 °C.
+//! What a meter goes through in a normal life, and must take for nothing: motors that start, welders, what switching
+//! leaves on the line, dips and rises of the supply within EN 50160, clouds over a roof, knocks on a cupboard's door,
+//! contacts that chatter, a transformer's stray field, and the weather from −40 to +85 °C.
 
-use super::{Disturbance, Site};
+use super::{Disturbance, Site, SiteKind};
 use crate::random::Random;
+use meterseal_model::UnixMillis;
 
 /// Disturbances of a normal life, by time. The same seed gives the same life.
 #[derive(Debug)]
 pub struct NormalLife {
     random: Random,
-    /// By [`KINDS`].
-    next: [u64; KINDS.len()],
-    /// What ends later: when, and with what.
-    ends: Vec<(u64, Disturbance)>,
+    generates: bool,
+    /// Hours since the midnight before the first frame.
+    first_hour: f64,
+    /// By [`Happening::ALL`].
+    next: [u64; Happening::ALL.len()],
+    counts: [u64; Happening::ALL.len()],
+    /// What comes later: when, and what.
+    later: Vec<(u64, Disturbance)>,
 }
 
-/// A kind of disturbance, and how often it happens: seconds between two, on average.
-const KINDS: [(Kind, f64); 9] = [
-    (Kind::Load, 8.0),
-    (Kind::Welding, 60.0),
-    (Kind::Switching, 20.0),
-    (Kind::Dip, 600.0),
-    (Kind::Rise, 300.0),
-    (Kind::Knock, 120.0),
-    (Kind::Chatter, 200.0),
-    (Kind::Stray, 90.0),
-    (Kind::Weather, 60.0),
-];
+macro_rules! happenings {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $seconds:literal;)*) => {
+        /// A kind of disturbance in a normal life.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Happening {
+            $($(#[$doc])* $variant,)*
+        }
 
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Load,
-    Welding,
-    Switching,
-    Dip,
-    Rise,
-    Knock,
-    Chatter,
-    Stray,
-    Weather,
+        impl Happening {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// In a few words, and with its ranges.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Seconds between two, on average.
+            const fn seconds(self) -> f64 {
+                match self { $(Self::$variant => $seconds,)* }
+            }
+        }
+    };
+}
+
+happenings! {
+    /// A motor takes six times its current for up to a second and a half, on all phases or one.
+    MotorStart = "motor starts (6 × 2.3 to 7 A)", 8.0;
+    /// Ten bursts between two phases.
+    Welding = "welding (10 bursts of 11 to 58 A)", 60.0;
+    /// What contactors and capacitors leave behind varistors.
+    Switching = "switching surges (0.1 to 1.35 kV)", 20.0;
+    /// EN 50160: what is left is 5 % or more, and rarely for longer than a second.
+    Dip = "dips (6 to 90 % left, 10 ms to 1 s)", 600.0;
+    /// Up to just below 110 %.
+    Rise = "rises (to 109 %, 50 ms to 20 s)", 300.0;
+    /// A cloud passes over a plant on the roof; only by day, and where there is one.
+    PvRamp = "PV ramps (0.5 to 2 kW a phase, 1 to 10 s)", 150.0;
+    /// A door slams.
+    Knock = "knocks (up to 2.5 g)", 120.0;
+    /// A cover's contact opens for up to 8 ms.
+    Chatter = "chattering cover contacts (to 8 ms)", 200.0;
+    /// A transformer beside the meter: IEC 62053-22 tests with 0.5 mT (r.m.s.); up to twice as much.
+    Stray = "stray fields (to 0.8 mT an axis, 50 Hz)", 90.0;
+    /// A climate cycle a day.
+    Weather = "steps of the temperature", 60.0;
 }
 
 const RATE: f64 = Site::SAMPLE_RATE as f64;
 
 impl NormalLife {
-    /// A life from frame 0 on.
-    pub fn new(seed: u64) -> Self {
+    /// A life at such a place from frame 0 on, which is at `start`.
+    pub fn new(kind: SiteKind, seed: u64, start: UnixMillis) -> Self {
         let mut random = Random::new(seed ^ 0x11FE_0000);
-        let next = std::array::from_fn(|k| (random.uniform() * KINDS[k].1 * RATE) as u64);
-        Self { random, next, ends: Vec::new() }
+        let mut next =
+            std::array::from_fn(|k| (random.uniform() * Happening::ALL[k].seconds() * RATE) as u64);
+        // The first look at the thermometer is no jump.
+        next[Happening::Weather as usize] = 0;
+        let first_hour = start.0.rem_euclid(86_400_000) as f64 / 3_600_000.0;
+        let generates = kind == SiteKind::HomeSolar;
+        let counts = [0; Happening::ALL.len()];
+        Self { random, generates, first_hour, next, counts, later: Vec::new() }
     }
 
     /// What happens up to this frame; ask until nothing is left.
     pub fn until(&mut self, frame: u64) -> Option<Disturbance> {
-        if let Some(k) = self.ends.iter().position(|&(at, _)| at <= frame) {
-            return Some(self.ends.swap_remove(k).1);
+        if let Some(k) = self.later.iter().position(|&(at, _)| at <= frame) {
+            return Some(self.later.swap_remove(k).1);
         }
-        let k = self.next.iter().position(|&at| at <= frame)?;
-        let (kind, seconds) = KINDS[k];
-        self.next[k] += 1 + (-(1.0 - self.random.uniform()).ln() * seconds * RATE) as u64;
-        Some(self.happen(kind, frame))
+        while let Some(k) = self.next.iter().position(|&at| at <= frame) {
+            let kind = Happening::ALL[k];
+            self.next[k] += 1 + (-(1.0 - self.random.uniform()).ln() * kind.seconds() * RATE) as u64;
+            let hour = self.hour(frame);
+            if matches!(kind, Happening::PvRamp) && !(self.generates && (6.0..18.0).contains(&hour)) {
+                continue;
+            }
+            self.counts[k] += 1;
+            return Some(self.happen(kind, frame));
+        }
+        None
+    }
+
+    /// How often each kind has happened, by [`Happening::ALL`].
+    pub const fn counts(&self) -> [u64; Happening::ALL.len()] {
+        self.counts
+    }
+
+    /// Hour of the day.
+    fn hour(&self, frame: u64) -> f64 {
+        (self.first_hour + frame as f64 / RATE / 3600.0) % 24.0
+    }
+
+    /// The temperature of a day at this hour: coldest at midnight, hottest at noon, °C.
+    pub fn celsius(hour: f64) -> f64 {
+        22.5 - 62.5 * (std::f64::consts::TAU * hour / 24.0).cos()
     }
 
     fn between(&mut self, low: f64, high: f64) -> f32 {
@@ -68,15 +123,14 @@ impl NormalLife {
 
     fn later(&mut self, frame: u64, seconds: f32, disturbance: Disturbance) {
         let at = frame + (f64::from(seconds) * RATE) as u64;
-        self.ends.push((at, disturbance));
+        self.later.push((at, disturbance));
     }
 
-    fn happen(&mut self, kind: Kind, frame: u64) -> Disturbance {
+    fn happen(&mut self, kind: Happening, frame: u64) -> Disturbance {
         let struck = (self.random.next() % 3) as usize;
         let only = |value: f32, rest: f32| std::array::from_fn(|k| if k == struck { value } else { rest });
         match kind {
-            Kind::Load => {
-                // A motor: six times its current for a second, on all phases or one.
+            Happening::MotorStart => {
                 let siemens = self.between(0.01, 0.03);
                 let of = |times: f32| {
                     if frame.is_multiple_of(2) { [siemens * times; 3] } else { only(siemens * times, 0.0) }
@@ -86,8 +140,7 @@ impl NormalLife {
                 self.later(frame, start + run, Disturbance::Load([0.0; 3]));
                 Disturbance::Load(of(6.0))
             }
-            Kind::Welding => {
-                // Ten bursts between two phases.
+            Happening::Welding => {
                 let siemens = self.between(0.05, 0.25);
                 let load: [f32; 3] = std::array::from_fn(|k| if k == struck { 0.0 } else { siemens });
                 for burst in 0..10 {
@@ -98,14 +151,12 @@ impl NormalLife {
                 self.later(frame, 5.3, Disturbance::Load([0.0; 3]));
                 Disturbance::Load(load)
             }
-            // What contactors and capacitors leave behind varistors.
-            Kind::Switching => {
+            Happening::Switching => {
                 let peak = self.between(100.0, 1_350.0);
                 let sign = if self.random.next().is_multiple_of(2) { 1.0 } else { -1.0 };
                 Disturbance::Surge(only(sign * peak, sign * peak * 0.3))
             }
-            Kind::Dip => {
-                // EN 50160: what is left is 5 % or more, and rarely for longer than a second.
+            Happening::Dip => {
                 let left = self.between(0.06, 0.9);
                 let seconds = self.between(0.01, 1.0);
                 self.later(frame, seconds, Disturbance::Voltage([1.0; 3]));
@@ -115,8 +166,8 @@ impl NormalLife {
                     _ => Disturbance::Voltage(only(1.0, left)),
                 }
             }
-            Kind::Rise => {
-                // 231 V and what the site wanders, up to just below 110 %.
+            Happening::Rise => {
+                // Of 231 V and what the site wanders.
                 let rise = self.between(1.0, 1.06);
                 let seconds = self.between(0.05, 20.0);
                 self.later(frame, seconds, Disturbance::Voltage([1.0; 3]));
@@ -126,12 +177,23 @@ impl NormalLife {
                     only(rise, 1.0)
                 })
             }
-            Kind::Knock => {
+            Happening::PvRamp => {
+                // The sun comes out, shines, and goes again, in twenty steps each way.
+                let siemens = self.between(0.01, 0.04);
+                let (ramp, shine) = (self.between(1.0, 10.0), self.between(0.0, 20.0));
+                for step in 1..=20_u8 {
+                    let part = f32::from(step) / 20.0;
+                    self.later(frame, ramp * part, Disturbance::Load([-siemens * part; 3]));
+                    let end = ramp + shine + ramp * part;
+                    self.later(frame, end, Disturbance::Load([-siemens * (1.0 - part); 3]));
+                }
+                Disturbance::Load([0.0; 3])
+            }
+            Happening::Knock => {
                 let g = [self.between(-1.0, 1.0), self.between(-0.5, 0.5), self.between(-2.5, 2.5)];
                 Disturbance::Knock { g, hertz: self.between(12.0, 60.0) }
             }
-            Kind::Chatter => {
-                // A cover's contact opens for up to 8 ms when a door slams.
+            Happening::Chatter => {
                 let seconds = self.between(0.0005, 0.008);
                 if self.random.next().is_multiple_of(2) {
                     self.later(frame, seconds, Disturbance::Cover(false));
@@ -141,18 +203,12 @@ impl NormalLife {
                     Disturbance::TerminalCover(true)
                 }
             }
-            Kind::Stray => {
-                // IEC 62053-22 tests with 0.5 mT (r.m.s.); up to twice as much beside a transformer.
+            Happening::Stray => {
                 let millitesla = [self.between(0.0, 0.8), self.between(0.0, 0.8), self.between(0.0, 0.8)];
                 let turns = self.between(0.0, 1.0);
                 Disturbance::AlternatingField { millitesla, hertz: 50.0, turns }
             }
-            Kind::Weather => {
-                // A climate cycle a day.
-                let hours = frame as f64 / RATE / 3600.0;
-                let celsius = 22.5 - 62.5 * (std::f64::consts::TAU * hours / 24.0).cos();
-                Disturbance::Temperature(Some(celsius as f32))
-            }
+            Happening::Weather => Disturbance::Temperature(Some(Self::celsius(self.hour(frame)) as f32)),
         }
     }
 }
@@ -161,21 +217,25 @@ impl NormalLife {
 mod tests {
     use super::*;
 
+    /// Seven and a half minutes from ten o'clock on.
+    fn life(kind: SiteKind, seed: u64) -> (Vec<Disturbance>, NormalLife) {
+        let mut life = NormalLife::new(kind, seed, UnixMillis(36_000_000));
+        let all = (0..3_600_000)
+            .step_by(32)
+            .flat_map(|frame| std::iter::from_fn(|| life.until(frame)).collect::<Vec<_>>())
+            .collect();
+        (all, life)
+    }
+
     #[test]
     fn the_same_seed_gives_the_same_life_and_everything_in_it_is_over_again() {
-        let life = |seed| {
-            let mut life = NormalLife::new(seed);
-            let all: Vec<_> = (0..3_600_000)
-                .step_by(32)
-                .flat_map(|frame| std::iter::from_fn(|| life.until(frame)).collect::<Vec<_>>())
-                .collect();
-            all
-        };
-        let one = life(1);
-        assert_eq!(one, life(1));
-        assert_ne!(one, life(2));
+        let (one, lived) = life(SiteKind::HomeSolar, 1);
+        assert_eq!(one, life(SiteKind::HomeSolar, 1).0);
+        assert_ne!(one, life(SiteKind::HomeSolar, 2).0);
         let count = |wanted: &dyn Fn(&Disturbance) -> bool| one.iter().filter(|d| wanted(d)).count();
-        assert!(count(&|d| matches!(d, Disturbance::Load(_))) > 50);
+        let of = |kind: Happening| lived.counts()[kind as usize];
+        assert!(of(Happening::MotorStart) > 30 && of(Happening::PvRamp) > 0, "{lived:?}");
+        assert_eq!(life(SiteKind::Factory, 1).1.counts()[Happening::PvRamp as usize], 0);
         let opened = count(&|d| matches!(d, Disturbance::Cover(true)));
         let closed = count(&|d| matches!(d, Disturbance::Cover(false)));
         assert_eq!(opened, closed);
@@ -185,5 +245,15 @@ mod tests {
             _ => None,
         });
         assert!(voltages.flatten().all(|factor| (0.06..=1.06).contains(factor)));
+    }
+
+    #[test]
+    fn a_day_goes_through_all_temperatures() {
+        assert_eq!((NormalLife::celsius(0.0), NormalLife::celsius(12.0)), (-40.0, 85.0));
+        let first = life(SiteKind::Factory, 1).0.into_iter().find_map(|d| match d {
+            Disturbance::Temperature(celsius) => celsius,
+            _ => None,
+        });
+        assert!((first.unwrap_or(0.0) - NormalLife::celsius(10.0) as f32).abs() < 0.1, "{first:?}");
     }
 }

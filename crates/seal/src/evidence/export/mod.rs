@@ -35,6 +35,12 @@ pub enum Entry<'a> {
     Withheld(LogHash),
 }
 
+impl<'a> From<&'a Entry<'_>> for Entry<'a> {
+    fn from(entry: &'a Entry<'_>) -> Self {
+        *entry
+    }
+}
+
 /// An export that is being read or written: its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
@@ -52,12 +58,15 @@ impl Export {
     ///
     /// # Errors
     /// What `entries` or `out` failed with.
-    pub fn write<'a, E>(
+    pub fn write<T, E>(
         &self,
-        entries: impl IntoIterator<Item = Result<Entry<'a>, E>>,
+        entries: impl IntoIterator<Item = Result<T, E>>,
         checkpoints: &[Vec<u8>],
         mut out: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<(), E>
+    where
+        for<'a> Entry<'a>: From<&'a T>,
+    {
         out(&self.header())?;
         let mut ignored = Report::default();
         let mut sized = checkpoints.iter().filter_map(|bytes| {
@@ -73,7 +82,7 @@ impl Export {
                 next = sized.next();
             }
             match entries.next() {
-                Some(entry) => out(&item(entry?))?,
+                Some(entry) => out(&item(Entry::from(&entry?)))?,
                 None => return Ok(()),
             }
             size += 1;

@@ -41,18 +41,23 @@ impl Surroundings {
         self.busy = true;
     }
 
-    /// Passes one frame.
+    /// Passes frames.
     #[inline]
-    pub(super) fn act_on(&mut self, analogue: &mut Analogue) {
+    pub(super) fn act_on(&mut self, frames: &mut [Analogue]) {
         if self.busy {
-            self.act(analogue);
+            self.act(frames);
         }
     }
 
     #[cold]
-    fn act(&mut self, analogue: &mut Analogue) {
-        let magnet = self.sensors.pass_frame();
-        self.terminals.act_on(analogue, magnet);
+    fn act(&mut self, frames: &mut [Analogue]) {
+        let (changing, settled) = frames.split_at_mut(self.sensors.frames_until_settled(frames.len()));
+        for frame in changing {
+            let magnet = self.sensors.pass(1);
+            self.terminals.act_on(core::slice::from_mut(frame), magnet);
+        }
+        let magnet = self.sensors.pass(settled.len() as u32);
+        self.terminals.act_on(settled, magnet);
         self.busy = self.sensors.is_moving() || self.terminals.is_busy();
     }
 

@@ -31,8 +31,23 @@ struct Magnet {
 #[derive(Clone, Copy, Default)]
 struct Coil {
     millitesla: [f32; 3],
-    turns: f32,
-    turns_per_frame: f32,
+    /// When it was switched on.
+    turns: f64,
+    turns_per_frame: f64,
+    /// Since then.
+    frames: u64,
+}
+
+impl Coil {
+    /// Turns since it was at the beginning of a wave.
+    fn angle(&self) -> f64 {
+        self.turns + self.turns_per_frame * self.frames as f64
+    }
+
+    /// What is left of its amplitude now, -1 to 1.
+    fn wave(&self) -> f32 {
+        if self.millitesla == [0.0; 3] { 0.0 } else { (self.angle() * TAU).sin() as f32 }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -85,8 +100,9 @@ impl Sensors {
                 };
             }
             Disturbance::AlternatingField { millitesla, hertz, turns } => {
-                self.coil = Coil { millitesla, turns, turns_per_frame: hertz / RATE };
-                self.hold();
+                let (turns, turns_per_frame) = (f64::from(turns), f64::from(hertz / RATE));
+                self.coil = Coil { millitesla, turns, turns_per_frame, frames: 0 };
+                self.hold(self.coil.wave());
             }
             Disturbance::Position(position) => self.position = position,
             Disturbance::Knock { g, hertz } => self.knock = Some(Knock { g, hertz, frames: 0 }),
@@ -100,25 +116,43 @@ impl Sensors {
         }
     }
 
-    /// One frame of time; how near the magnet is, 1 for a strong one on the case.
-    pub(super) fn pass_frame(&mut self) -> f32 {
+    /// After how many of these frames nothing but a coil's field moves.
+    pub(super) fn frames_until_settled(&self, frames: usize) -> usize {
+        frames.min(self.magnet.left as usize)
+    }
+
+    /// So many frames of time, one by one while a magnet moves; how near the magnet is then, 1 for a strong one on the
+    /// case.
+    pub(super) fn pass(&mut self, frames: u32) -> f32 {
         if self.magnet.left > 0 {
-            self.magnet.left -= 1;
+            let steps = frames.min(self.magnet.left);
+            self.magnet.left -= steps;
             for k in 0..3 {
-                self.magnet.now[k] += self.magnet.step[k];
+                self.magnet.now[k] += self.magnet.step[k] * steps as f32;
             }
             if self.magnet.left == 0 {
                 self.magnet.now = self.magnet.target;
             }
         }
-        self.coil.turns = (self.coil.turns + self.coil.turns_per_frame).fract();
         if let Some(knock) = &mut self.knock {
-            knock.frames += 1;
+            knock.frames += frames;
             if knock.frames as f32 > 10.0 * SHAKE_SECONDS * RATE {
                 self.knock = None;
             }
         }
-        self.hold();
+        if self.coil.millitesla != [0.0; 3] {
+            let from = self.coil.angle();
+            self.coil.frames += u64::from(frames);
+            // The crest a quarter of a turn on, and the trough after three: also between two frames.
+            let passed = |place: f64| (self.coil.angle() - place).floor() > (from - place).floor();
+            let (crest, trough) = (passed(0.25), passed(0.75));
+            for (wave, is_passed) in [(1.0, crest), (-1.0, trough)] {
+                if is_passed {
+                    self.hold(wave);
+                }
+            }
+        }
+        self.hold(self.coil.wave());
         let square: f32 = self.magnet.now.iter().map(|axis| axis * axis).sum();
         square.sqrt() / STRONG_MILLITESLA
     }
@@ -131,16 +165,16 @@ impl Sensors {
             || self.knock.is_some()
     }
 
-    fn field(&self) -> [f32; 3] {
-        let wave = (f64::from(self.coil.turns) * TAU).sin() as f32;
+    /// The field while the coil's is so many times its amplitude.
+    fn field(&self, wave: f32) -> [f32; 3] {
         let earth = SensorReadings::QUIET.magnetic_field_microtesla;
         std::array::from_fn(|k| {
             earth[k] as f32 + 1000.0 * (self.magnet.now[k] + self.coil.millitesla[k] * wave)
         })
     }
 
-    fn hold(&mut self) {
-        let field = self.field();
+    fn hold(&mut self, wave: f32) {
+        let field = self.field(wave);
         for ([lowest, highest], now) in self.held.iter_mut().zip(field) {
             *lowest = lowest.min(now);
             *highest = highest.max(now);
@@ -148,8 +182,9 @@ impl Sensors {
     }
 
     pub(super) fn read(&mut self, now: UnixMillis) -> SensorReadings {
-        self.hold();
-        let field = self.field();
+        let wave = self.coil.wave();
+        self.hold(wave);
+        let field = self.field(wave);
         let swing = self.held.map(|[lowest, highest]| (highest - lowest) as u32);
         self.held = field.map(|axis| [axis; 2]);
         SensorReadings {

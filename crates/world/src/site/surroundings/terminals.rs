@@ -57,8 +57,25 @@ impl Terminals {
             || self.links_open != [false; 3]
     }
 
-    pub(super) fn act_on(&mut self, analogue: &mut Analogue, magnet: f32) {
-        let Analogue { volts, amps } = analogue;
+    /// Acts on frames during which the magnet stays where it is.
+    pub(super) fn act_on(&mut self, frames: &mut [Analogue], magnet: f32) {
+        let forward = std::array::from_fn(|k| {
+            let flows = 1.0 - self.bypassed.get(k).copied().unwrap_or(0.0);
+            if self.reversed.get(k).is_some_and(|reversed| *reversed) { -flows } else { flows }
+        });
+        let measured = std::array::from_fn(|k| if self.links_open.get(k) == Some(&true) { 0.0 } else { 1.0 });
+        for frame in &mut *frames {
+            self.lead(frame, magnet, &forward, &measured);
+        }
+        for frame in frames {
+            let Some(surge) = self.surge else { break };
+            self.surge = surge.act_on(&mut frame.volts);
+        }
+    }
+
+    #[inline]
+    fn lead(&self, frame: &mut Analogue, magnet: f32, forward: &[f32; 4], measured: &[f32; 4]) {
+        let Analogue { volts, amps } = frame;
         let before: f32 = amps[..3].iter().sum();
         for k in 0..3 {
             let factor = self.voltage[k];
@@ -76,17 +93,9 @@ impl Terminals {
         if magnet > 0.0 {
             saturate(amps, magnet);
         }
-        for k in 0..3 {
-            amps[k] *= 1.0 - self.bypassed[k];
-            if self.reversed[k] {
-                amps[k] = -amps[k];
-            }
-            if self.links_open[k] {
-                volts[k] = 0.0;
-            }
-        }
-        if let Some(surge) = self.surge {
-            self.surge = surge.act_on(volts);
+        for k in 0..4 {
+            amps[k] *= forward[k];
+            volts[k] *= measured[k];
         }
     }
 }

@@ -4,11 +4,17 @@
 //! Rules: erased bytes are 0xFF; a write step is written once between two erases. Breaking them is a panic, because it
 //! is a mistake of the program, not of the world.
 
+use std::cell::RefCell;
+
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_write,
 };
 
 use crate::random::Random;
+
+mod hold_up;
+
+pub use hold_up::{Appetite, HoldUp};
 
 /// What happens to the operation during which the power goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,10 @@ pub struct SimulatedFlash<const WRITE: usize, const ERASE: usize> {
     operations: u64,
     cut: Option<(u64, Cut)>,
     dead: bool,
+    /// The supply fails at this operation, and what is left from then on, nanojoules.
+    failing: Option<(u64, u64, Appetite, u32)>,
+    /// How often each erase block was erased.
+    erases: Vec<u32>,
     random: Random,
 }
 
@@ -49,6 +59,8 @@ impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
             operations: 0,
             cut: None,
             dead: false,
+            failing: None,
+            erases: vec![0; bytes / ERASE],
             random: Random::new(seed),
         }
     }
@@ -68,6 +80,28 @@ impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
         self.cut = Some((self.operations + operations, cut));
     }
 
+    /// Lets the supply fail at the operation that so many others come before. From then on each takes its share of what the
+    /// capacitor holds, `nanojoules`; the one that it does not last for is torn, and the power is away.
+    pub const fn fail_after(
+        &mut self,
+        operations: u64,
+        nanojoules: u64,
+        appetite: Appetite,
+        idle_microwatts: u32,
+    ) {
+        self.failing = Some((self.operations + operations, nanojoules, appetite, idle_microwatts));
+    }
+
+    /// Whether the meter lives on its capacitor, or not at all.
+    pub fn is_failing(&self) -> bool {
+        self.dead || self.failing.is_some_and(|(at, ..)| self.operations > at)
+    }
+
+    /// How often each block of `ERASE` bytes was erased.
+    pub fn erases(&self) -> &[u32] {
+        &self.erases
+    }
+
     /// Whether the power is away.
     pub const fn is_dead(&self) -> bool {
         self.dead
@@ -76,6 +110,7 @@ impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
     /// The power comes back, if it was away.
     pub const fn power_on(&mut self) {
         self.dead = false;
+        self.failing = None;
     }
 
     /// The bytes, for somebody who reaches the chip past the program.
@@ -84,9 +119,21 @@ impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
     }
 
     /// What becomes of the next operation: `None`, it is done.
-    fn begin(&mut self) -> Result<Option<Cut>, NorFlashErrorKind> {
+    fn begin(&mut self, cost: impl Fn(&Appetite, u32) -> u64) -> Result<Option<Cut>, NorFlashErrorKind> {
         if self.dead {
             return Err(NorFlashErrorKind::Other);
+        }
+        if let Some((at, left, appetite, idle)) = &mut self.failing
+            && self.operations >= *at
+        {
+            match left.checked_sub(cost(appetite, *idle)) {
+                Some(rest) => *left = rest,
+                None => {
+                    self.operations += 1;
+                    self.dead = true;
+                    return Ok(Some(Cut::Torn));
+                }
+            }
         }
         let cut = self.cut.filter(|&(at, _)| at == self.operations).map(|(_, cut)| cut);
         self.operations += 1;
@@ -98,6 +145,39 @@ impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
 
     fn below(&mut self, limit: usize) -> usize {
         (self.random.next() % limit.max(1) as u64) as usize
+    }
+}
+
+/// A chip in its socket: the meter works on it, and the world can reach it meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Socket<'a, const WRITE: usize, const ERASE: usize>(pub &'a RefCell<SimulatedFlash<WRITE, ERASE>>);
+
+impl<const WRITE: usize, const ERASE: usize> ErrorType for Socket<'_, WRITE, ERASE> {
+    type Error = NorFlashErrorKind;
+}
+
+impl<const WRITE: usize, const ERASE: usize> ReadNorFlash for Socket<'_, WRITE, ERASE> {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.borrow_mut().read(offset, into)
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.borrow().capacity()
+    }
+}
+
+impl<const WRITE: usize, const ERASE: usize> NorFlash for Socket<'_, WRITE, ERASE> {
+    const WRITE_SIZE: usize = WRITE;
+    const ERASE_SIZE: usize = ERASE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
+        self.0.borrow_mut().erase(from, to)
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.0.borrow_mut().write(offset, bytes)
     }
 }
 
@@ -129,7 +209,10 @@ impl<const WRITE: usize, const ERASE: usize> NorFlash for SimulatedFlash<WRITE, 
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
         check_erase(self, from, to)?;
-        let cut = self.begin()?;
+        let cut = self.begin(|appetite, idle| appetite.erase((to - from) as usize, idle))?;
+        for block in from as usize / ERASE..to as usize / ERASE {
+            self.erases[block] += 1;
+        }
         for step in from as usize / WRITE..to as usize / WRITE {
             let range = step * WRITE..(step + 1) * WRITE;
             match if cut == Some(Cut::Torn) { self.below(3) } else { 0 } {
@@ -151,7 +234,7 @@ impl<const WRITE: usize, const ERASE: usize> NorFlash for SimulatedFlash<WRITE, 
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
         check_write(self, offset, bytes.len())?;
-        let cut = self.begin()?;
+        let cut = self.begin(|appetite, idle| appetite.write(bytes.len(), idle))?;
         let steps = bytes.len() / WRITE;
         let whole = if cut == Some(Cut::Torn) { self.below(steps) } else { steps };
         for k in 0..steps.min(whole + 1) {

@@ -2,29 +2,45 @@
 //!
 //! A mark is a deterministic CBOR map in an [`envelope`], signed by a certification key. It is
 //! only as good as the signatory's authority (design, decision 11): the scope says what kind of test stands behind it.
+//! [`findings`] makes one of a certification's results, [`revocation`] takes one back, [`check`] says in words what one
+//! covers, [`code`] writes one as the text of a QR code.
+
+mod cbor;
+pub mod check;
+pub mod code;
+pub mod coverage;
+pub mod findings;
+pub mod revocation;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use meterseal_model::{Digest384, UnixMillis};
-use minicbor::Decoder;
+use sha2::{Digest as _, Sha384};
 
-use crate::envelope::{self, EnvelopeError, written};
+use crate::envelope::{self, EnvelopeError};
 use crate::key::{KeyId, SealPublicKey, Signer};
 use crate::requirements;
+
+pub use coverage::Coverage;
+pub use findings::{Findings, Found, Ground, MarkRefused, Terms, Verdict};
+pub use revocation::{MarkRevocations, RevokedMark, VerifiedMarkRevocations};
 
 /// The content type in a mark's envelope.
 pub const CONTENT_TYPE: &str = "application/vnd.meterseal.mark+cbor";
 
-/// The version of the mark's format that is written and read.
-pub const VERSION: u64 = 1;
+/// The version of the mark's format that is written and read. Marks of version 1 named no catalogue and said of a
+/// requirement only whether it was tested; there were none but development marks, and they are made anew.
+pub const VERSION: u64 = 2;
 
 /// The longest text in a mark, in bytes.
 pub const MAX_TEXT: usize = 128;
 
-/// The most entries in [`Mark::not_tested`].
-pub const MAX_NOT_TESTED: usize = 256;
+/// The name of a signed mark: SHA-384 of the file, all of it.
+pub fn name_of(signed: &[u8]) -> Digest384 {
+    Digest384(Sha384::digest(signed).into())
+}
 
 /// What kind of test stands behind a mark (design, decision 14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,16 +86,22 @@ pub struct Mark {
     pub firmware_digest: Digest384,
     /// The version of the catalogue of requirements.
     pub catalogue_version: String,
-    /// SHA-384 of the results that the mark rests upon, where there are any.
+    /// SHA-384 of that catalogue.
+    pub catalogue_digest: Option<Digest384>,
+    /// SHA-384 of `results.cbor`, which the mark rests upon; none for a development mark without a test.
     pub results_digest: Option<Digest384>,
+    /// SHA-384 of `report.json`, where there is one.
+    pub report_digest: Option<Digest384>,
     /// What kind of test stands behind it.
     pub scope: Scope,
-    /// Identifiers of the requirements that were not tested.
-    pub not_tested: Vec<String>,
+    /// What was tested and what was not, for each requirement of the seed table.
+    pub coverage: Vec<Coverage>,
     /// When it was signed.
     pub issued: UnixMillis,
     /// The first moment at which it is valid.
     pub valid_from: UnixMillis,
+    /// When its renewal is due: somewhere in its validity, early enough for a test.
+    pub renew_from: UnixMillis,
     /// The first moment at which it is no longer valid.
     pub valid_until: UnixMillis,
     /// Who signed it, as people know them.
@@ -101,11 +123,14 @@ impl Mark {
             hardware: hardware.to_string(),
             firmware_digest,
             catalogue_version: requirements::CATALOGUE_VERSION.to_string(),
+            catalogue_digest: None,
             results_digest: None,
+            report_digest: None,
             scope: Scope::Development,
-            not_tested: requirements::ALL.iter().map(|requirement| requirement.id.to_string()).collect(),
+            coverage: requirements::ALL.iter().map(|requirement| Coverage::none(requirement.id)).collect(),
             issued: valid_from,
             valid_from,
+            renew_from: valid_until,
             valid_until,
             signatory: signatory.to_string(),
         }
@@ -128,7 +153,11 @@ impl Mark {
     /// [`MarkError`] when the seal does not verify, or what it covers is not a mark of version [`VERSION`].
     pub fn verify(bytes: &[u8], keys: &[SealPublicKey]) -> Result<VerifiedMark, MarkError> {
         let verified = envelope::verify1(bytes, CONTENT_TYPE, keys)?;
-        Ok(VerifiedMark { mark: Self::decode(verified.payload)?, signer: verified.signer })
+        Ok(VerifiedMark {
+            mark: Self::decode(verified.payload)?,
+            signer: verified.signer,
+            name: name_of(bytes),
+        })
     }
 
     /// The mark as CBOR, without a signature.
@@ -161,82 +190,58 @@ impl Mark {
             ("catalogue version", &self.catalogue_version),
             ("signatory", &self.signatory),
         ];
-        let named = texts.into_iter().chain(self.not_tested.iter().map(|id| ("not tested", id)));
-        for (field, text) in named {
-            if text.is_empty() || text.len() > MAX_TEXT || text.chars().any(char::is_control) {
+        for (field, text) in texts {
+            if !is_text(text) {
                 return Err(MarkError::Content(field));
             }
         }
-        if self.not_tested.len() > MAX_NOT_TESTED {
-            return Err(MarkError::Content("not tested"));
+        coverage::check(&self.coverage)?;
+        // Who tested something says by which catalogue, and with which results.
+        let tested = self.coverage.iter().any(|coverage| coverage.tested > 0);
+        if (tested || self.scope != Scope::Development) && self.results_digest.is_none() {
+            return Err(MarkError::Content("results digest"));
+        }
+        if self.results_digest.is_some() != self.catalogue_digest.is_some()
+            || (self.report_digest.is_some() && self.results_digest.is_none())
+        {
+            return Err(MarkError::Content("catalogue digest"));
         }
         if self.valid_from.seconds() >= self.valid_until.seconds() {
             return Err(MarkError::Content("validity"));
         }
+        if self.renew_from.seconds() < self.valid_from.seconds()
+            || self.renew_from.seconds() > self.valid_until.seconds()
+        {
+            return Err(MarkError::Content("renewal"));
+        }
         Ok(())
     }
 
-    fn to_cbor(&self) -> Vec<u8> {
-        written(|encoder| {
-            let fields = if self.results_digest.is_some() { 12 } else { 11 };
-            encoder.map(fields)?.u8(FIELD_VERSION)?.u64(VERSION)?;
-            encoder.u8(FIELD_DEVICE_TYPE)?.str(&self.device_type)?;
-            encoder.u8(FIELD_HARDWARE)?.str(&self.hardware)?;
-            encoder.u8(FIELD_FIRMWARE_DIGEST)?.bytes(&self.firmware_digest.0)?;
-            encoder.u8(FIELD_CATALOGUE_VERSION)?.str(&self.catalogue_version)?;
-            if let Some(digest) = self.results_digest {
-                encoder.u8(FIELD_RESULTS_DIGEST)?.bytes(&digest.0)?;
+    /// Everything that was not tested: a requirement of the seed table of which nothing was, or the identifiers of the
+    /// detailed requirements that were not. Each once.
+    pub fn not_tested(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = Vec::new();
+        for coverage in &self.coverage {
+            let ids = coverage.not_tested.iter().map(String::as_str);
+            let whole = (coverage.tested == 0).then_some(coverage.requirement.as_str());
+            for id in whole.into_iter().chain(ids) {
+                if !all.contains(&id) {
+                    all.push(id);
+                }
             }
-            encoder.u8(FIELD_SCOPE)?.u8(self.scope as u8)?;
-            encoder.u8(FIELD_NOT_TESTED)?.array(self.not_tested.len() as u64)?;
-            for id in &self.not_tested {
-                encoder.str(id)?;
-            }
-            encoder.u8(FIELD_ISSUED)?.i64(self.issued.seconds())?;
-            encoder.u8(FIELD_VALID_FROM)?.i64(self.valid_from.seconds())?;
-            encoder.u8(FIELD_VALID_UNTIL)?.i64(self.valid_until.seconds())?;
-            encoder.u8(FIELD_SIGNATORY)?.str(&self.signatory)?.ok()
-        })
+        }
+        all
     }
 
-    fn from_cbor(bytes: &[u8]) -> Result<Self, MarkError> {
-        let mut decoder = Decoder::new(bytes);
-        let fields = decoder.map()?;
-        expect(&mut decoder, FIELD_VERSION)?;
-        match decoder.u64()? {
-            VERSION => {}
-            other => return Err(MarkError::Version(other)),
-        }
-        let device_type = text(&mut decoder, FIELD_DEVICE_TYPE)?;
-        let hardware = text(&mut decoder, FIELD_HARDWARE)?;
-        let firmware_digest = digest(&mut decoder, FIELD_FIRMWARE_DIGEST)?;
-        let catalogue_version = text(&mut decoder, FIELD_CATALOGUE_VERSION)?;
-        let results_digest = match fields {
-            Some(11) => None,
-            Some(12) => Some(digest(&mut decoder, FIELD_RESULTS_DIGEST)?),
-            _ => return Err(MarkError::Malformed),
-        };
-        expect(&mut decoder, FIELD_SCOPE)?;
-        let scope = Scope::from_number(decoder.u8()?).ok_or(MarkError::Content("scope"))?;
-        expect(&mut decoder, FIELD_NOT_TESTED)?;
-        let count = decoder.array()?.filter(|&count| count <= MAX_NOT_TESTED as u64);
-        let count = count.ok_or(MarkError::Content("not tested"))?;
-        let not_tested =
-            (0..count).map(|_| Ok(decoder.str()?.to_string())).collect::<Result<Vec<_>, MarkError>>()?;
-        Ok(Self {
-            device_type,
-            hardware,
-            firmware_digest,
-            catalogue_version,
-            results_digest,
-            scope,
-            not_tested,
-            issued: seconds(&mut decoder, FIELD_ISSUED)?,
-            valid_from: seconds(&mut decoder, FIELD_VALID_FROM)?,
-            valid_until: seconds(&mut decoder, FIELD_VALID_UNTIL)?,
-            signatory: text(&mut decoder, FIELD_SIGNATORY)?,
-        })
+    /// Whether everything that it lists was tested.
+    pub fn is_whole(&self) -> bool {
+        self.not_tested().is_empty()
     }
+}
+
+/// Whether a text may stand in a mark: not empty, not longer than [`MAX_TEXT`], without control characters.
+fn is_text(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
 }
 
 impl fmt::Display for Mark {
@@ -253,11 +258,12 @@ impl fmt::Display for Mark {
             self.valid_from,
             self.valid_until
         )?;
-        if self.not_tested.is_empty() {
+        let not_tested = self.not_tested();
+        if not_tested.is_empty() {
             return Ok(());
         }
         f.write_str(" Not tested:")?;
-        for (place, id) in self.not_tested.iter().enumerate() {
+        for (place, id) in not_tested.iter().enumerate() {
             write!(f, "{} {id}", if place == 0 { "" } else { "," })?;
         }
         f.write_str(".")
@@ -269,6 +275,7 @@ impl fmt::Display for Mark {
 pub struct VerifiedMark {
     mark: Mark,
     signer: KeyId,
+    name: Digest384,
 }
 
 impl VerifiedMark {
@@ -280,6 +287,11 @@ impl VerifiedMark {
     /// The certification key that signed it.
     pub fn signer(&self) -> KeyId {
         self.signer
+    }
+
+    /// SHA-384 of the signed file, by which a revocation names it ([`name_of`]).
+    pub fn name(&self) -> Digest384 {
+        self.name
     }
 }
 
@@ -301,6 +313,13 @@ impl fmt::Display for MarkError {
         match self {
             Self::Envelope(error) => error.fmt(f),
             Self::Malformed => f.write_str("the sealed content is not a mark"),
+            Self::Version(found @ ..VERSION) => {
+                write!(
+                    f,
+                    "the mark has format version {found}, which says less than a mark must say today; have it made anew \
+                     (version {VERSION})"
+                )
+            }
             Self::Version(found) => {
                 write!(
                     f,
@@ -327,36 +346,3 @@ impl From<minicbor::decode::Error> for MarkError {
         Self::Malformed
     }
 }
-
-fn expect(decoder: &mut Decoder<'_>, field: u8) -> Result<(), MarkError> {
-    if decoder.u8()? == field { Ok(()) } else { Err(MarkError::Malformed) }
-}
-
-fn text(decoder: &mut Decoder<'_>, field: u8) -> Result<String, MarkError> {
-    expect(decoder, field)?;
-    Ok(decoder.str()?.to_string())
-}
-
-fn digest(decoder: &mut Decoder<'_>, field: u8) -> Result<Digest384, MarkError> {
-    expect(decoder, field)?;
-    Ok(Digest384(decoder.bytes()?.try_into().map_err(|_| MarkError::Malformed)?))
-}
-
-fn seconds(decoder: &mut Decoder<'_>, field: u8) -> Result<UnixMillis, MarkError> {
-    expect(decoder, field)?;
-    Ok(UnixMillis(decoder.i64()?.checked_mul(1000).ok_or(MarkError::Malformed)?))
-}
-
-// Map keys, in the order in which they stand; never reused.
-const FIELD_VERSION: u8 = 0;
-const FIELD_DEVICE_TYPE: u8 = 1;
-const FIELD_HARDWARE: u8 = 2;
-const FIELD_FIRMWARE_DIGEST: u8 = 3;
-const FIELD_CATALOGUE_VERSION: u8 = 4;
-const FIELD_RESULTS_DIGEST: u8 = 5;
-const FIELD_SCOPE: u8 = 6;
-const FIELD_NOT_TESTED: u8 = 7;
-const FIELD_ISSUED: u8 = 8;
-const FIELD_VALID_FROM: u8 = 9;
-const FIELD_VALID_UNTIL: u8 = 10;
-const FIELD_SIGNATORY: u8 = 11;

@@ -1,0 +1,115 @@
+//! Bits that flip in flash: one in a record is put right, more are found and alarmed, and nothing that rotted is believed.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use meterseal_meter::{Layout, SecurityEntry, saved_time};
+use meterseal_model::EventCode;
+use support::flash::{RamFlash, SECTOR};
+use support::{OPEN, QUIET, TestMeter, at, blank, open, run, try_open};
+
+/// A meter that has lived a little and was stopped: its flash, what its registers were, and its log.
+fn stopped() -> (RamFlash, u64, BTreeMap<u64, SecurityEntry>) {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    for turn in 0..8 {
+        let readings = if turn % 2 == 0 { OPEN } else { QUIET };
+        run(&mut meter, turn * 1_300, (turn + 1) * 1_300, 5.0, &readings);
+    }
+    meter.power_down(at(11_000)).unwrap();
+    let shown = meter.saved_registers().total_import_nanowatt_hours;
+    let log = log(&meter);
+    assert!(shown > 0 && log.len() > 5);
+    drop(meter);
+    (flash, shown, log)
+}
+
+fn log(meter: &TestMeter<'_>) -> BTreeMap<u64, SecurityEntry> {
+    let read = |sequence| meter.security_log_entry(sequence).unwrap().map(|entry| (sequence, entry));
+    meter.security_log_range().filter_map(read).collect()
+}
+
+/// Where the newest record of the registers stands: behind the format's sector and the state's, 512 bytes a slot.
+fn newest_registers(flash: &RamFlash) -> usize {
+    let first = (1 + usize::from(Layout::TINY.state_sectors)) * SECTOR;
+    let slots = usize::from(Layout::TINY.register_sectors) * SECTOR / 512;
+    let sequence = |slot: &usize| {
+        let at = first + slot * 512;
+        let number = u32::from_le_bytes(flash.bytes[at..at + 4].try_into().unwrap());
+        if number == u32::MAX { 0 } else { number }
+    };
+    first + (0..slots).max_by_key(sequence).unwrap() * 512
+}
+
+#[test]
+fn no_bit_of_the_newest_registers_takes_them_back() {
+    let (flash, shown, _) = stopped();
+    let newest = newest_registers(&flash);
+    let len = u16::from_le_bytes(flash.bytes[newest + 4..newest + 6].try_into().unwrap());
+    let saved = saved_time(&mut flash.clone(), &Layout::TINY).unwrap();
+    assert_eq!(saved, Some(at(11_000)));
+    for bit in 0..(usize::from(len) + 12) * 8 {
+        let mut rotten = flash.clone();
+        rotten.bytes[newest + bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(saved_time(&mut rotten, &Layout::TINY).unwrap(), saved, "bit {bit}");
+        if bit % 61 == 0 {
+            let meter = open(&mut rotten, at(20_000));
+            assert_eq!(meter.saved_registers().total_import_nanowatt_hours, shown, "bit {bit}");
+            assert!(log(&meter).values().any(|entry| entry.code == EventCode::StorageError), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_newest_record_that_is_gone_altogether_has_its_copy() {
+    let (mut flash, shown, _) = stopped();
+    let newest = newest_registers(&flash);
+    for (k, byte) in flash.bytes[newest..newest + 512].iter_mut().enumerate() {
+        *byte ^= (k * 37) as u8 | 1;
+    }
+    let meter = open(&mut flash, at(20_000));
+    assert_eq!(meter.saved_registers().total_import_nanowatt_hours, shown);
+}
+
+#[test]
+fn whatever_rots_nothing_false_is_believed_and_all_of_it_is_found() {
+    let (flash, shown, before) = stopped();
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    // Only what is written can rot into something else; blank bytes rot too, but stand for nothing.
+    let written: Vec<usize> = (0..flash.bytes.len()).filter(|&place| flash.bytes[place] != 0xFF).collect();
+    let (mut opened, mut lost) = (0, 0);
+    for round in 0..150 {
+        let mut rotten = flash.clone();
+        for _ in 0..1 + random(1 << (round % 8)) {
+            let place =
+                if random(4) == 0 { random(rotten.bytes.len()) } else { written[random(written.len())] };
+            rotten.bytes[place] ^= 1 << random(8);
+        }
+        // Refused with a reason, or whole.
+        let Ok(mut meter) = try_open(&mut rotten, at(20_000)) else { continue };
+        opened += 1;
+        run(&mut meter, 20_000, 42_000, 0.0, &QUIET);
+        let after = log(&meter);
+        for (sequence, entry) in &before {
+            match after.get(sequence) {
+                Some(found) => assert_eq!(found, entry, "round {round}"),
+                None => lost += 1,
+            }
+        }
+        let missing = before.keys().any(|sequence| !after.contains_key(sequence));
+        let said = after.values().any(|entry| entry.code == EventCode::StorageError);
+        assert!(!missing || said, "round {round}: {after:?}");
+        let found = meter.saved_registers().total_import_nanowatt_hours;
+        assert!(found <= shown + 1_000_000, "round {round}: {found} of {shown}");
+    }
+    assert!(opened > 30 && lost > 0, "{opened} opened, {lost} lost");
+}
