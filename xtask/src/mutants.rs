@@ -16,3 +16,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     anyhow::ensure!(command.status()?.success(), "the bench does not see every flaw, or sees what is none");
     Ok(())
 }
+
+/// Each mutant through what its flaw breaks, in the debug build that other steps have made already.
+pub(crate) fn briefly() -> anyhow::Result<()> {
+    crate::run::execute(crate::run::cargo().args([
+        "run",
+        "-q",
+        "-p",
+        "meterseal-mutants",
+        "--",
+        "--sound",
+        "0",
+    ]))
+}

@@ -186,8 +186,7 @@ fn signing_key(arguments: &Args, folder: &std::path::Path) -> Result<SealKey> {
     if path.exists() {
         return read(&path);
     }
-    let key =
-        SealKey::generate(getrandom::fill).context("the operating system's random source")?;
+    let key = SealKey::generate(getrandom::fill).context("the operating system's random source")?;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

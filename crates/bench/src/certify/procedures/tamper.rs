@@ -14,8 +14,10 @@ pub(super) fn procedures() -> Vec<Box<dyn Procedure>> {
     vec![
         stimulus("magnet", MagnetOn, 20.0, magnet),
         stimulus("alternating-magnet", AlternatingFieldOn, 60.0, coil),
-        stimulus("cover", CoverRemoved, 20.0, |_, _| (Stimulus::Cover(true), Some(Stimulus::Cover(false)))),
-        stimulus("terminal-cover", TerminalCoverRemoved, 20.0, |_, _| {
+        stimulus("cover", CoverRemoved, 20.0, |_, _, _| {
+            (Stimulus::Cover(true), Some(Stimulus::Cover(false)))
+        }),
+        stimulus("terminal-cover", TerminalCoverRemoved, 20.0, |_, _, _| {
             (Stimulus::TerminalCover(true), Some(Stimulus::TerminalCover(false)))
         }),
         stimulus("spike", VoltageSpike, 20.0, spike),
@@ -28,10 +30,14 @@ pub(super) fn procedures() -> Vec<Box<dyn Procedure>> {
     ]
 }
 
-/// A stimulus of a strength from 0 (the weakest that must be sensed) to 1, and what ends it.
-type Act = fn(&mut Bench<'_>, f64) -> (Stimulus, Option<Stimulus>);
+/// The stimulus of this number, of a strength from 0 (the weakest that must be sensed) to 1, and what ends it.
+type Act = fn(&mut Bench<'_>, u32, f64) -> (Stimulus, Option<Stimulus>);
 
-fn direction(bench: &mut Bench<'_>) -> [f64; 3] {
+/// First along each axis, since a sensor that lacks one still feels most directions; then any.
+fn direction(bench: &mut Bench<'_>, number: u32) -> [f64; 3] {
+    if number < 3 {
+        return std::array::from_fn(|axis| f64::from(u8::from(axis as u32 == number)));
+    }
     let (z, turn) = (2.0 * bench.uniform() - 1.0, std::f64::consts::TAU * bench.uniform());
     let flat = (1.0 - z * z).sqrt();
     [flat * turn.cos(), flat * turn.sin(), z]
@@ -42,25 +48,28 @@ fn between(low: f64, high: f64, strength: f64) -> f64 {
     low * (high / low).powf(strength)
 }
 
-fn magnet(bench: &mut Bench<'_>, strength: f64) -> (Stimulus, Option<Stimulus>) {
+fn magnet(bench: &mut Bench<'_>, number: u32, strength: f64) -> (Stimulus, Option<Stimulus>) {
     let millitesla = between(60.0, 600.0, strength);
-    (Stimulus::Magnet(direction(bench).map(|axis| axis * millitesla)), Some(Stimulus::Magnet([0.0; 3])))
+    (
+        Stimulus::Magnet(direction(bench, number).map(|axis| axis * millitesla)),
+        Some(Stimulus::Magnet([0.0; 3])),
+    )
 }
 
-fn coil(bench: &mut Bench<'_>, strength: f64) -> (Stimulus, Option<Stimulus>) {
+fn coil(bench: &mut Bench<'_>, number: u32, strength: f64) -> (Stimulus, Option<Stimulus>) {
     let millitesla = between(7.0, 300.0, strength);
-    let field = direction(bench).map(|axis| axis * millitesla);
+    let field = direction(bench, number).map(|axis| axis * millitesla);
     (Stimulus::AlternatingField(field), Some(Stimulus::AlternatingField([0.0; 3])))
 }
 
-fn spike(bench: &mut Bench<'_>, strength: f64) -> (Stimulus, Option<Stimulus>) {
+fn spike(bench: &mut Bench<'_>, _: u32, strength: f64) -> (Stimulus, Option<Stimulus>) {
     let peak = between(1_700.0, 6_000.0, strength);
     let mut peaks = [0.2 * peak; 3];
     peaks[(bench.random() % 3) as usize] = if bench.uniform() < 0.5 { peak } else { -peak };
     (Stimulus::Surge(peaks), None)
 }
 
-fn tilt(bench: &mut Bench<'_>, strength: f64) -> (Stimulus, Option<Stimulus>) {
+fn tilt(bench: &mut Bench<'_>, _: u32, strength: f64) -> (Stimulus, Option<Stimulus>) {
     let angle = between(18.0, 170.0, strength).to_radians();
     let towards = std::f64::consts::TAU * bench.uniform();
     let lying = angle.sin();
@@ -144,7 +153,7 @@ impl Procedure for Sensed {
             bench.pass(2.0)?;
             // Weak ones as often as strong ones.
             let strength = (f64::from(repeat) + bench.uniform()) / f64::from(repeats);
-            let (begin, end) = (self.act)(bench, strength);
+            let (begin, end) = (self.act)(bench, repeat, strength);
             bench.step(format!("{begin:?}"));
             let seconds = 1.5 + bench.uniform();
             let course = follow(bench, self.code, seconds, |bench| bench.target().stimulate(begin))?;
@@ -280,8 +289,8 @@ impl Procedure for LogComplete {
         let kinds: [(EventCode, Act); 5] = [
             (MagnetOn, magnet),
             (AlternatingFieldOn, coil),
-            (CoverRemoved, |_, _| (Stimulus::Cover(true), Some(Stimulus::Cover(false)))),
-            (TerminalCoverRemoved, |_, _| {
+            (CoverRemoved, |_, _, _| (Stimulus::Cover(true), Some(Stimulus::Cover(false)))),
+            (TerminalCoverRemoved, |_, _, _| {
                 (Stimulus::TerminalCover(true), Some(Stimulus::TerminalCover(false)))
             }),
             (VoltageSpike, spike),
@@ -298,7 +307,7 @@ impl Procedure for LogComplete {
             }
             let (code, act) = kinds[(bench.random() % 5) as usize];
             let strength = bench.uniform();
-            let (begin, end) = act(bench, strength);
+            let (begin, end) = act(bench, number, strength);
             bench.step(format!("{begin:?}"));
             bench.target().stimulate(begin)?;
             given.push(bench.profile().event(code));
