@@ -1,40 +1,40 @@
-//! How long each requirement takes on the virtual bench: `cargo run --release -p meterseal-bench --example certify_speed [ID…]`, full with `FULL=1`.
+//! How long each requirement takes on the virtual bench: `cargo run --release -p meterseal-bench --example certify_speed [ID…]`. `FULL=1` for full
+//! lengths; `OUT=DIR` writes the reports there.
 
 use meterseal_bench::catalogue::Catalogue;
 use meterseal_bench::certify::{
-    Earlier, Effort, Finding, Made, Plan, Profile, Record, Verdict, VirtualLaboratory, procedures, run,
+    Effort, Made, Profile, Settings, Verdict, VirtualLaboratory, about, certify, evidence,
 };
-use std::convert::Infallible;
 use std::sync::atomic::AtomicBool;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let only: Vec<String> = std::env::args().skip(1).collect();
-    let full = std::env::var_os("FULL").is_some();
     let catalogue = Catalogue::built_in()?;
-    let (profile, seed) = (Profile::default(), 1);
-    let effort = if full { Effort::FULL } else { Effort::REDUCED };
-    let plan =
-        Plan { catalogue: &catalogue, only: &only, profile: &profile, effort, seed, earlier: Earlier::new() };
-    let laboratory = VirtualLaboratory::new(Made::new(seed)?, None, |meter| meter);
-    let keep = |finding: &Finding, record: &Record| {
-        println!(
-            "{:<9} {:<25} {:>7} ms {:>6} messages",
-            finding.id,
-            finding.outcome.words(),
-            record.took_ms,
-            record.messages
-        );
+    let full = std::env::var_os("FULL").is_some();
+    let settings = Settings {
+        target: "virtual".to_owned(),
+        simulated: true,
+        profile: Profile::default(),
+        effort: if full { Effort::FULL } else { Effort::REDUCED },
+        seed: 1,
+        only: std::env::args().skip(1).collect(),
+        instruments: vec!["virtual source and reference".to_owned()],
+    };
+    let laboratory = VirtualLaboratory::new(Made::new(settings.seed)?, None, |meter| meter);
+    let who = about(&settings, &laboratory)?;
+    let done = certify(&settings, who, &catalogue, &laboratory, None, &|_| (), &AtomicBool::new(false))?;
+    for (finding, (_, record)) in done.results.findings.iter().zip(&done.records) {
+        let (took, messages) = (record.took_ms, record.messages);
+        println!("{:<9} {:<25} {took:>7} ms {messages:>6} messages", finding.id, finding.outcome.words());
         for one in finding.measured.iter().filter(|one| one.verdict != Verdict::Accepted) {
-            println!(
-                "          {}: {} {} ± {} {:?}",
-                one.what, one.value, one.unit, one.uncertainty, one.limit
-            );
+            println!("          {}: {} {} ± {}", one.what, one.value, one.unit, one.uncertainty);
         }
         if let Some(why) = finding.outcome.why() {
             println!("          {why}");
         }
-        Ok::<(), Infallible>(())
-    };
-    run(&plan, &procedures(), &laboratory, &|_| (), &keep, &AtomicBool::new(false))?;
+    }
+    if let Some(folder) = std::env::var_os("OUT").map(std::path::PathBuf::from) {
+        std::fs::write(folder.join("report.html"), evidence::html(&done.results, None))?;
+        std::fs::write(folder.join("report.pdf"), evidence::pdf(&done.results, None).unwrap_or_default())?;
+    }
     Ok(())
 }

@@ -234,7 +234,8 @@ impl<'a> Bench<'a> {
         self.target.uncertainty_percent(self.run_seconds(load))
     }
 
-    /// One run at the load that is set: the error by the pulse output, per cent, between its first and its last pulse. Without pulses −100.
+    /// One run at the load that is set: the error by the pulse output, per cent, between its first and its last pulse. Without pulses it is
+    /// no number: two errors of a dead meter must not differ by nothing.
     ///
     /// # Errors
     /// [`Trouble`].
@@ -244,7 +245,7 @@ impl<'a> Bench<'a> {
         self.pass(seconds)?;
         let watts = self.target.watts()?;
         let pulses = self.target.pulses()?;
-        let [first, .., last] = pulses[..] else { return Ok(-100.0) };
+        let [first, .., last] = pulses[..] else { return Ok(f64::NAN) };
         let joules = (pulses.len() - 1) as f64 / self.ratings().impulses_per_kilowatt_hour * 3.6e6;
         Ok((joules / (watts * (last - first)) - 1.0) * 100.0)
     }

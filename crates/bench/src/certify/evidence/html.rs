@@ -17,8 +17,8 @@ main{max-width:1100px;margin:0 auto;padding:28px 24px 80px}h1{font-size:24px;mar
 .tag{display:inline-block;min-width:88px;text-align:center;border:1px solid;border-radius:4px;padding:0 8px;font-size:13px;font-weight:600;white-space:nowrap}\
 .tag.passed{color:var(--good)}.tag.failed{color:var(--paper);background:var(--bad);border-color:var(--bad)}.tag.not{color:var(--not);border-style:dashed}.tag.open{color:var(--open)}\
 table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;color:var(--soft);font-weight:600}td,th{padding:5px 10px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}\
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}tr.failed td{color:var(--bad)}.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:0 32px}\
-dl{display:grid;grid-template-columns:auto 1fr;gap:2px 16px;margin:0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\
+td:first-child b{white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}tr.failed td{color:var(--bad)}.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:0 32px}\
+dl{display:grid;grid-template-columns:auto 1fr;gap:2px 16px;margin:0;align-content:start}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\
 details{border-bottom:1px solid var(--line);padding:8px 0}summary{cursor:pointer;display:flex;gap:12px;align-items:baseline}summary b{min-width:76px}\
 summary span.text{flex:1}ol{font-size:13px;font-family:ui-monospace,'Liberation Mono',monospace;max-height:320px;overflow:auto;background:var(--wash);padding:10px 10px 10px 46px}\
 svg{width:100%;height:auto}svg text{font-size:13px;fill:var(--soft)}.grid{stroke:var(--line);fill:none}.axis{stroke:var(--soft);fill:none}.limit{stroke:var(--bad);stroke-dasharray:7 4;fill:none}\

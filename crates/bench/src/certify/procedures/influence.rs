@@ -7,6 +7,9 @@ use crate::catalogue::Requirement;
 use crate::certify::outcome::mean_and_deviation;
 use crate::certify::{Bench, Limit, Measured, Procedure, Stimulus, Trouble, number, word};
 
+/// The limit where a meter may be off: −100 %, and what its own error may add.
+const OFF: f64 = -101.0;
+
 /// Degrees that the current lags at power factor 0.5 inductive.
 const LAG_05: f64 = 60.0;
 
@@ -43,7 +46,7 @@ impl Procedure for Influence {
                 changes(bench, &rated(LAG_05), voltages(&[0.8, 1.15], LAG_05), within)
             }
             "voltage below 0.8" => {
-                let limit = Limit { least: Some(-100.0), most: Some(percent) };
+                let limit = Limit { least: Some(OFF), most: Some(percent) };
                 changes(bench, &rated(0.0), voltages(&[0.7, 0.5, 0.3], 0.0), limit)
             }
             "frequency" => {
@@ -121,7 +124,13 @@ fn changes(
     let mut measured = Vec::new();
     for (name, load) in loads {
         bench.step(name.clone());
-        let changes: Vec<f64> = bench.errors(&load, runs)?.iter().map(|error| error - without).collect();
+        let changes: Vec<f64> = bench
+            .errors(&load, runs)?
+            .into_iter()
+            // Where a meter may be off, no pulse is an error of −100 %.
+            .map(|error| if error.is_nan() && limit.least == Some(OFF) { -100.0 } else { error })
+            .map(|error| error - without)
+            .collect();
         measured.push(change(bench, &load, format!("change of error, {name}"), &changes, deviation, limit));
     }
     Ok(measured)

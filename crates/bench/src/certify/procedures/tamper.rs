@@ -97,14 +97,14 @@ struct Course {
     stamp_ms: Option<f64>,
 }
 
-/// Does something and follows it for `seconds`.
+/// Does something and follows it for `seconds`: any of these codes is its entry.
 fn follow(
     bench: &mut Bench<'_>,
-    code: EventCode,
+    codes: &[EventCode],
     seconds: f64,
     act: impl FnOnce(&mut Bench<'_>) -> Result<(), Trouble>,
 ) -> Result<Course, Trouble> {
-    let number = bench.profile().event(code);
+    let numbers: Vec<u8> = codes.iter().map(|&code| bench.profile().event(code)).collect();
     let before = bench.log_end()?;
     bench.target().alarms()?;
     // Anywhere in the supply's cycle.
@@ -116,9 +116,9 @@ fn follow(
     bench.pass(seconds)?;
     bench.target().watch(false);
     let alarms = bench.target().alarms()?;
-    let arrival = alarms.iter().find(|alarm| alarm.code == number && alarm.sequence > before);
+    let arrival = alarms.iter().find(|alarm| numbers.contains(&alarm.code) && alarm.sequence > before);
     let entries = bench.log_after(before)?;
-    let mut of_it = entries.iter().filter(|entry| entry.code == number);
+    let mut of_it = entries.iter().filter(|entry| numbers.contains(&entry.code));
     let first = of_it.next();
     Ok(Course {
         entries: usize::from(first.is_some()) + of_it.count(),
@@ -156,7 +156,7 @@ impl Procedure for Sensed {
             let (begin, end) = (self.act)(bench, repeat, strength);
             bench.step(format!("{begin:?}"));
             let seconds = 1.5 + bench.uniform();
-            let course = follow(bench, self.code, seconds, |bench| bench.target().stimulate(begin))?;
+            let course = follow(bench, &[self.code], seconds, |bench| bench.target().stimulate(begin))?;
             missed += usize::from(course.entries == 0);
             twice += course.entries.saturating_sub(1);
             match course.alarm_ms {
@@ -223,7 +223,10 @@ impl Procedure for Bypass {
                 amperes[phase],
                 phase + 1
             ));
-            let course = follow(bench, NeutralMismatch, 6.0, |bench| bench.target().load(&past))?;
+            let course =
+                follow(bench, &[[BypassL1, BypassL2, BypassL3][phase], NeutralMismatch], 6.0, |bench| {
+                    bench.target().load(&past)
+                })?;
             missed += usize::from(course.entries == 0 || course.alarm_ms.is_none());
             bench.settle(&load)?;
         }
@@ -251,19 +254,23 @@ impl Procedure for Wiring {
         let mut without = sound.clone();
         without.voltage[2].iter_mut().for_each(|tone| tone.rms = 0.0);
         let mut measured = Vec::new();
-        for (name, load, code) in [
-            ("the current of L2 reversed", reversed_one, CurrentReversed),
+        for (name, load, codes) in [
+            ("the current of L2 reversed", reversed_one, [CurrentReversedL2, CurrentReversed]),
             (
                 "all currents reversed",
                 LoadPoint::balanced(r.hertz, r.volts, 2.0 * r.rated_amperes, 190.0),
-                CurrentReversed,
+                [CurrentReversedL1, CurrentReversed],
             ),
-            ("L3 without voltage while it carries current", without, CurrentWithoutVoltage),
-            ("L2 and L3 exchanged", sound.clone().reversed(), PhaseSequenceWrong),
+            (
+                "L3 without voltage while it carries current",
+                without,
+                [CurrentWithoutVoltageL3, CurrentWithoutVoltage],
+            ),
+            ("L2 and L3 exchanged", sound.clone().reversed(), [PhaseSequenceWrong, PhaseSequenceWrong]),
         ] {
             bench.settle(&sound)?;
             bench.step(name);
-            let course = follow(bench, code, 6.0, |bench| bench.target().load(&load))?;
+            let course = follow(bench, &codes, 6.0, |bench| bench.target().load(&load))?;
             let found = course.entries > 0 && course.alarm_ms.is_some();
             measured.push(Measured::count(
                 format!("logged and alarmed: {name}"),
@@ -331,6 +338,12 @@ impl Procedure for LogComplete {
                         | VoltageSpike
                         | Tilted
                         | CurrentReversed
+                        | CurrentReversedL1
+                        | CurrentReversedL2
+                        | CurrentReversedL3
+                        | BypassL1
+                        | BypassL2
+                        | BypassL3
                         | NeutralMismatch
                         | CurrentWithoutVoltage
                         | PhaseSequenceWrong
@@ -396,7 +409,7 @@ impl Procedure for AlarmInTime {
                 [(CoverRemoved, Stimulus::Cover(true)), (CoverClosed, Stimulus::Cover(false))]
             {
                 bench.step(format!("{stimulus:?}"));
-                let course = follow(bench, code, 1.5, |bench| bench.target().stimulate(stimulus))?;
+                let course = follow(bench, &[code], 1.5, |bench| bench.target().stimulate(stimulus))?;
                 match course.alarm_ms {
                     Some(ms) => slowest = slowest.max(ms),
                     None => silent += 1,
