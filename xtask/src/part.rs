@@ -70,6 +70,30 @@ impl Part {
         Ok(line.split_whitespace().nth(1).context("no VmRSS value")?.parse()?)
     }
 
+    /// User and system time so far (proc(5): fields 14 and 15 of stat, in ticks of 1/100 s on Linux).
+    fn processor_seconds(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+        Ok((ticks(11).context("no user time")? + ticks(12).context("no system time")?) / 100.0)
+    }
+
+    /// Waits until it has done what it had to do: for two seconds it takes less than a quarter of a processor.
+    pub(crate) fn settle(&self, limit: Duration) -> Result<()> {
+        const LOOK: Duration = Duration::from_secs(2);
+        let end = Instant::now() + limit;
+        loop {
+            let before = self.processor_seconds()?;
+            std::thread::sleep(LOOK);
+            if self.processor_seconds()? - before < LOOK.as_secs_f64() / 4.0 {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                bail!("a part of the fleet is still busy after {limit:?}");
+            }
+        }
+    }
+
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
         execute(program("kill").args([name, &self.child.id().to_string()]))
     }

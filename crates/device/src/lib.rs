@@ -1,15 +1,15 @@
 //! A meter that runs on Linux.
 //!
 //! [`Opened`] gives the sans-I/O meter what it lacks: a site to sample ([`meterseal_world`]), flash in a file
-//! ([`flash`]), a clock, random numbers, and a connection that it dials out (`connection`). Each device samples in
+//! ([`flash`]), the boot stage below it ([`Firmware`]), a clock, random numbers, and a connection that it dials out (`connection`). Each device samples in
 //! a thread of its own (`runner`), so that nothing on the network can hold up a measurement; bytes travel between
 //! the two over bounded channels. [`wifi`] puts a radio
 //! between a meter and its network; [`fleet`] is thousands of meters without sampling, for load.
 
 #![forbid(unsafe_code)]
 
+mod assembly;
 mod connection;
-pub mod flash;
 pub mod fleet;
 mod link_state;
 mod local;
@@ -29,10 +29,7 @@ use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Network, Profiles, Target};
 use meterseal_link::enrolled::MeterProfiles;
 use meterseal_link::tls::ClientProfile;
-use meterseal_meter::{
-    CalibrationStatus, Config, Connectivity, DlmsKeys, Identity, Layout, Meter, RoleKeys, SecretKey,
-    Thresholds,
-};
+use meterseal_meter::{Config, Connectivity, DlmsKeys, Identity, Layout, RoleKeys, SecretKey, Thresholds};
 use meterseal_metrology::Nominal;
 use meterseal_model::{MeterId, Stimulus, TimeBase, UnixMillis};
 use meterseal_seal::KeyStore;
@@ -40,11 +37,14 @@ use meterseal_world::comtrade::Recording;
 use meterseal_world::site::{FrontEnd, ReplayError, Site, SiteKind};
 use tokio::runtime::Handle;
 
-use flash::{FileFlash, FlashFileError};
+use assembly::{Assembly, Powered};
+pub use assembly::{Firmware, Heartbeat};
+use flash::FlashFileError;
 use link_state::LinkState;
 use local::Bound;
 pub use local::{LocalAccess, LocalPort};
-use runner::{Input, PulseCounts, Runner, Troubles};
+pub use meterseal_boot::flash;
+use runner::{Ended, Input, PulseCounts, Runner, Troubles};
 
 /// All that makes one virtual meter.
 #[derive(Debug)]
@@ -66,6 +66,9 @@ pub struct Settings {
     pub access: Access,
     /// Its flash.
     pub flash: PathBuf,
+    /// What stands below its image. Without it the meter says of itself what its identity says, attests nothing, and has no
+    /// place for new firmware.
+    pub firmware: Option<Firmware>,
     /// What it measures.
     pub place: Place,
     /// The seed of everything random in its world.
@@ -137,6 +140,7 @@ pub struct Device {
     listening: Option<tokio::task::JoinHandle<()>>,
     local_address: Option<SocketAddr>,
     pulses: Arc<PulseCounts>,
+    ended: Arc<Ended>,
 }
 
 impl Opened {
@@ -154,6 +158,7 @@ impl Opened {
             headend,
             access,
             flash,
+            firmware,
             place,
             seed,
             time_base,
@@ -164,11 +169,7 @@ impl Opened {
             return Err(StartError::Speed(speed));
         }
         let id = identity.id;
-        let mut chip = FileFlash::open_or_enlarge(
-            &flash,
-            Layout::STANDARD.size(),
-            &[1, 2].map(|version| Layout::STANDARD.former_size(version)),
-        )?;
+        let mut chip = assembly::chip(&flash, firmware.as_ref())?;
         let sync = chip.sync_handle();
         let broken = |source: meterseal_meter::OpenError<flash::FlashError>| StartError::Meter {
             path: flash.clone(),
@@ -197,23 +198,6 @@ impl Opened {
             thresholds,
             ..settings_for(&site)
         };
-        let mut meter = Meter::open(identity, keys, config, chip, SystemRandom, start).map_err(broken)?;
-        let mut signer = None;
-        if let Some(keys) = access.key_store {
-            signer = Some(signer::Signer::start(id, Arc::clone(&keys)).map_err(StartError::Thread)?);
-            meter.set_key_store(keys, access.issuers);
-        }
-        match meter.calibration() {
-            CalibrationStatus::Missing => {
-                tracing::info!(meter = %id, "runs uncalibrated: it has no calibration record")
-            }
-            CalibrationStatus::Refused => tracing::error!(
-                meter = %id,
-                "refuses its calibration record and books no energy; write the factory's record for this unit again"
-            ),
-            CalibrationStatus::Valid | CalibrationStatus::Extrapolated => {}
-        }
-        sync.sync()?;
         let local = match access.local {
             Some(port) => {
                 let address = port.address;
@@ -221,15 +205,28 @@ impl Opened {
             }
             None => None,
         };
-        meter.set_connectivity(Connectivity {
-            local_port: local.as_ref().map(|bound| bound.address.port()),
-            ..Connectivity::default()
-        });
-
+        let assembly = Assembly {
+            identity,
+            keys,
+            config,
+            chip,
+            path: flash,
+            key_store: access.key_store,
+            issuers: access.issuers,
+            connectivity: Connectivity {
+                local_port: local.as_ref().map(|bound| bound.address.port()),
+                ..Connectivity::default()
+            },
+            firmware,
+        };
+        let Powered { meter, signer } = assembly.power_on(start)?;
+        sync.sync()?;
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);
         let link = Arc::new(LinkState::default());
+        let ended = Arc::new(Ended::default());
         let runner = Runner {
             name: id.to_string(),
+            assembly,
             meter,
             sync,
             site,
@@ -242,6 +239,7 @@ impl Opened {
             supplied: true,
             signer,
             next_frame: 0,
+            ended: ended.clone(),
             pulses: Arc::default(),
             link: Arc::clone(&link),
             network: Arc::clone(&network),
@@ -259,7 +257,7 @@ impl Opened {
     /// [`StartError::Thread`]: nothing runs then.
     pub fn start(self, runtime: &Handle) -> Result<Device, StartError> {
         let Self { id, inputs, runner, headend, profiles, trust, network, link, local } = self;
-        let pulses = Arc::clone(&runner.pulses);
+        let (pulses, ended) = (Arc::clone(&runner.pulses), Arc::clone(&runner.ended));
         let sampling = std::thread::Builder::new()
             .name(id.to_string())
             .spawn(move || runner.run())
@@ -270,7 +268,16 @@ impl Opened {
         };
         let local_address = local.as_ref().map(|bound| bound.address);
         let listening = local.map(|bound| runtime.spawn(bound.serve(id, inputs.clone(), link)));
-        Ok(Device { id, inputs, sampling: Some(sampling), connecting, listening, local_address, pulses })
+        Ok(Device {
+            id,
+            inputs,
+            sampling: Some(sampling),
+            connecting,
+            listening,
+            local_address,
+            pulses,
+            ended,
+        })
     }
 }
 
@@ -289,6 +296,13 @@ impl Device {
     /// kilovar-hour. Zero for a meter without a meter constant, or one whose calibration record is refused.
     pub fn pulses(&self) -> [u64; 2] {
         self.pulses.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Waits until the meter has ended by itself, saved, and says whether it wants to be started again by its boot stage: to
+    /// try a new image, or because a try is over. A meter whose boot stage is in this process starts again by itself, and
+    /// ends here only when nothing in its flash boots.
+    pub async fn ended(&self) -> bool {
+        self.ended.wait().await
     }
 
     /// Does something to the meter's surroundings.
@@ -412,6 +426,14 @@ pub enum StartError {
         address: SocketAddr,
         /// Why not.
         source: std::io::Error,
+    },
+    /// Its boot stage.
+    #[error("the meter in {path} does not start: {source}", path = path.display())]
+    Boot {
+        /// The flash file.
+        path: PathBuf,
+        /// Why.
+        source: Box<meterseal_boot::stage::StageError<flash::FlashError>>,
     },
     /// No thread to run in.
     #[error("cannot start a thread: {0}")]

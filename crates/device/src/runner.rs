@@ -6,9 +6,9 @@
 //!
 //! Cost at speed 1: 8 000 frames a second, about 1 ms of processor time; one `fdatasync` a second.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use meterseal_link::dial::Network;
@@ -16,10 +16,12 @@ use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
 use meterseal_metrology::Frame;
 use meterseal_model::{SensorReadings, Stimulus, TimeBase};
 use meterseal_world::site::Site;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tracing::{debug, error, info, warn};
 
 use crate::SystemRandom;
+use crate::assembly::{Assembly, Powered};
 use crate::flash::{FileFlash, FlashSync};
 use crate::link_state::LinkState;
 use crate::signer::Signer;
@@ -41,6 +43,8 @@ pub(crate) enum Input {
 
 pub(crate) struct Runner {
     pub(crate) name: String,
+    /// What the meter is made of, for when it restarts.
+    pub(crate) assembly: Assembly,
     pub(crate) meter: Meter<FileFlash, SystemRandom>,
     pub(crate) sync: FlashSync,
     pub(crate) site: Site,
@@ -59,6 +63,33 @@ pub(crate) struct Runner {
     pub(crate) supplied: bool,
     /// Signs checkpoints; a meter without keys has none.
     pub(crate) signer: Option<Signer>,
+    /// Where it says that it has ended.
+    pub(crate) ended: Arc<Ended>,
+}
+
+/// Whether a meter has ended by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// Whether it wants its boot stage.
+    state: OnceLock<bool>,
+    news: Notify,
+}
+
+impl Ended {
+    fn tell(&self, wants_boot_stage: bool) {
+        let _ = self.state.set(wants_boot_stage);
+        self.news.notify_waiters();
+    }
+
+    pub(crate) async fn wait(&self) -> bool {
+        loop {
+            let news = self.news.notified();
+            match self.state.get() {
+                Some(&wants) => return wants,
+                None => news.await,
+            }
+        }
+    }
 }
 
 /// How often each test lamp has blinked.
@@ -89,6 +120,8 @@ impl Runner {
     pub(crate) fn run(mut self) {
         let mut pace = Pace::new(self.speed, self.time_base);
         let mut connections = Vec::new();
+        let mut beaten: Option<Instant> = None;
+        let mut wants_boot_stage = None;
         loop {
             self.meter.set_link_status(self.link.status(&*self.network));
             self.link.silence.set(self.meter.inactivity_seconds());
@@ -97,8 +130,23 @@ impl Runner {
                 Ok(input) => self.accept(input, &mut connections),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.advance(&mut pace);
+            let restart = self.advance(&mut pace);
             self.flush(&mut connections);
+            if restart && self.assembly.restarts_itself() {
+                if !self.restart(&mut pace, &mut connections) {
+                    // It is down already, and what is in its flash is no longer what it knows.
+                    self.ended.tell(false);
+                    return;
+                }
+            } else if restart {
+                wants_boot_stage = Some(true);
+                break;
+            }
+            // The watchdog hears of a meter that lives through blocks of samples, not of one that merely runs.
+            if beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT) {
+                self.assembly.beat();
+                beaten = Some(Instant::now());
+            }
         }
         let saved = self.meter.power_down(self.site.now());
         // What it says last, that it goes down, is under way before the connections end.
@@ -111,6 +159,9 @@ impl Runner {
         // In this order: a connection that ends finds nobody to tell, and knows that it need not dial again.
         drop(self.inputs);
         drop(connections);
+        if let Some(wants) = wants_boot_stage {
+            self.ended.tell(wants);
+        }
     }
 
     fn accept(&mut self, input: Input, connections: &mut Vec<Connection>) {
@@ -141,8 +192,54 @@ impl Runner {
         }
     }
 
-    /// Lives through the site time that is due.
-    fn advance(&mut self, pace: &mut Pace) {
+    /// Goes down, saved, and up again with what the boot stage starts; `false` when nothing does. What the site lives
+    /// through meanwhile nobody measures: the power-up entry says how long it was, and a measurement gap how long the
+    /// meter took to open.
+    fn restart(&mut self, pace: &mut Pace, connections: &mut Vec<Connection>) -> bool {
+        info!(meter = %self.name, "restarts for new firmware");
+        if let Err(error) = self.meter.power_down(self.site.now()) {
+            error!(meter = %self.name, "goes down, but not saved: {error}");
+        }
+        self.flush(connections);
+        connections.clear();
+        self.signer = None;
+        let down = Instant::now();
+        let booted = self.assembly.boot(self.site.now());
+        self.skip(pace);
+        let powered = booted.and_then(|booted| self.assembly.open(booted, self.site.now()));
+        match powered {
+            Ok(Powered { meter, signer }) => {
+                (self.meter, self.signer, self.next_frame) = (meter, signer, 0);
+                // Numbered from before the meter had opened: what it missed since is a gap in its record.
+                self.meter.sample_at(self.next_frame, &[], self.site.now());
+                self.next_frame += self.skip(pace);
+                info!(meter = %self.name, milliseconds = down.elapsed().as_millis(), "is up again");
+                true
+            }
+            Err(error) => {
+                error!(meter = %self.name, "{error}");
+                false
+            }
+        }
+    }
+
+    /// Lets the site live through the time that has passed, unmeasured. Gives the number of frames.
+    fn skip(&mut self, pace: &mut Pace) -> u64 {
+        let mut block = [Frame::default(); BLOCK];
+        let mut skipped = 0;
+        loop {
+            let frames = pace.due().min(BLOCK);
+            if frames == 0 {
+                return skipped;
+            }
+            self.site.frames(&mut block[..frames]);
+            pace.lived(frames);
+            skipped += frames as u64;
+        }
+    }
+
+    /// Lives through the site time that is due. `true`: the meter wants to restart.
+    fn advance(&mut self, pace: &mut Pace) -> bool {
         let mut block = [Frame::default(); BLOCK];
         let begin = Instant::now();
         let mut due = pace.due();
@@ -158,17 +255,23 @@ impl Runner {
             }
             let saved = self.meter.tick(now);
             let sealed = self.signer.as_ref().map_or(Ok(()), |signer| signer.exchange(&mut self.meter));
-            self.troubles.note(&self.name, sensed.and(saved).and(sealed).err());
+            let carried = self.meter.carry_on_firmware();
+            let restart = matches!(carried, Ok(true));
+            self.troubles.note(&self.name, sensed.and(saved).and(sealed).and(carried.map(drop)).err());
             self.follow_relay();
             due -= frames.len();
             pace.lived(frames.len());
             self.count_pulses();
+            if restart {
+                return true;
+            }
             if begin.elapsed() > BUSY {
                 // A site faster than this machine: messages first, then the rest.
                 pace.yield_time();
                 break;
             }
         }
+        false
     }
 
     /// Moves the supply's relay to where the meter wants it, once the reason is on the disk.
@@ -282,6 +385,8 @@ impl Pace {
     }
 }
 
+/// How often the watchdog is told.
+const BEAT: Duration = Duration::from_secs(1);
 /// How often the meter looks at its surroundings when nothing wakes it.
 const SLICE: Duration = Duration::from_millis(10);
 /// Frames per block: the sensors are read after each.

@@ -77,6 +77,7 @@ impl Bench {
                 ..Access::default()
             },
             flash: self.folder.path().join("flash.bin"),
+            firmware: None,
             place: Place::Synthetic(SiteKind::HomeSolar),
             seed: 1,
             time_base: TimeBase::Wall,

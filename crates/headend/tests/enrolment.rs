@@ -76,6 +76,7 @@ impl Unit {
             headend: Target { address: headend.gateway_addr().to_string(), headend: NAME.into() },
             access,
             flash: self.folder.join("flash.bin"),
+            firmware: None,
             place: Place::Synthetic(SiteKind::HomeSolar),
             seed: 1,
             time_base: TimeBase::Wall,

@@ -75,6 +75,7 @@ fn meter(utility: &Utility, headend: &Headend, wifi: &Wifi, flash: &Path) -> Dev
         headend: Target { address: headend.gateway_addr().to_string(), headend: NAME.into() },
         access: Access::default(),
         flash: flash.to_owned(),
+        firmware: None,
         place: Place::Synthetic(SiteKind::HomeSolar),
         seed: 1,
         time_base: TimeBase::Wall,

@@ -63,6 +63,11 @@ pub trait ImageStore: fmt::Debug + Send {
         None
     }
 
+    /// Whether [`Self::carry_on`] has something to do now, or an event waits for the security log.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// Carries on by one short step what takes long. True: the device shall restart, to try a new image.
     ///
     /// # Errors

@@ -208,6 +208,11 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         logged.map(|()| over || restart)
     }
 
+    /// Whether [`Self::carry_on_firmware`] has something to do now: for a device that calls it seldom otherwise.
+    pub fn firmware_is_busy(&self) -> bool {
+        self.inner().images.as_ref().is_some_and(|images| images.is_busy())
+    }
+
     /// Tells the meter how its connection to the head-end fares, for DLMS to show. When the connection changed is taken
     /// from the meter's clock.
     pub fn set_link_status(&mut self, status: LinkStatus) {

@@ -7,8 +7,8 @@ mod support {
 }
 
 use meterseal_meter::firmware::{
-    BLOCK_BYTES, Booted, FirmwareError, FirmwareStore, Phase, Reason, Refusal, Run, Slot, Step,
-    TransferStatus, boot,
+    BLOCK_BYTES, Booted, FirmwareError, FirmwareStore, LEAST_PROBATION_MS, Phase, Probation, Reason, Refusal,
+    Run, Slot, Step, TransferStatus, boot,
 };
 use meterseal_model::{Digest384, EventCode, Role, UnixMillis};
 use meterseal_seal::firmware::{Manifest, PackageError, TrustError, UnpackError, pack, package};
@@ -89,6 +89,17 @@ impl Bench {
 }
 
 #[test]
+fn an_image_that_shows_everything_at_once_still_has_to_live_for_a_while() {
+    let mut bench = Bench::new();
+    let offered = bench.maker.plain(&image(20_000, 2), 2);
+    update(&mut bench.store(), &offered).unwrap();
+    assert_eq!(bench.boot().run, Run::Probation(Slot::B));
+    let mut store = bench.store();
+    assert_eq!(store.probation(HEALTHY, LEAST_PROBATION_MS - 1).unwrap(), Probation::Waiting);
+    assert_eq!(store.probation(HEALTHY, LEAST_PROBATION_MS).unwrap(), Probation::Confirmed);
+}
+
+#[test]
 fn an_update_is_tried_and_confirmed_and_every_step_is_an_event() {
     let mut bench = Bench::new();
     let offered = bench.maker.delta(&bench.old, &bench.new, 2);
@@ -101,7 +112,7 @@ fn an_update_is_tried_and_confirmed_and_every_step_is_an_event() {
     assert_eq!(bench.boot().run, Run::Probation(Slot::B));
     assert_eq!(bench.store().events().len(), 3);
     bench.store().logged().unwrap();
-    bench.store().probation(HEALTHY, 60_000).unwrap();
+    bench.store().probation(HEALTHY, 600_000).unwrap();
     assert_eq!(bench.store().events(), [(FirmwareActivated, 2)]);
     let booted = bench.boot();
     assert_eq!((booted.run, booted.record.highest), (Run::Confirmed(Slot::B), 2));

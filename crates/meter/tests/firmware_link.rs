@@ -107,7 +107,8 @@ fn cpa_fw_an_image_comes_through_the_link_is_tried_and_confirms_itself() {
     provisioned(&mut chip.clone(), &maker, &old);
     let start = || {
         let booted = boot(chip.clone(), 0, LAYOUT, &maker.target, &mut ()).unwrap();
-        let store = FirmwareStore::open(chip.clone(), 0, LAYOUT, maker.target.clone()).unwrap();
+        let mut store = FirmwareStore::open(chip.clone(), 0, LAYOUT, maker.target.clone()).unwrap();
+        store.set_least_probation(1000);
         (booted.run, Box::new(store))
     };
     let mut flash = blank();

@@ -2,7 +2,9 @@
 
 mod accuracy;
 mod alarm_options;
+mod boot;
 mod calibrate;
+mod campaign;
 mod certify;
 mod dlms;
 mod evidence;
@@ -42,7 +44,9 @@ struct Arguments {
 enum Command {
     Accuracy(accuracy::Args),
     Bill(evidence::Bill),
+    Boot(boot::Args),
     Calibrate(calibrate::Args),
+    Campaign(campaign::Args),
     Certify(certify::Args),
     Dlms(Box<dlms::Args>),
     Firmware(firmware::Args),
@@ -63,7 +67,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Accuracy(arguments) => accuracy::run(&arguments, out),
         Command::Bill(arguments) => evidence::bill(&arguments, out).map(|()| true),
+        Command::Boot(arguments) => boot::run(&arguments, out).map(|()| true),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
+        Command::Campaign(arguments) => campaign::run(&arguments, out),
         Command::Certify(arguments) => {
             return match certify::run(&arguments, out) {
                 Ok(code) => ExitCode::from(code),

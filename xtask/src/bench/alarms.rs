@@ -67,7 +67,7 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     head.wait(LONG, |line| {
         stored(line).is_some_and(|(online, rows, _)| online >= meters && rows >= meters * ROWS)
     })?;
-    std::thread::sleep(SETTLE);
+    head.settle(LONG)?;
     println!(
         "| storm: a surge at each of {meters} meters at once | last committed | last on the page |\n|---|---|---|"
     );
@@ -83,7 +83,8 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
         let storm = take(&seen).storm();
         println!("| run {run} | {:.2} s | {:.2} s |", storm.0, storm.1);
         storms.push(storm);
-        std::thread::sleep(SETTLE);
+        // Checkpoints and their leaves are read after it.
+        head.settle(LONG)?;
     }
     println!(
         "| median (limit: 5 s) | {:.2} s | {:.2} s |",
@@ -91,11 +92,14 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
         median(storms.iter().map(|storm| storm.1))
     );
     fleet.stop()?;
+    // What it said before does not count: the meters are to come back.
+    head.said().for_each(drop);
+    head.wait(LONG, |line| stored(line).is_some_and(|(online, ..)| online == 0))?;
 
     let rate = arguments.events_per_second.to_string();
     let fleet = Part::start(binary, folder, meters, &["--headend", &gateway, "--events-per-second", &rate])?;
     head.wait(LONG, |line| stored(line).is_some_and(|(online, ..)| online >= meters))?;
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(ARRIVED);
     println!(
         "\n| {meters} meters, {rate} events/s, {} s each | events | committed p50 | p99 | max | on the page p50 | p99 | max |\n|---|---|---|---|---|---|---|---|",
         arguments.seconds
@@ -103,8 +107,12 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     let mut runs = Vec::new();
     for run in 1..=arguments.runs {
         take(&seen).events.clear();
+        let begin = now();
         std::thread::sleep(Duration::from_secs(arguments.seconds));
-        let times = take(&seen).times();
+        let end = now();
+        // The slowest count too: those that happened in this time and are still on their way.
+        std::thread::sleep(SETTLE);
+        let times = take(&seen).times(begin, end);
         ensure!(times.0.len() > 10, "hardly any event came to the page");
         let at = |of: &[f64], share: f64| of[((of.len() - 1) as f64 * share).ceil() as usize];
         let figures = [0.5, 0.99, 1.0].map(|share| (at(&times.0, share), at(&times.1, share)));
@@ -148,9 +156,10 @@ impl Seen {
         self.events.values().filter(|times| times.iter().all(Option::is_some)).count()
     }
 
-    /// Sorted: to the commit, to the page.
-    fn times(&self) -> (Vec<f64>, Vec<f64>) {
+    /// Of those that happened between two times, sorted: to the commit, to the page.
+    fn times(&self, begin: f64, end: f64) -> (Vec<f64>, Vec<f64>) {
         let whole = self.events.values().filter_map(|times| Some((times[0]?, times[1]?, times[2]?)));
+        let whole = whole.filter(|(at, ..)| (begin..end).contains(at));
         let (mut committed, mut shown): (Vec<f64>, Vec<f64>) =
             whole.map(|(at, committed, shown)| (committed - at, shown - at)).unzip();
         committed.sort_by(f64::total_cmp);
@@ -170,7 +179,7 @@ impl Seen {
 fn follow(page: &Page, head: &mut Part, seen: &Arc<Mutex<Seen>>) -> Result<()> {
     let shown = Arc::clone(seen);
     page.stream(move |name, data| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64() * 1e3);
+        let now = now();
         if name == "resync" {
             eprintln!("the page was too slow, and would fetch everything anew");
         }
@@ -185,7 +194,7 @@ fn follow(page: &Page, head: &mut Part, seen: &Arc<Mutex<Seen>>) -> Result<()> {
         };
         let mut seen = take(&shown);
         let times = seen.events.entry((meter.to_owned(), sequence)).or_default();
-        (times[0], times[2]) = (Some(at), Some(now % DAY));
+        (times[0], times[2]) = (Some(at), Some(now));
     })?;
     let committed = Arc::clone(seen);
     let log = head.log.take().context("the head-end's log is not followed")?;
@@ -207,6 +216,11 @@ fn follow(page: &Page, head: &mut Part, seen: &Arc<Mutex<Seen>>) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Milliseconds of the day.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64() * 1e3) % DAY
 }
 
 fn take(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
@@ -231,4 +245,6 @@ const DAY: f64 = 86_400_000.0;
 /// Rows behind each new meter: a day of quarter-hours.
 const ROWS: usize = 96;
 const LONG: Duration = Duration::from_secs(300);
+/// After the last of the meters has called, the head-end reads all logs and compares them.
+const ARRIVED: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(3);

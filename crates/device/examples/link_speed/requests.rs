@@ -40,8 +40,10 @@ pub(crate) fn measure(length: Duration) {
                 firmware_digest: Digest384([1; 48]),
             },
             keys: meterseal_meter::DlmsKeys { encryption: KEYS.0, authentication: KEYS.1 },
+            role_keys: meterseal_meter::RoleKeys::NONE,
             log_key: None,
             tls: tls::meter_config(&identity, &trust).unwrap(),
+            stage: None,
         };
         let settings = Settings::new(target, 1);
         let fleet = Fleet::start(vec![member], &settings, &flash, runtime.handle(), |_| ()).unwrap();

@@ -7,21 +7,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meterseal_link::dial::{Progress, Tcp};
-use meterseal_meter::{Connectivity, LinkId, Meter, Peer, ProtocolError, SigningRequest, StorageError};
+use meterseal_meter::{LinkId, Meter, Peer, ProtocolError, SigningRequest, StorageError};
 use meterseal_model::{MeterId, Roles, SensorReadings, UnixMillis};
+use meterseal_seal::SealKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::firmware::{Assembly, Powered};
 use super::load::Load;
 use super::memory::Chip;
 use super::signing::Signing;
 use crate::link_state::LinkState;
-use crate::{SystemRandom, wall_clock};
+use crate::{StartError, SystemRandom, wall_clock};
 
 /// A meter of the fleet.
 pub(super) struct Member {
     pub(super) id: MeterId,
+    assembly: Assembly,
     load: Load,
     clock: Clock,
     signing: Signing,
@@ -34,6 +37,12 @@ pub(super) struct Member {
 
 struct Life {
     meter: Meter<Chip, SystemRandom>,
+    /// Signs for the image that runs.
+    image_key: Option<SealKey>,
+    /// Power-ons in this process: links of an earlier one are nobody's.
+    starts: u32,
+    /// Nothing in its flash boots: it stands still.
+    is_dead: bool,
     /// Up to when it has lived.
     now: UnixMillis,
     /// What its sensors say until they say something else.
@@ -43,21 +52,58 @@ struct Life {
 }
 
 impl Member {
+    /// Powers it on at `now`.
     pub(super) fn new(
-        id: MeterId,
-        mut meter: Meter<Chip, SystemRandom>,
+        assembly: Assembly,
         clock: Clock,
         signing: Signing,
         now: UnixMillis,
-    ) -> Self {
-        // Without issuers it takes certificates from nobody: its identity is renewed with the fleet's file.
-        if let Some(keys) = &signing.keys {
-            meter.set_key_store(Arc::clone(keys), Vec::new());
+    ) -> Result<Self, StartError> {
+        let (meter, image_key) = power_on(&assembly, &signing, now)?;
+        let id = assembly.id();
+        let readings = SensorReadings::QUIET;
+        let life = Life { meter, image_key, starts: 0, is_dead: false, now, readings, told: false };
+        let (life, load) = (Mutex::new(life), Load::new(id.serial()));
+        let (news, link) = (Notify::new(), LinkState::default());
+        Ok(Self { id, assembly, load, clock, signing, life, news, link })
+    }
+
+    /// Lets its firmware do some steps of what it has to do, and restarts the meter where it asks for it. `true`: there is
+    /// more to do.
+    pub(super) fn carry_on(&self, steps: usize) -> bool {
+        let mut life = self.life();
+        for _ in 0..steps {
+            if life.is_dead {
+                return false;
+            }
+            match life.meter.carry_on_firmware() {
+                Ok(true) => self.restart(&mut life),
+                Ok(false) if life.meter.firmware_is_busy() => {}
+                Ok(false) => return false,
+                // Told of where it next lives; its events come again.
+                Err(_) => return false,
+            }
         }
-        meter.set_connectivity(Connectivity { local_port: None, inactivity_seconds: SILENCE_SECONDS });
-        let life = Mutex::new(Life { meter, now, readings: SensorReadings::QUIET, told: false });
-        let load = Load::new(id.serial());
-        Self { id, load, clock, signing, life, news: Notify::new(), link: LinkState::default() }
+        true
+    }
+
+    /// Goes down, saved, and up again with what the boot stage starts. Its connection ends.
+    fn restart(&self, life: &mut Life) {
+        let now = life.now.max(self.clock.now());
+        if let Err(error) = life.meter.power_down(now) {
+            tracing::error!(meter = %self.id, "goes down, but not saved: {error}");
+        }
+        life.starts += 1;
+        match power_on(&self.assembly, &self.signing, now) {
+            Ok((meter, image_key)) => {
+                (life.meter, life.image_key, life.now) = (meter, image_key, self.clock.now().max(now));
+            }
+            Err(error) => {
+                tracing::error!(meter = %self.id, "{error}");
+                life.is_dead = true;
+            }
+        }
+        self.news.notify_one();
     }
 
     /// Hears how its connection fares.
@@ -71,13 +117,16 @@ impl Member {
     }
 
     /// Has a checkpoint signed here and now: for the thread that signs.
-    pub(super) fn sign(&self, request: &SigningRequest) {
-        self.signing.sign(self, request);
+    pub(super) fn sign(&self, starts: u32, request: &SigningRequest) {
+        self.signing.sign(self, starts, request);
     }
 
-    /// Takes a checkpoint's signature.
-    pub(super) fn signed(&self, number: u64, signature: Option<&[u8; 96]>) {
+    /// Takes a checkpoint's signature; one that was asked for before a restart is for another checkpoint.
+    pub(super) fn signed(&self, starts: u32, number: u64, signature: Option<&[u8; 96]>) {
         let mut life = self.life();
+        if life.starts != starts || life.is_dead {
+            return;
+        }
         let taken = life.meter.signed(number, signature).err();
         self.note(life, taken);
     }
@@ -85,7 +134,7 @@ impl Member {
     /// Lives until `now` in one step; a time that has passed changes nothing.
     pub(super) fn live_until(&self, now: UnixMillis) {
         let mut life = self.life();
-        if now <= life.now {
+        if now <= life.now || life.is_dead {
             return;
         }
         let metered = self.load.metered(life.now, now);
@@ -94,6 +143,10 @@ impl Member {
         let readings = life.readings;
         let lived = life.meter.sense(&readings, now).and_then(|()| life.meter.tick(now)).err();
         self.note(life, lived);
+        // A new image that was activated for this time, or whose probation is over.
+        if self.carry_on(1) {
+            self.assembly.busy.add(self.signing.place);
+        }
     }
 
     /// Changes what the sensors say, and lets the meter look at them at once: what `change` leaves there stays, but a
@@ -101,6 +154,9 @@ impl Member {
     pub(super) fn feel(&self, change: impl FnOnce(&mut SensorReadings)) {
         let mut life = self.life();
         change(&mut life.readings);
+        if life.is_dead {
+            return;
+        }
         let (readings, now) = (life.readings, life.now.max(self.clock.now()));
         life.readings.surge_peak_millivolts = [0; 3];
         // Its energy is accounted for up to `life.now`, which stays.
@@ -113,13 +169,13 @@ impl Member {
     fn note(&self, mut life: MutexGuard<'_, Life>, trouble: Option<StorageError<crate::flash::FlashError>>) {
         let told = std::mem::replace(&mut life.told, trouble.is_some());
         // The checkpoint's bytes are made here; a meter has at most one under way.
-        let request = life.meter.signing_request();
+        let (request, starts) = (life.meter.signing_request(), life.starts);
         drop(life);
         if let Some(error) = trouble.filter(|_| !told) {
             tracing::error!(meter = %self.id, "{error}");
         }
         if let Some(request) = request {
-            self.signing.ask(request);
+            self.signing.ask(starts, request);
         }
         self.news.notify_one();
     }
@@ -127,6 +183,9 @@ impl Member {
     /// Saves, and says that it goes down.
     pub(super) fn stop(&self) {
         let mut life = self.life();
+        if life.is_dead {
+            return;
+        }
         let now = life.now.max(self.clock.now());
         life.now = now;
         if let Err(error) = life.meter.power_down(now) {
@@ -143,11 +202,11 @@ impl Member {
         mut cut: watch::Receiver<u64>,
     ) -> End {
         cut.mark_unchanged();
-        let link = match self.life().meter.connected(Peer { roles, local: false }) {
-            Ok(link) => link,
+        let (link, starts) = match self.connect(Peer { roles, local: false }) {
+            Ok(connected) => connected,
             Err(error) => return End::ByMeter(error),
         };
-        let _connected = Connected::new(self, link, online);
+        let _connected = Connected::new(self, link, starts, online);
         let mut inbound = [0; CHUNK];
         loop {
             let silence = self.silence();
@@ -163,7 +222,7 @@ impl Member {
                 _ = cut.changed() => return End::Cut,
             };
             self.link.bytes.incoming.fetch_add(read as u64, Ordering::Relaxed);
-            let (outbound, outcome) = self.exchange(link, &inbound[..read]);
+            let (outbound, outcome) = self.exchange(link, starts, &inbound[..read]);
             let written = timeout(silence, async {
                 stream.write_all(&outbound).await?;
                 stream.flush().await
@@ -181,16 +240,38 @@ impl Member {
         }
     }
 
+    /// A new link, and of which power-on it is.
+    fn connect(&self, peer: Peer) -> Result<(LinkId, u32), ProtocolError> {
+        let mut life = self.life();
+        if life.is_dead {
+            return Err(ProtocolError::NotConnected);
+        }
+        Ok((life.meter.connected(peer)?, life.starts))
+    }
+
     fn silence(&self) -> Duration {
         Duration::from_secs(self.life().meter.inactivity_seconds().into())
     }
 
     /// What the meter answers to these bytes, and what it has to push.
-    fn exchange(&self, link: LinkId, inbound: &[u8]) -> (Vec<u8>, Result<(), ProtocolError>) {
+    fn exchange(&self, link: LinkId, starts: u32, inbound: &[u8]) -> (Vec<u8>, Result<(), ProtocolError>) {
+        let mut outbound = Vec::new();
         let mut life = self.life();
+        if life.starts != starts {
+            return (outbound, Err(ProtocolError::NotConnected));
+        }
         life.meter.set_link_status(self.link.status(&Tcp));
         let outcome = life.meter.receive(link, inbound);
-        let mut outbound = Vec::new();
+        // Here nothing is measured that a signature could hold up.
+        let Life { meter, image_key, .. } = &mut *life;
+        while let (Some(key), Some(request)) = (&image_key, meter.attestation_request()) {
+            meter.attested(request.number, crate::signer::attest(self.id, key, &request).as_ref());
+        }
+        // A head-end that is reached confirms an image; what takes longer has its own time.
+        let restart = matches!(meter.carry_on_firmware(), Ok(true));
+        if restart || meter.firmware_is_busy() {
+            self.assembly.busy.add(self.signing.place);
+        }
         loop {
             match life.meter.transmit(link) {
                 Ok(Some(frame)) if outbound.is_empty() => outbound = frame,
@@ -223,23 +304,37 @@ impl Clock {
     }
 }
 
+/// One power-on, with what the meter signs its checkpoints with. Without issuers it takes certificates from nobody: its
+/// identity is renewed with the fleet's file.
+fn power_on(assembly: &Assembly, signing: &Signing, now: UnixMillis) -> Result<Powered, StartError> {
+    let (mut meter, image_key) = assembly.power_on(now)?;
+    if let Some(keys) = &signing.keys {
+        meter.set_key_store(Arc::clone(keys), Vec::new());
+    }
+    Ok((meter, image_key))
+}
+
 /// While this is there, the meter is connected.
 struct Connected<'a> {
     member: &'a Member,
     link: LinkId,
+    starts: u32,
     online: &'a AtomicUsize,
 }
 
 impl<'a> Connected<'a> {
-    fn new(member: &'a Member, link: LinkId, online: &'a AtomicUsize) -> Self {
+    fn new(member: &'a Member, link: LinkId, starts: u32, online: &'a AtomicUsize) -> Self {
         online.fetch_add(1, Ordering::Relaxed);
-        Self { member, link, online }
+        Self { member, link, starts, online }
     }
 }
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
-        self.member.life().meter.disconnected(self.link);
+        let mut life = self.member.life();
+        if life.starts == self.starts {
+            life.meter.disconnected(self.link);
+        }
         self.online.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -270,5 +365,3 @@ impl fmt::Display for End {
 
 /// Bytes read at once.
 const CHUNK: usize = 1024;
-/// A head-end that reads a fleet seldom is still heard of within this time: it looks for gaps.
-const SILENCE_SECONDS: u16 = 600;

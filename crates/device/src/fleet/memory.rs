@@ -15,8 +15,14 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_erase
 
 use crate::flash::{FileFlash, FlashError, FlashFileError};
 
-/// Room for each meter, bytes.
+/// Room for each meter's own part, bytes.
 pub(super) const CHIP_BYTES: usize = 256 * 1024;
+
+/// Room for each meter's firmware partition, which begins behind its own part.
+pub(super) const FIRMWARE_BYTES: usize = 4 << 20;
+
+/// Where the firmware partitions begin in the file: behind all meters' own parts, whose places stay as they always were.
+const FIRMWARE_BEGIN: u64 = super::MAX_METERS as u64 * CHIP_BYTES as u64;
 
 /// The file with every meter's flash.
 #[derive(Clone, Debug)]
@@ -31,10 +37,10 @@ struct Shared {
 }
 
 /// One meter's part of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Chip {
     shared: Arc<Shared>,
-    begin: u64,
+    place: u64,
 }
 
 impl Memory {
@@ -53,7 +59,7 @@ impl Memory {
 
     /// The flash in this place of the file, erased where it was never written.
     pub(super) fn chip(&self, place: usize) -> Chip {
-        Chip { shared: Arc::clone(&self.shared), begin: place as u64 * CHIP_BYTES as u64 }
+        Chip { shared: Arc::clone(&self.shared), place: place as u64 }
     }
 }
 
@@ -62,11 +68,30 @@ impl Chip {
         FlashError::Io { path: self.shared.path.clone(), source }
     }
 
+    /// Where a byte of the chip lies in the file.
+    const fn at(&self, offset: u64) -> u64 {
+        match offset.checked_sub(CHIP_BYTES as u64) {
+            None => self.place * CHIP_BYTES as u64 + offset,
+            Some(beyond) => FIRMWARE_BEGIN + self.place * FIRMWARE_BYTES as u64 + beyond,
+        }
+    }
+
+    /// Both parts of the chip begin with a sector, so that no erase lies across; a read or a write may.
+    fn split(offset: u32, bytes: &mut [u8]) -> [(u64, &mut [u8]); 2] {
+        let within = CHIP_BYTES.saturating_sub(offset as usize).min(bytes.len());
+        let (near, far) = bytes.split_at_mut(within);
+        [(offset.into(), near), (u64::from(offset) + within as u64, far)]
+    }
+
     /// Reads cells as they are in the file; beyond its end nothing was ever written.
     fn load(&self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
+        Self::split(offset, bytes).into_iter().try_for_each(|(offset, bytes)| self.load_part(offset, bytes))
+    }
+
+    fn load_part(&self, offset: u64, bytes: &mut [u8]) -> Result<(), FlashError> {
         let mut done = 0;
         while done < bytes.len() {
-            let from = self.begin + u64::from(offset) + done as u64;
+            let from = self.at(offset) + done as u64;
             match self.shared.file.read_at(&mut bytes[done..], from) {
                 Ok(0) => {
                     bytes[done..].fill(0);
@@ -80,9 +105,12 @@ impl Chip {
         Ok(())
     }
 
-    fn save(&self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
-        let at = self.begin + u64::from(offset);
-        self.shared.file.write_all_at(bytes, at).map_err(|error| self.failed(error))
+    fn save(&self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
+        Self::split(offset, bytes).into_iter().filter(|(_, part)| !part.is_empty()).try_for_each(
+            |(offset, part)| {
+                self.shared.file.write_all_at(part, self.at(offset)).map_err(|error| self.failed(error))
+            },
+        )
     }
 }
 
@@ -101,7 +129,7 @@ impl ReadNorFlash for Chip {
     }
 
     fn capacity(&self) -> usize {
-        CHIP_BYTES
+        CHIP_BYTES + FIRMWARE_BYTES
     }
 }
 
@@ -117,7 +145,7 @@ impl NorFlash for Chip {
             // What is erased already may stay a hole.
             if sector.iter().any(|&cell| cell != 0) {
                 sector.fill(0);
-                self.save(offset, &sector)?;
+                self.save(offset, &mut sector)?;
             }
         }
         Ok(())
@@ -131,7 +159,7 @@ impl NorFlash for Chip {
         for (cell, byte) in cells.iter_mut().zip(bytes) {
             *cell |= !byte;
         }
-        self.save(offset, &cells)
+        self.save(offset, &mut cells)
     }
 }
 
@@ -152,7 +180,8 @@ mod tests {
         second.write(4096, &[0b1010; 4]).unwrap();
         drop((memory, second));
 
-        let mut second = Memory::open(&path).unwrap().chip(1);
+        let memory = Memory::open(&path).unwrap();
+        let mut second = memory.chip(1);
         second.read(4096, &mut read).unwrap();
         assert_eq!(read, [8, 8, 8, 8, 0xFF, 0xFF, 0xFF, 0xFF]);
         first.read(4096, &mut read).unwrap();
@@ -160,7 +189,21 @@ mod tests {
         second.erase(4096, 8192).unwrap();
         second.read(4096, &mut read).unwrap();
         assert_eq!(read, [0xFF; 8]);
-        assert!(second.read(CHIP_BYTES as u32 - 4, &mut read).is_err());
+        let end = (CHIP_BYTES + FIRMWARE_BYTES) as u32;
+        assert!(second.read(end - 4, &mut read).is_err());
+        // Across the meter's own part and its firmware partition, and not into a neighbour's.
+        let border = CHIP_BYTES as u32;
+        second.write(border - 4, &[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+        second.read(border - 4, &mut read).unwrap();
+        assert_eq!(read, [1, 2, 3, 4, 5, 6, 7, 8]);
+        for offset in [0, border - 4, border] {
+            first.read(offset, &mut read).unwrap();
+            assert_eq!(read, [0xFF; 8]);
+        }
+        second.write(end - 4, &[9; 4]).unwrap();
+        let mut third = memory.chip(2);
+        third.read(border, &mut read).unwrap();
+        assert_eq!(read, [0xFF; 8]);
     }
 
     #[test]

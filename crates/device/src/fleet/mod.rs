@@ -7,6 +7,7 @@
 //! *machine* may take the last moments.
 
 mod events;
+mod firmware;
 mod load;
 mod member;
 mod memory;
@@ -18,18 +19,20 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use meterseal_boot::stage::{Factory, Stage};
 use meterseal_link::dial::{self, DialLimits, Target, Tcp};
 use meterseal_link::tls::ClientProfile;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Thresholds};
-use meterseal_metrology::{Nominal, Scale};
-use meterseal_model::{SensorReadings, TimeBase, UnixMillis};
+use meterseal_meter::firmware::FirmwareLayout;
+use meterseal_meter::{DlmsKeys, Identity, Layout, RoleKeys};
+use meterseal_model::{SensorReadings, UnixMillis};
 use meterseal_seal::KeyStore;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::{StartError, SystemRandom, wall_clock};
+use crate::{StartError, wall_clock};
+use firmware::{Assembly, Busy};
 use member::{Clock, Member};
 use memory::{CHIP_BYTES, Memory};
 use signing::Signing;
@@ -41,10 +44,14 @@ pub struct MemberSettings {
     pub identity: Identity,
     /// The keys that it shares with its head-end.
     pub keys: DlmsKeys,
+    /// Those of other roles that its head-end takes: the firmware role's, for campaigns.
+    pub role_keys: RoleKeys,
     /// Holds the key that signs its checkpoints ([`meterseal_seal::KeySlot::Log`]). Without one it makes none.
     pub log_key: Option<Arc<dyn KeyStore>>,
     /// Its side of the TLS profile, with its certificate.
     pub tls: ClientProfile,
+    /// The boot stage below it, over [`PARTITION`]. Without one the meter attests nothing, and has no place for new firmware.
+    pub stage: Option<Stage>,
 }
 
 /// How a fleet lives.
@@ -65,6 +72,8 @@ pub struct Settings {
     pub speed: f64,
     /// Pauses and deadlines of calls.
     pub limits: DialLimits,
+    /// What new meters with a boot stage get at their manufacture.
+    pub factory: Option<Arc<Factory>>,
 }
 
 impl Settings {
@@ -78,6 +87,7 @@ impl Settings {
             first_call_within: Duration::from_millis(meters as u64 * 1000 / 400),
             speed: 1.0,
             limits: DialLimits::default(),
+            factory: None,
         }
     }
 }
@@ -91,6 +101,9 @@ pub const LAYOUT: Layout = Layout {
     tree_sectors: 10,
     ..Layout::TINY
 };
+
+/// Where the firmware of each meter lies, and how: images up to 1 MiB.
+pub const PARTITION: (u32, FirmwareLayout) = (CHIP_BYTES as u32, FirmwareLayout::STANDARD);
 
 const _: () = assert!(LAYOUT.size() <= CHIP_BYTES && LAYOUT.is_usable());
 
@@ -135,11 +148,14 @@ impl Fleet {
         let memory = Memory::open(flash)?;
         let (requests, waiting) = channel();
         let mut open = Vec::with_capacity(members.len());
+        let busy = Arc::new(Busy::default());
         for (place, member) in members.into_iter().enumerate() {
-            let MemberSettings { identity, keys, log_key, tls } = member;
+            let MemberSettings { identity, keys, role_keys, log_key, tls, stage } = member;
             let signing = Signing { keys: log_key, requests: requests.clone(), place };
-            let member = open_member(identity, keys, signing, &memory, settings)
-                .map_err(|source| StartError::Meter { path: flash.to_owned(), source: Box::new(source) })?;
+            let chip = memory.chip(place);
+            let keys = (keys, role_keys);
+            let assembly = Assembly::new(identity, keys, stage, chip, flash, settings, Arc::clone(&busy));
+            let member = open_member(assembly, signing, settings)?;
             open.push((Arc::new(member), tls));
             opened(place + 1);
         }
@@ -148,7 +164,10 @@ impl Fleet {
         let members: Vec<_> = open.iter().map(|(member, _)| Arc::clone(member)).collect();
         // What was asked for while the meters opened waits in the channel.
         signing::start(waiting, &members).map_err(StartError::Thread)?;
-        let mut tasks = vec![runtime.spawn(drive(members.clone(), settings.step))];
+        let mut tasks = vec![
+            runtime.spawn(drive(members.clone(), settings.step)),
+            runtime.spawn(firmware::carry_on(members.clone(), busy)),
+        ];
         tasks.extend(open.into_iter().map(|(member, tls)| {
             runtime.spawn(call(member, tls, settings.clone(), Arc::clone(&online), cut.subscribe()))
         }));
@@ -228,41 +247,15 @@ impl Fleet {
     }
 }
 
-fn open_member(
-    identity: Identity,
-    keys: DlmsKeys,
-    signing: Signing,
-    memory: &Memory,
-    settings: &Settings,
-) -> Result<Member, meterseal_meter::OpenError<crate::flash::FlashError>> {
-    let mut chip = memory.chip(signing.place);
-    let id = identity.id;
+fn open_member(assembly: Assembly, signing: Signing, settings: &Settings) -> Result<Member, StartError> {
     let wall = wall_clock();
     let period_ms = i64::from(settings.profile_period_seconds) * 1000;
-    let saved = meterseal_meter::saved_time(&mut chip, &LAYOUT)?;
+    let saved = assembly.saved_time()?;
     // One that ran before goes on; a new one begins a day ago and lives through it now.
     let history_ms = i64::from(settings.history.min(MAX_HISTORY)) * period_ms;
     let begin = saved.map_or(UnixMillis(wall.0 - history_ms), |saved| saved.max(wall));
     let clock = Clock { site: begin.max(wall), wall, speed: settings.speed };
-    let save_ms = u32::try_from(settings.step.as_millis()).unwrap_or(u32::MAX);
-    let config = Config {
-        profile_period_seconds: settings.profile_period_seconds,
-        register_save_interval_ms: save_ms.clamp(100, 60_000),
-        time_base: TimeBase::Simulated,
-        layout: LAYOUT,
-        // Every third has a photovoltaic plant; which, is the model's business.
-        thresholds: Thresholds { generation_expected: 1, ..Thresholds::STANDARD },
-        ..Config::new(meterseal_metrology::Config::new(
-            8_000_000_000,
-            Nominal::Hz50,
-            Scale {
-                voltage_femtovolts_per_count: [50_000_000_000; 3],
-                current_femtoamperes_per_count: [20_000_000_000; 4],
-            },
-        ))
-    };
-    let meter = Meter::open(identity, keys, config, chip, SystemRandom, begin)?;
-    let member = Member::new(id, meter, clock, signing, begin);
+    let member = Member::new(assembly, clock, signing, begin)?;
     let mut edge = begin.0.div_euclid(period_ms) * period_ms + period_ms;
     while edge <= wall.0 {
         member.live_until(UnixMillis(edge));

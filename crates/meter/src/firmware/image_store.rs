@@ -76,6 +76,10 @@ impl<F: NorFlash + Debug + Send> ImageStore for FirmwareStore<F> {
         })
     }
 
+    fn is_busy(&self) -> bool {
+        self.is_busy()
+    }
+
     fn boot_state(&self) -> Option<BootState> {
         let record = self.record();
         let state = |image: &Option<Installed>| match image {

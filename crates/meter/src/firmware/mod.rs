@@ -32,5 +32,9 @@ pub use store::{FirmwareStore, Health, Probation, Step, Target, provision};
 /// How often an image on probation is started before it is given up: two power cuts are nobody's fault.
 pub const TRIES: u8 = 3;
 
+/// How long an image has to live before it may be confirmed, milliseconds of uptime, unless a device says otherwise
+/// ([`FirmwareStore::set_least_probation`]): one that crashes after a minute is not.
+pub const LEAST_PROBATION_MS: u64 = 90 * 1000;
+
 /// How long one try on probation takes at most, milliseconds of uptime: fifteen minutes, many reconnects' worth.
 pub const PROBATION_MS: u64 = 15 * 60 * 1000;

@@ -110,6 +110,7 @@ pub struct FirmwareStore<F> {
     target: Target,
     staging: Staging,
     work: Option<Work>,
+    least_probation_ms: u64,
 }
 
 impl<F: NorFlash> FirmwareStore<F> {
@@ -132,12 +133,25 @@ impl<F: NorFlash> FirmwareStore<F> {
         let staging = Staging::open(&mut memory, record.transfers, bytes)?;
         let verifying = record.transfer.as_ref().is_some_and(|it| it.status == TransferStatus::Verifying);
         let work = verifying.then_some(Work::Envelope);
-        Ok(Self { memory, journal, record, target, staging, work })
+        let least_probation_ms = super::LEAST_PROBATION_MS;
+        Ok(Self { memory, journal, record, target, staging, work, least_probation_ms })
+    }
+
+    /// Another least time on probation than [`LEAST_PROBATION_MS`](super::LEAST_PROBATION_MS).
+    pub const fn set_least_probation(&mut self, milliseconds: u64) {
+        self.least_probation_ms = milliseconds;
     }
 
     /// What is in force.
     pub const fn record(&self) -> &BootRecord {
         &self.record
+    }
+
+    /// Whether a verification is under way, an image waits for the next start, or events wait for the security log.
+    pub const fn is_busy(&self) -> bool {
+        self.work.is_some()
+            || self.record.unlogged != 0
+            || matches!(self.record.candidate, Some(Candidate { phase: Phase::Armed, .. }))
     }
 
     /// Whether a transfer may begin or go on: not while a new image is to be tried, because the slot that it would be
@@ -342,8 +356,8 @@ impl<F: NorFlash> FirmwareStore<F> {
         Ok(matches!(self.record.candidate, Some(Candidate { phase: Phase::Armed, .. })))
     }
 
-    /// Judges an image on probation by what it has shown `uptime_ms` after its start. Only when it has shown everything
-    /// is it confirmed; after [`PROBATION_MS`] its try is over.
+    /// Judges an image on probation by what it has shown `uptime_ms` after its start. Only when it has shown everything,
+    /// and lived for the least time, is it confirmed; after [`PROBATION_MS`] its try is over.
     ///
     /// # Errors
     /// The flash's; it is then not confirmed.
@@ -356,7 +370,7 @@ impl<F: NorFlash> FirmwareStore<F> {
             return Ok(Probation::None);
         }
         let Health { measured, logged, reached_head_end } = health;
-        if !(measured && logged && reached_head_end) {
+        if uptime_ms < self.least_probation_ms || !(measured && logged && reached_head_end) {
             return Ok(if uptime_ms < PROBATION_MS { Probation::Waiting } else { Probation::Restart });
         }
         let mut next = self.record.clone();

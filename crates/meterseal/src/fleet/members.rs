@@ -19,6 +19,7 @@ use meterseal_link::keys::{DeviceSecret, HeldKey};
 use meterseal_link::pki::{OPERATIONAL_VALIDITY, write_secret};
 use meterseal_link::{Identity, Pki, Validity};
 use meterseal_model::MeterId;
+use meterseal_seal::attestation::BootStage;
 use meterseal_seal::{KeySlot, SealKey};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
@@ -35,8 +36,15 @@ pub(crate) struct Member {
     /// Global encryption and authentication key, 64 hexadecimal digits each.
     encryption: String,
     authentication: String,
+    /// The firmware role's keys, encryption and then authentication: derived from the fleet's secret, so that head-end and
+    /// meters have them without another line in the file.
+    firmware: Option<[Zeroizing<[u8; 32]>; 2]>,
     /// What seals its log; none in files of earlier versions, until they are rewritten.
     log: Option<LogKey>,
+    /// The device secret of its boot stage, 64 hexadecimal digits; empty in files of earlier versions, until they are renewed.
+    boot: String,
+    /// The boot key's certificates in DER, as hexadecimal digits.
+    boot_certificates: Vec<String>,
 }
 
 /// The key that signs a meter's checkpoints, certified by its manufacturer.
@@ -66,12 +74,17 @@ impl Drop for LogKey {
     }
 }
 
+/// The device secret of a boot stage, and the certificates of its key.
+pub(crate) type BootSecret = (Zeroizing<[u8; 32]>, Vec<Vec<u8>>);
+
 /// A member as it stands in the file: its keys sealed, or, from earlier versions, in the clear.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     meter: MeterName,
     certificates: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    boot_certificates: Vec<String>,
     /// Hexadecimal digits of [`Secrets`], sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<String>,
@@ -91,6 +104,8 @@ struct Secrets {
     key: String,
     encryption: String,
     authentication: String,
+    #[serde(default)]
+    boot: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     log: Option<String>,
 }
@@ -101,6 +116,7 @@ impl Drop for Secrets {
         self.key.zeroize();
         self.encryption.zeroize();
         self.authentication.zeroize();
+        self.boot.zeroize();
     }
 }
 
@@ -117,7 +133,7 @@ impl Line {
                 serde_json::from_slice(&plain).context("what is sealed are no keys")?
             }
             (None, Some(key), Some(encryption), Some(authentication)) => {
-                Secrets { key, encryption, authentication, log: None }
+                Secrets { key, encryption, authentication, boot: String::new(), log: None }
             }
             _ => bail!("keys are missing"),
         };
@@ -138,6 +154,9 @@ impl Line {
             key: std::mem::take(&mut secrets.key),
             encryption: std::mem::take(&mut secrets.encryption),
             authentication: std::mem::take(&mut secrets.authentication),
+            firmware: Some(firmware_keys(secret, self.meter.0)),
+            boot: std::mem::take(&mut secrets.boot),
+            boot_certificates: self.boot_certificates,
             log,
         })
     }
@@ -162,53 +181,83 @@ impl From<MeterName> for String {
     }
 }
 
+/// A member's keys of the firmware role.
+fn firmware_keys(secret: &DeviceSecret, meter: MeterId) -> [Zeroizing<[u8; 32]>; 2] {
+    let key = |which: &str| secret.derive(&format!("firmware role {which} key of {meter}"));
+    [key("encryption"), key("authentication")]
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
         self.key.zeroize();
         self.encryption.zeroize();
         self.authentication.zeroize();
+        self.boot.zeroize();
     }
 }
 
 impl Member {
+    /// The same of the firmware role; none for a member that was just made and not read from the file.
+    pub(crate) fn firmware_keys(&self) -> Option<([u8; 32], [u8; 32])> {
+        self.firmware.as_ref().map(|[encryption, authentication]| (**encryption, **authentication))
+    }
+
     /// Encryption key, then authentication key.
     pub(crate) fn dlms_keys(&self) -> Result<([u8; 32], [u8; 32])> {
-        let key = |text: &str| {
-            let mut key = [0; 32];
-            let digits = text.as_bytes().chunks_exact(2);
-            let whole = text.len() == 64
-                && key.iter_mut().zip(digits).all(|(byte, pair)| {
-                    std::str::from_utf8(pair)
-                        .ok()
-                        .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-                        .map(|value| *byte = value)
-                        .is_some()
-                });
-            whole.then_some(key).with_context(|| {
-                format!(
-                    "a DLMS key of {} is not 64 hexadecimal digits; restore the file from a copy",
-                    self.meter.0
-                )
-            })
-        };
-        Ok((key(&self.encryption)?, key(&self.authentication)?))
+        let key = |text: &str| self.key_of(text, "a DLMS key");
+        Ok((*key(&self.encryption)?, *key(&self.authentication)?))
+    }
+
+    /// The device secret of its boot stage, and the certificates of the boot key.
+    pub(crate) fn boot(&self) -> Result<BootSecret> {
+        let secret = self.key_of(&self.boot, "the boot stage's secret")?;
+        let chain = self.boot_certificates.iter().map(|digits| from_hex(digits)).collect::<Option<Vec<_>>>();
+        Ok((secret, chain.ok_or_else(|| self.damaged("the boot key's certificate", "hexadecimal digits"))?))
+    }
+
+    fn key_of(&self, text: &str, what: &str) -> Result<Zeroizing<[u8; 32]>> {
+        let mut key = Zeroizing::new([0; 32]);
+        let digits = text.as_bytes().chunks_exact(2);
+        let whole = text.len() == 64
+            && key.iter_mut().zip(digits).all(|(byte, pair)| {
+                std::str::from_utf8(pair)
+                    .ok()
+                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                    .map(|value| *byte = value)
+                    .is_some()
+            });
+        if whole { Ok(key) } else { Err(self.damaged(what, "64 hexadecimal digits")) }
+    }
+
+    fn damaged(&self, what: &str, wanted: &str) -> anyhow::Error {
+        anyhow::anyhow!("{what} of {} is not {wanted}; restore the file from a copy", self.meter.0)
+    }
+
+    /// Gives it a boot stage's secret, and has its key certified, as its manufacturer does.
+    fn make_boot_stage(&mut self, pki: &Pki) -> Result<()> {
+        self.boot = random_digits()?;
+        let stage = BootStage::new(&*self.key_of(&self.boot, "the boot stage's secret")?);
+        let chain = pki.certify_boot_key(self.meter.0, stage.public())?;
+        let digits = |der: &[u8]| der.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.boot_certificates = chain.iter().map(|der| digits(der)).collect();
+        Ok(())
     }
 
     fn make(pki: &Pki, meter: MeterId) -> Result<Self> {
         let issued = pki.issue_operational(meter, Validity::from_now(OPERATIONAL_VALIDITY))?;
-        let random = || -> Result<String> {
-            let mut key = Zeroizing::new([0; 32]);
-            getrandom::fill(&mut key[..]).context("the operating system gave no random numbers")?;
-            Ok(to_hex(&key[..]))
-        };
-        Ok(Self {
+        let mut made = Self {
             meter: MeterName(meter),
             certificates: issued.chain_pem().to_owned(),
             key: issued.key_pem().to_owned(),
-            encryption: random()?,
-            authentication: random()?,
+            encryption: random_digits()?,
+            authentication: random_digits()?,
+            firmware: None,
             log: Some(LogKey::make(pki, meter)?),
-        })
+            boot: String::new(),
+            boot_certificates: Vec::new(),
+        };
+        made.make_boot_stage(pki)?;
+        Ok(made)
     }
 
     /// What signs its checkpoints.
@@ -235,9 +284,13 @@ impl Member {
 
     /// Gives it a new identity where its own is its manufacturer's or due for renewal; the DLMS keys stay. `true`: done.
     fn renew_if_due(&mut self, pki: &Pki, origin: &Path) -> Result<bool> {
+        let lacks_boot_stage = self.boot.is_empty();
+        if lacks_boot_stage {
+            self.make_boot_stage(pki)?;
+        }
         let own = Identity::from_pem(&self.certificates, &self.key, origin)?.certificate()?;
         if pki.is_operational(&own) && own.renewal_due() > SystemTime::now() {
-            return Ok(false);
+            return Ok(lacks_boot_stage);
         }
         let issued = pki.issue_operational(self.meter.0, Validity::from_now(OPERATIONAL_VALIDITY))?;
         self.certificates = issued.chain_pem().to_owned();
@@ -252,6 +305,7 @@ impl Member {
             key: self.key.clone(),
             encryption: self.encryption.clone(),
             authentication: self.authentication.clone(),
+            boot: self.boot.clone(),
             log: self.log.as_ref().map(|log| log.key.clone()),
         };
         let plain = Zeroizing::new(serde_json::to_vec(&secrets)?);
@@ -259,6 +313,7 @@ impl Member {
         let line = Line {
             meter: self.meter,
             certificates: self.certificates.clone(),
+            boot_certificates: self.boot_certificates.clone(),
             sealed: Some(to_hex(&sealed)),
             log_certificates: self
                 .log
@@ -270,6 +325,13 @@ impl Member {
         };
         Ok(serde_json::to_string(&line)?)
     }
+}
+
+/// 32 random bytes as hexadecimal digits.
+fn random_digits() -> Result<String> {
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut key[..]).context("the operating system gave no random numbers")?;
+    Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// One member's keys cannot take the place of another's.

@@ -13,18 +13,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, Settings};
+use meterseal_boot::stage::Stage;
+use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, PARTITION, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::dial::{DialLimits, Target};
 use meterseal_link::{Identity, Pki, tls};
-use meterseal_model::TimeBase;
+use meterseal_meter::RoleKeys;
+use meterseal_model::{Digest384, Role, TimeBase};
 use meterseal_seal::Scope;
+use meterseal_seal::attestation::Ground;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::alarm_options::AlarmOptions;
 use crate::progress::Progress;
 use crate::up::data_folder::DataFolder;
+use crate::up::firmware::{self, DevelopmentFirmware};
 use crate::up::installation::{self, HEADEND_NAME, Installation};
 use crate::up::{DEVICE_TYPE, say};
 use members::Member;
@@ -179,6 +183,14 @@ impl Place {
         members::enrol(&self.members, pki, self.count)
     }
 
+    /// The firmware that its meters are made with.
+    fn firmware(&self) -> Result<DevelopmentFirmware> {
+        let data = self.folder.parent().unwrap_or(&self.folder);
+        let folder = data.join(firmware::FOLDER);
+        DataFolder::private_folder(&folder)?;
+        DevelopmentFirmware::open_or_create(&folder, installation::own_digest()?)
+    }
+
     /// Opens every meter and lets them dial.
     fn fleet(&self, arguments: &Args, target: Target, pki: &Pki) -> Result<Fleet> {
         let lock = self.lock()?;
@@ -191,7 +203,7 @@ impl Place {
                 self.count
             );
         }
-        let firmware = installation::own_digest()?;
+        let firmware = self.firmware()?;
         let trust = pki.trust();
         let settings = members.iter().map(|member| {
             let identity = Identity::from_pem(&member.certificates, &member.key, &self.members)?;
@@ -200,13 +212,19 @@ impl Place {
                 identity: meterseal_meter::Identity {
                     id: member.meter.0,
                     device_type: DEVICE_TYPE.to_owned(),
-                    firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
-                    firmware_digest: firmware,
+                    // What its boot stage verifies says it better.
+                    firmware_version: String::new(),
+                    firmware_digest: Digest384([0; 48]),
                 },
                 keys: meterseal_meter::DlmsKeys { encryption, authentication },
+                role_keys: member.firmware_keys().map_or(RoleKeys::NONE, |(encryption, authentication)| {
+                    let keys = meterseal_meter::DlmsKeys { encryption, authentication };
+                    RoleKeys::NONE.with(Role::Firmware, keys)
+                }),
                 log_key: Some(Arc::new(member.log_key()?)),
                 tls: tls::meter_config(&identity, &trust)
                     .with_context(|| format!("the certificate of {} cannot be used", member.meter.0))?,
+                stage: Some(stage(member)?),
             })
         });
         let settings = settings.collect::<Result<Vec<_>>>()?;
@@ -219,6 +237,7 @@ impl Place {
                 longest_pause: Duration::from_secs(arguments.longest_pause),
                 ..DialLimits::default()
             },
+            factory: Some(firmware.factory()),
             ..Settings::new(target, self.count)
         };
         let progress = Progress::new("meters opened", self.count as f64);
@@ -265,7 +284,7 @@ impl Place {
 }
 
 async fn serve(arguments: &Args, installation: &Installation, place: &Place) -> Result<Headend> {
-    let marks = vec![installation.development_mark(DEVICE_TYPE, installation::own_digest()?)?];
+    let marks = installation.development_marks(DEVICE_TYPE, &place.firmware()?.images()?)?;
     let meters = entries(&place.members, place.count)?;
     let config =
         installation.headend_config(arguments.gateway, arguments.listen, meters, marks, &arguments.alarms)?;
@@ -278,6 +297,14 @@ async fn serve(arguments: &Args, installation: &Installation, place: &Place) -> 
         installation.path().display()
     ))?;
     Ok(headend)
+}
+
+/// A member's boot stage.
+fn stage(member: &Member) -> Result<Stage> {
+    let (base, layout) = PARTITION;
+    let partition = DevelopmentFirmware::partition_at(base, layout);
+    let (secret, chain) = member.boot()?;
+    Ok(Stage::new(member.meter.0, &secret, chain, Ground::Simulated, partition))
 }
 
 /// The fleet's meters that are enrolled in a data folder, for a head-end there.
@@ -298,6 +325,9 @@ fn entry(member: &Member) -> Result<MeterEntry> {
         is_virtual: true,
         time_base: TimeBase::Simulated,
         keys: meterseal_link::DlmsKeys { encryption, authentication },
+        firmware_keys: member
+            .firmware_keys()
+            .map(|(encryption, authentication)| meterseal_link::DlmsKeys { encryption, authentication }),
         allowed_scopes: vec![Scope::Development],
     })
 }

@@ -9,23 +9,26 @@ use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use meterseal_boot::stage::Stage;
 use meterseal_headend::enrolment::Enrolment;
-use meterseal_headend::{Config, MeterEntry, Pace};
+use meterseal_headend::{AttestationPolicy, Config, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
 use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::opening::TimeSource;
 use meterseal_link::own::OwnIdentity;
 use meterseal_link::pki::IssuedIdentity;
-use meterseal_link::pki::OPERATIONAL_VALIDITY;
+use meterseal_link::pki::{OPERATIONAL_VALIDITY, read_certificates, write_certificates};
 use meterseal_link::tls::Peer;
 use meterseal_link::{Identity, Pki};
 use meterseal_model::{Digest384, MeterId, Role, SystemTitle, TimeBase, UnixMillis};
+use meterseal_seal::attestation::Ground;
 use meterseal_seal::{KeySlot, KeyStore, Mark};
 use sha2::{Digest, Sha384};
 use zeroize::Zeroizing;
 
 use super::custody::DataCustody;
 use super::data_folder::{DataFolder, write_private};
+use super::firmware::{self, DevelopmentFirmware};
 use super::local::LOCAL_ROLES;
 use super::sealed_files::SealedFiles;
 use super::upkeep::{self, Own, Owned};
@@ -55,6 +58,8 @@ pub(crate) struct MeterFiles {
     pub(crate) vault_key: Zeroizing<[u8; 32]>,
     /// Keys that the meter makes itself, when its utility enrols it; under a secret of its own.
     pub(crate) key_store: Arc<FileKeyStore>,
+    /// The boot stage below its image, with the device secret.
+    pub(crate) stage: Stage,
     pub(crate) flash: PathBuf,
     pub(crate) folder: PathBuf,
     /// Which clock its records follow, now and from now on.
@@ -125,6 +130,8 @@ impl Installation {
             meters,
             marks,
             certification_keys: vec![self.pki.certification_key().clone()],
+            firmware_root: self.folder.path().join("firmware/trust.cbor"),
+            attestation: AttestationPolicy::default(),
             pace: Pace::default(),
             virtual_sites: None,
             enrolment: Some(self.enrolment()),
@@ -164,6 +171,7 @@ impl Installation {
         let secret = DeviceSecret::open_or_create(&folder.join("device.secret"))?;
         let key_store = FileKeyStore::open(&folder.join("keys.sealed"), &id.to_string(), secret)?;
         self.certify_log_key(id, &key_store)?;
+        let stage = self.stage(id, &folder, &*sealed.boot_secret()?)?;
         let simulated = folder.join("simulated-clock");
         if speed != 1.0 && !simulated.exists() {
             write_private(&simulated, b"")
@@ -177,6 +185,7 @@ impl Installation {
             key_encryption_key,
             vault_key,
             key_store: Arc::new(key_store),
+            stage,
             flash: folder.join("flash.bin"),
             folder,
             time_base,
@@ -194,9 +203,34 @@ impl Installation {
         Ok(())
     }
 
-    /// A development mark for the running program: it claims nothing and lists every requirement as not tested
-    /// (design, decision 14). Signed anew at each start, for this image only.
-    pub(crate) fn development_mark(&self, device_type: &str, firmware: Digest384) -> Result<Vec<u8>> {
+    /// A meter's boot stage; its key is certified once, as its manufacturer does.
+    fn stage(&self, id: MeterId, folder: &Path, secret: &[u8; 32]) -> Result<Stage> {
+        let path = folder.join("boot.certificate.pem");
+        let partition = DevelopmentFirmware::partition();
+        let stage = |chain| Stage::new(id, secret, chain, Ground::Simulated, partition.clone());
+        if !path.exists() {
+            write_certificates(&path, &self.pki.certify_boot_key(id, stage(Vec::new()).boot_key())?)?;
+        }
+        Ok(stage(read_certificates(&path)?.iter().map(|der| der.to_vec()).collect()))
+    }
+
+    /// The firmware that the meters of this folder are made with.
+    pub(crate) fn firmware(&self) -> Result<DevelopmentFirmware> {
+        DevelopmentFirmware::open_or_create(&self.folder.folder(firmware::FOLDER)?, own_digest()?)
+    }
+
+    /// A development mark for each of these images.
+    pub(crate) fn development_marks(
+        &self,
+        device_type: &str,
+        firmware: &[Digest384],
+    ) -> Result<Vec<Vec<u8>>> {
+        firmware.iter().map(|&firmware| self.development_mark(device_type, firmware)).collect()
+    }
+
+    /// A development mark for an image: it claims nothing and lists every requirement as not tested (design, decision 14).
+    /// Signed anew at each start, for this image only.
+    fn development_mark(&self, device_type: &str, firmware: Digest384) -> Result<Vec<u8>> {
         let now =
             SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970; set it")?;
         let now = i64::try_from(now.as_millis()).context("the clock is out of range; set it")?;
@@ -209,7 +243,8 @@ impl Installation {
             UnixMillis(now + MARK_VALIDITY_MS),
         );
         let signed = mark.sign(&self.pki.certification_signer()?)?;
-        let path = self.folder.folder("headend/marks")?.join("development.mark.cbor");
+        let name = format!("development-{}.mark.cbor", &firmware.to_string()[..16]);
+        let path = self.folder.folder("headend/marks")?.join(name);
         write_private(&path, &signed).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(signed)
     }

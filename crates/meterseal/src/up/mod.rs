@@ -5,6 +5,7 @@
 
 mod custody;
 pub(crate) mod data_folder;
+pub(crate) mod firmware;
 pub(crate) mod installation;
 mod local;
 pub(crate) mod sealed_files;
@@ -19,14 +20,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use meterseal_device::wifi::Wifi;
-use meterseal_device::{Access, MAX_SPEED, Opened, Place, Settings};
+use meterseal_device::{Access, Firmware, MAX_SPEED, Opened, Place, Settings};
 use meterseal_headend::{Config, Headend, MeterEntry};
 use meterseal_link::device_trust::DeviceTrust;
 use meterseal_link::dial::{Target, Tcp};
 use meterseal_link::enrolled::MeterProfiles;
 use meterseal_link::{revocation, tls};
 use meterseal_meter::{RoleKeys, SecretKey};
-use meterseal_model::Digest384;
+use meterseal_model::{Digest384, Role};
 use meterseal_seal::{KeyStore, Scope};
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
@@ -34,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::alarm_options::AlarmOptions;
+use firmware::DevelopmentFirmware;
 pub(crate) use installation::own_digest;
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use local::{LocalArgs, Visitors};
@@ -94,7 +96,7 @@ async fn serve(arguments: &Args) -> Result<()> {
     // Whatever can be refused is refused before anything starts.
     let recording = arguments.recording.as_deref().map(Recording::open).transpose()?;
     let installation = Installation::open(&arguments.data)?;
-    let firmware = installation::own_digest()?;
+    let firmware = installation.firmware()?;
     let meters = PLANS
         .iter()
         .map(|plan| Ok((plan, installation.meter(plan.id(), speed(plan, arguments))?)))
@@ -104,7 +106,7 @@ async fn serve(arguments: &Args) -> Result<()> {
     let visitors = Visitors::prepare(&arguments.local, &installation, &meters)?;
 
     let sites = Arc::new(Sites::default());
-    let marks = vec![installation.development_mark(DEVICE_TYPE, firmware)?];
+    let marks = installation.development_marks(DEVICE_TYPE, &firmware.images()?)?;
     let config = installation.headend_config(
         arguments.gateway,
         arguments.listen,
@@ -120,7 +122,7 @@ async fn serve(arguments: &Args) -> Result<()> {
     // Lists of revoked certificates are due within a week, certificates some day, however long this runs.
     background.spawn(installation.upkeep());
     let started =
-        open_meters(meters, recording, firmware, &installation, &headend, arguments, &mut background)
+        open_meters(meters, recording, &firmware, &installation, &headend, arguments, &mut background)
             .and_then(|devices| start(devices, &sites));
     let outcome = match started {
         Ok(()) => {
@@ -147,7 +149,7 @@ async fn serve(arguments: &Args) -> Result<()> {
 fn open_meters(
     meters: Vec<(&Plan, MeterFiles)>,
     mut recording: Option<Recording>,
-    firmware: Digest384,
+    firmware: &DevelopmentFirmware,
     installation: &Installation,
     headend: &Headend,
     arguments: &Args,
@@ -235,6 +237,11 @@ fn entries(meters: &[(&Plan, MeterFiles)], installation: &Installation) -> Resul
 
 fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
     let (encryption, authentication) = halves(&files.dlms);
+    let firmware = files.role_keys.iter().find(|(role, _)| *role == Role::Firmware);
+    let firmware_keys = firmware.map(|(_, keys)| {
+        let (encryption, authentication) = halves(keys);
+        meterseal_link::DlmsKeys { encryption, authentication }
+    });
     MeterEntry {
         id: plan.id(),
         name: plan.name.to_owned(),
@@ -242,6 +249,7 @@ fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
         is_virtual: true,
         time_base: files.time_base,
         keys: meterseal_link::DlmsKeys { encryption, authentication },
+        firmware_keys,
         allowed_scopes: vec![Scope::Development],
     }
 }
@@ -250,7 +258,7 @@ fn settings(
     plan: &Plan,
     files: MeterFiles,
     place: Place,
-    firmware: Digest384,
+    firmware: &DevelopmentFirmware,
     installation: &Installation,
     headend: &Headend,
     arguments: &Args,
@@ -280,8 +288,9 @@ fn settings(
         identity: meterseal_meter::Identity {
             id: plan.id(),
             device_type: DEVICE_TYPE.to_owned(),
-            firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
-            firmware_digest: firmware,
+            // What its boot stage verifies says it better.
+            firmware_version: String::new(),
+            firmware_digest: Digest384([0; 48]),
         },
         keys: meterseal_meter::DlmsKeys { encryption, authentication },
         tls: tls::meter_config_with(&files.identity, trust.trust(), trust.clock()).with_context(unusable)?,
@@ -289,6 +298,7 @@ fn settings(
         network: Arc::new(Tcp),
         headend: Target { address: headend.gateway_addr().to_string(), headend: HEADEND_NAME.to_owned() },
         flash: files.flash,
+        firmware: Some(Firmware::Simulated { stage: Arc::new(files.stage), factory: firmware.factory() }),
         place,
         seed: plan.serial,
         time_base: files.time_base,

@@ -153,6 +153,11 @@ impl SealedFiles {
         self.random(VAULT_FILE)
     }
 
+    /// The device secret, from which the boot stage makes its keys; made where there is none. The image never sees it.
+    pub(crate) fn boot_secret(&self) -> Result<Zeroizing<[u8; 32]>> {
+        self.random(BOOT_FILE)
+    }
+
     /// Random bytes that stay the same from the first time on.
     fn random<const N: usize>(&self, name: &str) -> Result<Zeroizing<[u8; N]>> {
         let text = match self.read(name)? {
@@ -231,6 +236,17 @@ pub(crate) fn dlms_digits(folder: &Path) -> Result<Zeroizing<String>> {
     Ok(read_secret(&folder.join(PLAIN_DLMS_FILE))?)
 }
 
+/// A role's keys in a meter's folder, encryption and then authentication; none where there is no such file.
+pub(crate) fn held_role_keys(folder: &Path, role: Role) -> Result<Option<Zeroizing<[u8; 64]>>> {
+    let name = format!("dlms-{role}.sealed");
+    if !folder.join(&name).exists() {
+        return Ok(None);
+    }
+    let Some(text) = SealedFiles::open(folder)?.read(&name)? else { return Ok(None) };
+    let wrong = || format!("{} does not hold keys; restore it from a copy", folder.join(&name).display());
+    Ok(Some(from_digits(&text).with_context(wrong)?))
+}
+
 /// Whether a folder holds DLMS keys.
 pub(crate) fn has_dlms_keys(folder: &Path) -> bool {
     [DLMS_FILE, PLAIN_DLMS_FILE].iter().any(|name| folder.join(name).exists())
@@ -288,6 +304,7 @@ const PROPOSED_FILE: &str = "dlms-next.sealed";
 /// Stands there once the keys of the factory were replaced.
 const REPLACED_FILE: &str = "dlms.replaced";
 const VAULT_FILE: &str = "vault.sealed";
+const BOOT_FILE: &str = "boot.sealed";
 const CERTIFICATE_FILE: &str = "certificate.pem";
 /// PKCS#8 in PEM (RFC 7468), which stands behind the certificates.
 const KEY_BEGINS: &str = "-----BEGIN PRIVATE KEY-----";

@@ -1,24 +1,24 @@
 //! NOR flash kept in a file: what a meter's flash chip is to the device, `flash.bin` is to a virtual one.
 //!
-//! The image is held in memory and written through at once, so that the end of the process loses nothing. The file
-//! is filled when it is made: a disk that runs full later cannot take the meter's memory away. [`FlashSync`] pushes
-//! what was written on to the disk before the meter tells anybody of it.
+//! What a meter works in all day is held in memory and written through at once, so that the end of the process loses
+//! nothing; what lies beyond (image slots) is read from the file. The file is filled when it is made: a disk that runs full
+//! later cannot take the meter's memory away. [`FlashSync`] pushes what was written on to the disk before the meter tells
+//! anybody of it. The chip can be cloned: boot stage, meter and firmware partition hold the same one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 
 /// A flash chip in a file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FileFlash {
-    image: Vec<u8>,
     shared: Arc<Shared>,
 }
 
@@ -30,6 +30,9 @@ pub struct FlashSync {
 
 #[derive(Debug)]
 struct Shared {
+    /// The first [`HELD`] bytes.
+    held: Mutex<Vec<u8>>,
+    size: usize,
     file: File,
     path: PathBuf,
     dirty: AtomicBool,
@@ -54,30 +57,29 @@ impl FileFlash {
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(path).map_err(fail("open"))?;
         let length = file.metadata().map_err(fail("read the size of"))?.len();
-        let image = if length == 0 {
-            let image = vec![0xFF; size];
-            let made = file.write_all_at(&image, 0).and_then(|()| file.sync_all());
+        let held = if length == 0 {
+            let made = fill(&file, 0, size).and_then(|()| file.sync_all());
             if let Err(source) = made {
                 // A half-made chip would be refused at the next start for its size.
                 let _ = std::fs::remove_file(path);
                 return Err(fail("make")(source));
             }
-            image
+            vec![0xFF; size.min(HELD)]
         } else if length == size as u64 {
-            let mut image = Vec::with_capacity(size);
-            file.read_to_end(&mut image).map_err(fail("read"))?;
-            image
+            let mut held = vec![0; size.min(HELD)];
+            file.read_exact_at(&mut held, 0).map_err(fail("read"))?;
+            held
         } else if former.contains(&usize::try_from(length).unwrap_or(usize::MAX)) {
-            let mut image = Vec::with_capacity(size);
+            let mut image = Vec::new();
             file.read_to_end(&mut image).map_err(fail("read"))?;
-            image.resize(size, 0xFF);
-            file = replaced(path, &image).map_err(fail("enlarge"))?;
+            file = replaced(path, &image, size).map_err(fail("enlarge"))?;
+            image.resize(size.min(HELD), 0xFF);
             image
         } else {
             return Err(FlashFileError::Size { path: path.to_owned(), expected: size, found: length });
         };
-        let shared = Arc::new(Shared { file, path: path.to_owned(), dirty: AtomicBool::new(false) });
-        Ok(Self { image, shared })
+        let (held, path) = (Mutex::new(held), path.to_owned());
+        Ok(Self { shared: Arc::new(Shared { held, size, file, path, dirty: AtomicBool::new(false) }) })
     }
 
     /// The handle that brings writes on to the disk.
@@ -85,22 +87,60 @@ impl FileFlash {
         FlashSync { shared: Arc::clone(&self.shared) }
     }
 
-    fn put(&mut self, offset: usize, end: usize) -> Result<(), FlashError> {
+    fn held(&self) -> MutexGuard<'_, Vec<u8>> {
+        // Bytes are whole between any two operations, even where a thread panicked.
+        self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads cells, from memory as far as they are held there.
+    fn load(&self, start: usize, bytes: &mut [u8]) -> Result<(), FlashError> {
+        let within = HELD.saturating_sub(start).min(bytes.len());
+        let (near, far) = bytes.split_at_mut(within);
+        if !near.is_empty() {
+            near.copy_from_slice(&self.held()[start..start + within]);
+        }
+        if !far.is_empty() {
+            let from = (start + within) as u64;
+            self.shared.file.read_exact_at(far, from).map_err(|source| self.failed(source))?;
+        }
+        Ok(())
+    }
+
+    /// Changes cells, in memory as far as they are held there, and in the file.
+    fn put(&self, start: usize, bytes: &[u8]) -> Result<(), FlashError> {
+        let within = HELD.saturating_sub(start).min(bytes.len());
+        if within > 0 {
+            self.held()[start..start + within].copy_from_slice(&bytes[..within]);
+        }
         self.shared.dirty.store(true, Ordering::Release);
-        self.shared
-            .file
-            .write_all_at(&self.image[offset..end], offset as u64)
-            .map_err(|source| FlashError::Io { path: self.shared.path.clone(), source })
+        self.shared.file.write_all_at(bytes, start as u64).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> FlashError {
+        FlashError::Io { path: self.shared.path.clone(), source }
     }
 }
 
-/// A new file of these bytes in the place of an old one.
-fn replaced(path: &Path, image: &[u8]) -> io::Result<File> {
+/// Writes erased bytes.
+fn fill(file: &File, from: usize, to: usize) -> io::Result<()> {
+    let erased = [0xFF; 1 << 16];
+    let mut at = from;
+    while at < to {
+        let count = erased.len().min(to - at);
+        file.write_all_at(&erased[..count], at as u64)?;
+        at += count;
+    }
+    Ok(())
+}
+
+/// A new file of these bytes in the place of an old one, filled up with erased ones.
+fn replaced(path: &Path, image: &[u8], size: usize) -> io::Result<File> {
     let beside = path.with_extension("new");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(true).mode(0o600);
     let file = options.open(&beside)?;
     file.write_all_at(image, 0)?;
+    fill(&file, image.len(), size)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -131,13 +171,11 @@ impl ReadNorFlash for FileFlash {
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
         check_read(self, offset, bytes.len()).map_err(FlashError::Misuse)?;
-        let start = offset as usize;
-        bytes.copy_from_slice(&self.image[start..start + bytes.len()]);
-        Ok(())
+        self.load(offset as usize, bytes)
     }
 
     fn capacity(&self) -> usize {
-        self.image.len()
+        self.shared.size
     }
 }
 
@@ -147,20 +185,24 @@ impl NorFlash for FileFlash {
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), FlashError> {
         check_erase(self, from, to).map_err(FlashError::Misuse)?;
-        self.image[from as usize..to as usize].fill(0xFF);
-        self.put(from as usize, to as usize)
+        let erased = [0xFF; Self::SECTOR];
+        (from..to).step_by(Self::SECTOR).try_for_each(|sector| self.put(sector as usize, &erased))
     }
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
         check_write(self, offset, bytes.len()).map_err(FlashError::Misuse)?;
-        let start = offset as usize;
+        let mut cells = vec![0; bytes.len()];
+        self.load(offset as usize, &mut cells)?;
         // Programming NOR flash can only clear bits.
-        for (cell, byte) in self.image[start..start + bytes.len()].iter_mut().zip(bytes) {
+        for (cell, byte) in cells.iter_mut().zip(bytes) {
             *cell &= byte;
         }
-        self.put(start, start + bytes.len())
+        self.put(offset as usize, &cells)
     }
 }
+
+/// How much of a chip is held in memory: a meter's own part.
+const HELD: usize = 8 << 20;
 
 /// What can go wrong with a flash operation.
 #[derive(Debug, thiserror::Error)]
@@ -252,14 +294,22 @@ mod tests {
     }
 
     #[test]
-    fn programming_only_clears_bits() {
+    fn programming_only_clears_bits_within_and_beyond_what_memory_holds() {
         let folder = tempfile::tempdir().unwrap();
-        let mut flash = FileFlash::open(&folder.path().join("flash.bin"), 4096).unwrap();
-        flash.write(0, &[0b1100; 4]).unwrap();
-        flash.write(0, &[0b1010; 4]).unwrap();
-        let mut read = [0; 4];
-        flash.read(0, &mut read).unwrap();
-        assert_eq!(read, [0b1000; 4]);
+        let mut flash = FileFlash::open(&folder.path().join("flash.bin"), HELD + 4096).unwrap();
+        for at in [0, HELD as u32 - 4, HELD as u32, HELD as u32 + 8] {
+            flash.write(at, &[0b1100; 4]).unwrap();
+            flash.write(at, &[0b1010; 4]).unwrap();
+            let mut read = [0; 4];
+            flash.clone().read(at, &mut read).unwrap();
+            assert_eq!(read, [0b1000; 4]);
+        }
+        let mut across = [0; 8];
+        flash.read(HELD as u32 - 4, &mut across).unwrap();
+        assert_eq!(across, [0b1000; 8]);
+        flash.erase(HELD as u32 - 4096, HELD as u32 + 4096).unwrap();
+        flash.read(HELD as u32 - 4, &mut across).unwrap();
+        assert_eq!(across, [0xFF; 8]);
     }
 
     #[test]
