@@ -1,6 +1,7 @@
 //! `cargo xtask bench …`: the measurements behind docs/figures.md. Release builds, medians, and the machine's name.
 
 mod alarms;
+mod firmware;
 mod link;
 mod log;
 mod throughput;
@@ -36,6 +37,8 @@ enum What {
     Link(link::Arguments),
     /// Alarms: from a stimulus to the commit and to the page, at a rate and in a storm
     Alarms(alarms::Arguments),
+    /// Firmware: judging and booting an image of 1 MiB, differences between two builds
+    Firmware,
     /// The sealed log: instructions of leaves, appends, proofs and checkpoints
     Log,
     /// `up`: time to the first reading, button to alarm, memory and processor time
@@ -56,6 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Measure { recording } => measure(recording.clone()),
         What::Alarms(arguments) => alarms::run(arguments),
         What::Link(arguments) => link::run(arguments),
+        What::Firmware => firmware::run(),
         What::Log => log::run(),
         What::Chain { presses, seconds } => chain(*presses, *seconds),
     }
