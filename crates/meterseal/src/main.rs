@@ -4,6 +4,7 @@ mod accuracy;
 mod alarm_options;
 mod boot;
 mod calibrate;
+mod campaign;
 mod certify;
 mod dlms;
 mod evidence;
@@ -45,6 +46,7 @@ enum Command {
     Bill(evidence::Bill),
     Boot(boot::Args),
     Calibrate(calibrate::Args),
+    Campaign(campaign::Args),
     Certify(certify::Args),
     Dlms(Box<dlms::Args>),
     Firmware(firmware::Args),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Bill(arguments) => evidence::bill(&arguments, out).map(|()| true),
         Command::Boot(arguments) => boot::run(&arguments, out).map(|()| true),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
+        Command::Campaign(arguments) => campaign::run(&arguments, out),
         Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
         Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Firmware(arguments) => firmware::run(&arguments, out),

@@ -99,7 +99,7 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     let rate = arguments.events_per_second.to_string();
     let fleet = Part::start(binary, folder, meters, &["--headend", &gateway, "--events-per-second", &rate])?;
     head.wait(LONG, |line| stored(line).is_some_and(|(online, ..)| online >= meters))?;
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(ARRIVED);
     println!(
         "\n| {meters} meters, {rate} events/s, {} s each | events | committed p50 | p99 | max | on the page p50 | p99 | max |\n|---|---|---|---|---|---|---|---|",
         arguments.seconds
@@ -245,4 +245,6 @@ const DAY: f64 = 86_400_000.0;
 /// Rows behind each new meter: a day of quarter-hours.
 const ROWS: usize = 96;
 const LONG: Duration = Duration::from_secs(300);
+/// After the last of the meters has called, the head-end reads all logs and compares them.
+const ARRIVED: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(3);
