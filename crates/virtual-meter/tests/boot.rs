@@ -134,6 +134,7 @@ async fn headend(bench: &Bench, images: &[Digest384]) -> Headend {
             is_virtual: true,
             time_base: TimeBase::Wall,
             keys: keys(&utility.1),
+            firmware_keys: None,
             allowed_scopes: vec![Scope::Development],
         }],
         marks: images.iter().map(mark).collect(),
@@ -167,6 +168,8 @@ fn common(bench: &Bench) -> Config {
         silent_after: Duration::from_secs(900),
         virtual_sites: None,
         enrolment: None,
+        attestation: Default::default(),
+        firmware_root: bench.folder.path().join("headend/firmware/trust.cbor"),
     }
 }
 
