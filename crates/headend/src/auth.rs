@@ -52,10 +52,12 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The link and the sessions that came of it.
+/// The link and the sessions that came of it, and the token of this machine's commands.
 #[derive(Debug)]
 pub(crate) struct Gatekeeper {
     inner: Mutex<Inner>,
+    /// In a file that only the head-end's own user can read.
+    commands: Secret,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,17 @@ impl Gatekeeper {
     pub(crate) fn new(now: Instant) -> Result<(Self, Secret), getrandom::Error> {
         let token = Secret::random()?;
         let inner = Inner { link: Some((token.clone(), now)), sessions: Vec::new() };
-        Ok((Self { inner: Mutex::new(inner) }, token))
+        Ok((Self { inner: Mutex::new(inner), commands: Secret::random()? }, token))
+    }
+
+    /// What commands on this machine show instead of a cookie, as long as the program runs.
+    pub(crate) fn command_token(&self) -> Secret {
+        self.commands.clone()
+    }
+
+    /// Whether this is it.
+    pub(crate) fn is_command(&self, token: &str) -> bool {
+        self.commands.matches(token).into()
     }
 
     /// Uses the link up and opens a session. `None`: wrong, used or expired.
@@ -134,6 +146,15 @@ mod tests {
         assert!(!keeper.admits(token.expose(), now));
         assert!(keeper.open(token.expose(), now).unwrap().is_none());
         assert_eq!(session.expose().len(), 64);
+    }
+
+    #[test]
+    fn commands_have_a_token_of_their_own_and_no_other_one_counts() {
+        let (keeper, link) = Gatekeeper::new(Instant::now()).unwrap();
+        let token = keeper.command_token();
+        assert!(keeper.is_command(token.expose()));
+        assert!(!keeper.is_command(link.expose()) && !keeper.is_command(""));
+        assert!(!keeper.admits(token.expose(), Instant::now()), "it is no session");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use meterseal_link::{DlmsKeys, Identity, Trust};
 use meterseal_model::{MeterId, SystemTitle, TimeBase};
 use meterseal_seal::{Scope, SealPublicKey};
 
+use crate::acquisition::AttestationPolicy;
 use crate::deliveries::Receiver;
 use crate::enrolment::Enrolment;
 use crate::store::StoreError;
@@ -45,8 +46,13 @@ pub struct Config {
     pub meters: Vec<MeterEntry>,
     /// Signed marks.
     pub marks: Vec<Vec<u8>>,
+    /// The trust root that the meters have: firmware for campaigns is verified with it. Looked for whenever a package comes
+    /// in.
+    pub firmware_root: PathBuf,
     /// Keys by which marks are trusted.
     pub certification_keys: Vec<SealPublicKey>,
+    /// Whether meters that cannot prove what they run are read.
+    pub attestation: AttestationPolicy,
     /// How often meters are read.
     pub pace: Pace,
     /// Who outside is told of alarms.
@@ -88,6 +94,8 @@ pub struct MeterEntry {
     pub time_base: TimeBase,
     /// The utility's global keys of this meter.
     pub keys: DlmsKeys,
+    /// The firmware role's global keys of this meter; without them, campaigns cannot reach it.
+    pub firmware_keys: Option<DlmsKeys>,
     /// Scopes of marks on which it is admitted; by policy only `laboratory`, except for the meters of `up`.
     pub allowed_scopes: Vec<Scope>,
 }
@@ -99,6 +107,14 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file for commands of this machine.
+    #[error("cannot write {} for the commands of this machine: {why}; check the folder", .path.display())]
+    Commands {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// An address is taken.
     #[error(
         "{what} cannot listen on {address}: the address is in use; stop the other program, or choose another address ({option})"

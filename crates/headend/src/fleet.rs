@@ -10,10 +10,12 @@ use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
 use crate::api::types;
+use crate::campaigns::{CampaignRecord, Counts};
 use crate::clock::rfc3339;
 use crate::shared::Shared;
 use crate::store::{
-    AlarmChange, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord, StoredEvent,
+    AlarmChange, AttestedRecord, ConnectionState, DeviceFacts, LiveReading, MeterHistory, MeterRecord,
+    StoredEvent,
 };
 
 /// Messages that a slow reader may be behind before it is told to fetch everything again: a storm of a thousand alarms is
@@ -80,12 +82,16 @@ struct Status {
     /// For another maker's meter: how it is read, and what it said last.
     other: Option<types::OtherMeter>,
     own_pace: Option<Duration>,
+    /// What it attested last.
+    attested: Option<Arc<AttestedRecord>>,
 }
 
 impl Fleet {
     /// Every meter with what is remembered of it. A meter that was connected when the head-end last ran is
     /// offline until it calls again.
-    pub(crate) fn new(meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>)>) -> Self {
+    pub(crate) fn new(
+        meters: Vec<(MeterRecord, MeterHistory, Option<LiveReading>, Option<AttestedRecord>)>,
+    ) -> Self {
         let (updates, _) = broadcast::channel(BACKLOG);
         let mut fleet = Self {
             meters: RwLock::default(),
@@ -95,8 +101,9 @@ impl Fleet {
             marks: Shared::default(),
         };
         let (mut all, mut by_id) = (Vec::with_capacity(meters.len()), HashMap::with_capacity(meters.len()));
-        for (record, history, live) in meters {
-            let status = fleet.remembered(history, live);
+        for (record, history, live, attested) in meters {
+            let attested = attested.map(Arc::new);
+            let status = Status { attested, ..fleet.remembered(history, live) };
             let entry = Arc::new(Entry { record, status: Mutex::new(status) });
             by_id.insert(entry.record.id, Arc::clone(&entry));
             all.push(entry);
@@ -203,6 +210,22 @@ impl Fleet {
         meters.iter().map(|entry| entry.record.shown(&entry.status())).collect()
     }
 
+    /// Every meter of ours with its device type, as far as it has said.
+    pub(crate) fn types(&self) -> Vec<(MeterId, Option<String>)> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner).all.clone();
+        let typed = |entry: &Arc<Entry>| {
+            let status = entry.status();
+            let device_type = status.facts.as_ref().map(|facts| facts.device_type.clone());
+            status.other.is_none().then_some((entry.record.id, device_type))
+        };
+        meters.iter().filter_map(typed).collect()
+    }
+
+    /// Shows how a firmware campaign stands.
+    pub(crate) fn campaign(&self, record: &CampaignRecord, counts: &Counts) {
+        self.announce("campaign", || types::Campaign::new(record, counts));
+    }
+
     /// How many meters are online.
     pub(crate) fn online(&self) -> usize {
         let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
@@ -270,6 +293,32 @@ impl Fleet {
             status.mark = mark;
             status.last_seen = Some(at);
         }
+    }
+
+    /// Sets what a meter attested.
+    pub(crate) fn set_attested(&self, id: MeterId, said: Option<AttestedRecord>) {
+        if let Some(entry) = self.entry(id) {
+            let before = std::mem::replace(&mut entry.status().attested, said.clone().map(Arc::new));
+            // In the middle of a session nothing else announces it.
+            let same = |before: &AttestedRecord, said: &AttestedRecord| {
+                AttestedRecord { at: said.at, ..before.clone() } == *said
+            };
+            if let (Some(before), Some(said)) = (before, said)
+                && !same(&before, &said)
+            {
+                self.change(id, |_| ());
+            }
+        }
+    }
+
+    /// What a meter attested last.
+    pub(crate) fn attested(&self, id: MeterId) -> Option<Arc<AttestedRecord>> {
+        self.entry(id)?.status().attested.clone()
+    }
+
+    /// What a meter says that it is.
+    pub(crate) fn device_type(&self, id: MeterId) -> Option<String> {
+        self.entry(id)?.status().facts.as_ref().map(|facts| facts.device_type.clone())
     }
 
     /// Shows a reading.
@@ -365,6 +414,7 @@ impl Fleet {
             counted_at: 0,
             other: None,
             own_pace: None,
+            attested: None,
         }
     }
 
@@ -404,6 +454,7 @@ impl MeterRecord {
             mark: status.mark.as_deref().cloned(),
             live: status.live.as_ref().map(types::Live::from),
             open_alarms: status.open_alarms,
+            attestation: status.attested.as_deref().map(types::Attestation::from),
             other: status.other.clone(),
         }
     }

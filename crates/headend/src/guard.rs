@@ -57,6 +57,15 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// A command of this machine, which read the token from its file.
+    fn is_command(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = shown.and_then(|shown| shown.strip_prefix("Bearer "));
+        token.is_some_and(|token| self.inner.keeper.is_command(token))
+    }
+}
+
 /// The outermost layer: host, time limit, headers.
 pub(crate) async fn outer(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
@@ -88,9 +97,9 @@ pub(crate) async fn outer(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-/// In front of the API: a session, and for whatever is not a read, our own page and JSON.
+/// In front of the API: a session or the token of commands, and for whatever is not a read, our own page and JSON.
 pub(crate) async fn api(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    if !guard.has_session(request.headers()) {
+    if !guard.has_session(request.headers()) && !guard.is_command(request.headers()) {
         return ApiError::new(
             StatusCode::UNAUTHORIZED,
             "There is no session.",
@@ -171,13 +180,15 @@ fn from_our_page(guard: &Guard, headers: &HeaderMap) -> Result<(), ApiError> {
             "Use the head-end's own page.",
         ));
     }
-    let json = text("content-type").is_some_and(|kind| {
-        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    // Kinds that no form of another site can send unasked (the Fetch standard's safelist has neither; from memory).
+    let plain = text("content-type").is_some_and(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        ["application/json", "application/octet-stream"].iter().any(|ours| kind.eq_ignore_ascii_case(ours))
     });
-    if !json {
+    if !plain {
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "The request is not JSON.",
+            "The request is neither JSON nor a file.",
             "Send the header `Content-Type: application/json`, also with an empty body.",
         ));
     }

@@ -14,7 +14,9 @@ mod acquisition;
 pub mod alarms;
 pub mod api;
 mod auth;
+pub mod campaigns;
 mod clock;
+pub mod commands;
 pub mod config;
 pub mod deliveries;
 pub mod enrolment;
@@ -45,9 +47,10 @@ use meterseal_link::revocation::{self, Revocations};
 use meterseal_link::tls;
 use meterseal_seal::{MarkStore, SealPublicKey};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+pub use acquisition::AttestationPolicy;
 pub use config::{Config, MeterEntry, Pace, StartError};
 pub use virtual_sites::{StimulusError, VirtualSites};
 
@@ -55,6 +58,8 @@ use acquisition::{Acquisition, Forms, Policy};
 use alarms::{Alarms, silence};
 use api::Api;
 use auth::{Gatekeeper, Secret};
+use campaigns::{Admission, Campaigns, Images};
+use commands::Doorplate;
 use deliveries::Courier;
 use enrolment::Enroller;
 use fleet::Fleet;
@@ -74,6 +79,8 @@ pub struct Headend {
     gateway_addr: SocketAddr,
     page_addr: SocketAddr,
     token: Secret,
+    /// Removes the commands' token when it is dropped.
+    _doorplate: Doorplate,
     store: Store,
     fleet: Arc<Fleet>,
     stop: watch::Sender<bool>,
@@ -106,6 +113,7 @@ impl Headend {
 
         let (keeper, token) = Gatekeeper::new(Instant::now()).map_err(StartError::Random)?;
         let store = Store::open(&config.data_dir).await?;
+        let doorplate = Doorplate::hang_up(&config.data_dir, page_addr, keeper.command_token().expose())?;
         let fleet = Arc::new(remember(&store, &config.meters).await?);
         let (stop, stopping) = watch::channel(false);
 
@@ -120,13 +128,20 @@ impl Headend {
         let names = config.receivers.iter().map(deliveries::Receiver::name).collect();
         store.set_receivers(names, clock::now()).await?;
         let alarms = Alarms { store: store.clone(), fleet: Arc::clone(&fleet) };
+        let marks = Arc::new(marks(&config.marks, &config.certification_keys));
+        let scopes = config.meters.iter().map(|entry| (entry.id, entry.allowed_scopes.clone())).collect();
+        let images = Images::new(&config.data_dir, config.firmware_root);
+        let admission = Admission { marks: Arc::clone(&marks), scopes };
+        let campaigns = Campaigns::open(alarms.clone(), images, admission).await?;
         let acquisition = Acquisition {
             store: store.clone(),
             fleet: fleet.clone(),
             alarms: alarms.clone(),
             requests: Arc::clone(&requests),
+            campaigns: Arc::clone(&campaigns),
+            attestation: config.attestation,
             enroller,
-            policy: Policy { marks: Arc::new(marks(&config.marks, &config.certification_keys)) },
+            policy: Policy { marks },
             log_authorities: config.trust.meters.iter().map(|der| der.to_vec()).collect(),
             forms: Forms::default(),
             system_title: config.system_title,
@@ -145,6 +160,8 @@ impl Headend {
             fleet: fleet.clone(),
             alarms: alarms.clone(),
             requests,
+            campaigns: Arc::clone(&campaigns),
+            uploads: Arc::new(Semaphore::new(1)),
             virtual_sites: config.virtual_sites,
             stopping: stopping.clone(),
         };
@@ -154,6 +171,7 @@ impl Headend {
         let router = router(api, Guard::new(keeper, page_addr));
         let page = tokio::spawn(page_server::serve(page, router, PageLimits::default(), stopping));
         let mut tasks = vec![gateway, others, page];
+        tasks.push(tokio::spawn(campaigns.serve(stop.subscribe())));
         // What is read rarely is not silent in between.
         let silent_after = config.silent_after.max(config.pace.live * 2);
         for receiver in config.receivers {
@@ -164,7 +182,7 @@ impl Headend {
         if let Some(folder) = config.revocations {
             tasks.push(tokio::spawn(watch_lists(folder, config.trust.revocations, stop.subscribe())));
         }
-        Ok(Self { gateway_addr, page_addr, token, store, fleet, stop, tasks })
+        Ok(Self { gateway_addr, page_addr, token, _doorplate: doorplate, store, fleet, stop, tasks })
     }
 
     /// Where meters call.
@@ -249,7 +267,8 @@ async fn remember(store: &Store, meters: &[MeterEntry]) -> Result<Fleet, StartEr
         };
         let history = store.register(record.clone()).await?;
         let live = store.newest_live(entry.id).await?;
-        remembered.push((record, history, live));
+        let attested = store.attested(entry.id).await?;
+        remembered.push((record, history, live, attested));
     }
     Ok(Fleet::new(remembered))
 }

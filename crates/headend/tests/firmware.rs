@@ -238,7 +238,7 @@ async fn a_meter_gets_new_firmware_restarts_confirms_it_and_attests_what_runs() 
     let energy_before = reader.get(3, Obis::ACTIVE_ENERGY_IMPORT, 2).await.unwrap().as_u64().unwrap();
     drop(reader);
 
-    let image: Vec<u8> = (0..30_000u32).map(|k| (k * k >> 7) as u8).collect();
+    let image: Vec<u8> = (0..30_000u32).map(|k| ((k * k) >> 7) as u8).collect();
     let digest = Digests::of(&image).digest;
     update(&device, &maker.package(&image, 2), digest).await;
     let after = eventually("the new image is confirmed", async || {

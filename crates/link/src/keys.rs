@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA384, Salt};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use meterseal_seal::key_store::owner;
@@ -80,6 +81,18 @@ impl DeviceSecret {
             .len();
         body.truncate(length);
         Ok(body)
+    }
+
+    /// A key for one purpose, always the same for the same secret (HKDF with SHA-384, RFC 5869): where two sides hold the
+    /// secret, nothing else has to be kept.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        let extracted = Salt::new(HKDF_SHA384, b"meterseal device secret 1").extract(&self.0[..]);
+        let filled = extracted
+            .expand(&[purpose.as_bytes()], &AES_256_GCM)
+            .and_then(|expanded| expanded.fill(&mut key[..]));
+        debug_assert!(filled.is_ok(), "32 bytes are less than HKDF's 255 blocks (RFC 5869, 2.3)");
+        key
     }
 
     fn key(&self) -> LessSafeKey {

@@ -4,6 +4,7 @@ mod accuracy;
 mod alarm_options;
 mod boot;
 mod calibrate;
+mod campaign;
 mod certify;
 mod dlms;
 mod evidence;
@@ -45,6 +46,7 @@ enum Command {
     Bill(evidence::Bill),
     Boot(boot::Args),
     Calibrate(calibrate::Args),
+    Campaign(campaign::Args),
     Certify(certify::Args),
     Dlms(Box<dlms::Args>),
     Firmware(firmware::Args),
@@ -67,7 +69,13 @@ fn main() -> ExitCode {
         Command::Bill(arguments) => evidence::bill(&arguments, out).map(|()| true),
         Command::Boot(arguments) => boot::run(&arguments, out).map(|()| true),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
-        Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
+        Command::Campaign(arguments) => campaign::run(&arguments, out),
+        Command::Certify(arguments) => {
+            return match certify::run(&arguments, out) {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => failed(&error),
+            };
+        }
         Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Firmware(arguments) => firmware::run(&arguments, out),
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
@@ -85,11 +93,13 @@ fn main() -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("meterseal: {}", one_line(&error));
-            ExitCode::from(2)
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("meterseal: {}", one_line(error));
+    ExitCode::from(2)
 }
 
 /// The sentence and its causes, each once: many an error already quotes its cause.

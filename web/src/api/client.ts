@@ -4,6 +4,8 @@ import type {
   Alarm,
   AlarmGroup,
   AlarmWithHistory,
+  Campaign,
+  CampaignMeter,
   DeadLetter,
   Meter,
   MeterEvent,
@@ -80,6 +82,16 @@ export const redeliver = (id?: number): Promise<unknown> =>
   post(`/api/v1/deliveries/dead/${id === undefined ? '' : `${id}/`}redeliver`);
 
 export const discard = (id: number): Promise<unknown> => post(`/api/v1/deliveries/dead/${id}/discard`);
+
+/** Firmware campaigns, the newest first. */
+export const campaigns = (): Promise<Campaign[]> => request('/api/v1/campaigns');
+
+/** Meters of a campaign that are in a state, in the order in which they are told. */
+export const campaignMeters = (id: number, state: string, limit: number): Promise<CampaignMeter[]> =>
+  request(`/api/v1/campaigns/${id}/meters?state=${state}&limit=${limit}`);
+
+export const actOnCampaign = (act: 'pause' | 'resume' | 'abort', id: number, by?: string): Promise<Campaign> =>
+  post(`/api/v1/campaigns/${id}/${act}`, { by });
 
 /** The readings that a meter has signed, oldest first. */
 export const sealedReadings = (meter: string): Promise<SealedReadings> => request(`${path(meter)}/readings`);

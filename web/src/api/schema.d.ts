@@ -126,6 +126,109 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/campaigns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest campaigns, the newest first. */
+        get: operations["list_campaigns"];
+        put?: never;
+        /** Makes a campaign, which begins at once. */
+        post: operations["create_campaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One campaign. */
+        get: operations["show_campaign"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/abort": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a campaign up. Meters that were not told to start the image keep what they run. */
+        post: operations["abort_campaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/meters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Meters of a campaign, in the order in which they are told. */
+        get: operations["campaign_meters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Pauses a campaign: nothing is sent until it is resumed. What meters were told to start, they start. */
+        post: operations["pause_campaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets a campaign go on that was paused or that stopped by itself; failures so far are accepted then. */
+        post: operations["resume_campaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/deliveries": {
         parameters: {
             query?: never;
@@ -242,6 +345,23 @@ export interface paths {
          *     nothing.
          */
         post: operations["acknowledge_event"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/firmware": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Uploads a firmware package. It is verified as a meter does; one that is refused is not kept. */
+        post: operations["upload_firmware"];
         delete?: never;
         options?: never;
         head?: never;
@@ -667,6 +787,177 @@ export interface components {
              */
             changed: number;
         };
+        /** @description What a meter proved of its firmware. */
+        Attestation: {
+            /** @description When, by the head-end's clock. */
+            at: string;
+            /**
+             * Format: int32
+             * @description Starts so far.
+             */
+            boots: number;
+            /** @description Whether it is confirmed, or still on probation. */
+            confirmed: boolean;
+            /**
+             * @description `hardware`, or `simulated` for a meter inside somebody's process, which vouches for nothing.
+             * @example simulated
+             */
+            ground: string;
+            /**
+             * Format: int64
+             * @description The highest sequence number ever confirmed.
+             */
+            highest: number;
+            /** @description SHA-384 of the running image, hexadecimal. */
+            image: string;
+            /**
+             * Format: int64
+             * @description Version of the device's trust root.
+             */
+            root_version: number;
+            /**
+             * Format: int64
+             * @description Its sequence number.
+             */
+            sequence: number;
+            /** @description Both slots. */
+            slots: components["schemas"]["FirmwareSlot"][];
+            /** @description Version of the running image. */
+            version: string;
+        };
+        /** @description A campaign. */
+        Campaign: {
+            /** @description When meters are told to start the image. */
+            activate_at: string | null;
+            /**
+             * Format: int64
+             * @description Bytes a second.
+             */
+            bytes_per_second: number | null;
+            /** @description How many stand how. `done` are those that attested the image on their own boot key. */
+            counts: components["schemas"]["CampaignCounts"];
+            /** @description When it was made. */
+            created_at: string;
+            /** @description Who made it. */
+            created_by: string;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            id: number;
+            /** @description The image. */
+            image: components["schemas"]["FirmwareImage"];
+            /**
+             * Format: int32
+             * @description Meters in transfer at once.
+             */
+            in_flight: number;
+            /**
+             * Format: double
+             * @description The share of failures that stops it, percent.
+             */
+            max_failed_percent: number;
+            /**
+             * Format: int64
+             * @description Meters in all.
+             */
+            meters: number;
+            /** @description What people call it. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Patience, seconds.
+             */
+            patience_s: number;
+            /** @description Why, where somebody or something stopped it. */
+            reason: string | null;
+            /** @description Which meters, in words. */
+            selection: string;
+            /** @description Since when it is in this state. */
+            since: string;
+            /** @description Since when that stage is watched; null while meters of it are under way. */
+            soaking_since: string | null;
+            /** @description The stage that it is in, from 1. */
+            stage: number;
+            /** @description The stages. */
+            stages: components["schemas"]["CampaignStage"][];
+            /** @description `running`, `paused`, `stopped` (by itself), `aborted` or `finished`. */
+            state: string;
+            /** @description Hours in which anything is sent. */
+            window: string | null;
+        };
+        /** @description Who does something to a campaign. */
+        CampaignAct: {
+            /** @description Who. */
+            by?: string | null;
+        };
+        /** @description How many meters stand how. */
+        CampaignCounts: {
+            /** Format: int64 */
+            done: number;
+            /** Format: int64 */
+            failed: number;
+            /** Format: int64 */
+            left_out: number;
+            /** Format: int64 */
+            ordered: number;
+            /** Format: int64 */
+            probation: number;
+            /** Format: int64 */
+            ready: number;
+            /** Format: int64 */
+            skipped: number;
+            /** Format: int64 */
+            transferring: number;
+            /** Format: int64 */
+            unreached: number;
+            /** Format: int64 */
+            verifying: number;
+            /** Format: int64 */
+            waiting: number;
+        };
+        /** @description A meter of a campaign. */
+        CampaignMeter: {
+            /**
+             * Format: int32
+             * @description Blocks of the package that it holds, as far as is known.
+             */
+            blocks: number | null;
+            /** @description Which. */
+            meter: string;
+            /**
+             * Format: int32
+             * @description Of how many.
+             */
+            of_blocks: number | null;
+            /**
+             * Format: int32
+             * @description Its place in the order in which meters are told, from 0.
+             */
+            rank: number;
+            /** @description Why. */
+            reason: string | null;
+            /** @description Since when. */
+            since: string;
+            /** @description Its stage, from 1. */
+            stage: number;
+            /** @description How it stands. */
+            state: string;
+        };
+        /** @description A stage of a campaign. */
+        CampaignStage: {
+            /**
+             * Format: double
+             * @description The share of the chosen meters that have been told when it ends, percent.
+             * @example 10
+             */
+            percent: number;
+            /**
+             * Format: int64
+             * @description How long it is watched after its last meter, before the next begins, seconds.
+             */
+            soak_s?: number;
+        };
         /** @description Something that no receiver took in time. */
         DeadLetter: {
             /**
@@ -756,6 +1047,45 @@ export interface components {
              */
             uptime_ms: number;
         };
+        /** @description A firmware package that was uploaded, verified and kept. */
+        FirmwareImage: {
+            /** @description For a package of differences, the image that they stand on. */
+            base: string | null;
+            /** @description For which device type. */
+            device_type: string;
+            /** @description For which hardware revisions. */
+            hardware: string[];
+            /** @description SHA-384 of the image that runs in the end, hexadecimal: what a meter must attest. */
+            image: string;
+            /** @description Not to be activated before. */
+            not_before: string | null;
+            /** @description SHA-384 of the package file, hexadecimal: its name here. */
+            package: string;
+            /**
+             * Format: int64
+             * @description Length of the package file.
+             */
+            package_bytes: number;
+            /**
+             * Format: int64
+             * @description Sequence number.
+             */
+            sequence: number;
+            /** @description Who made the device. */
+            vendor: string;
+            /** @description Version, for people. */
+            version: string;
+        };
+        /** @description A slot for an image. */
+        FirmwareSlot: {
+            /** @description SHA-384 of its image, hexadecimal; null where there is none. */
+            image: string | null;
+            /**
+             * Format: int64
+             * @description Its sequence number.
+             */
+            sequence: number;
+        };
         /** @description How many dead letters were moved. */
         LettersMoved: {
             /**
@@ -842,6 +1172,7 @@ export interface components {
         };
         /** @description A meter, as the head-end knows it. */
         Meter: {
+            attestation: components["schemas"]["Attestation"] | null;
             /** @description Device type, as the meter says and its mark names. */
             device_type: string | null;
             /** @description SHA-384 digest of the running firmware, hexadecimal. */
@@ -936,6 +1267,61 @@ export interface components {
          * @enum {string}
          */
         MeterState: "online" | "offline" | "refused" | "never";
+        /** @description A campaign that is to be made. At least one of `all`, `meters` and `device_type` says which meters. */
+        NewCampaign: {
+            /** @description When meters are told to start the image; as soon as each has it if it is not said. */
+            activate_at?: string | null;
+            /** @description Every meter that this head-end knows. */
+            all?: boolean;
+            /** @description Who orders it. */
+            by?: string | null;
+            /**
+             * Format: int64
+             * @description Bytes a second, all meters together; no limit if it is not said.
+             */
+            bytes_per_second?: number | null;
+            /** @description Meters of this type. */
+            device_type?: string | null;
+            /**
+             * Format: int32
+             * @description Meters in transfer at once; 50 if it is not said.
+             */
+            in_flight?: number | null;
+            /**
+             * Format: double
+             * @description It stops by itself when more than this share of the meters told so far failed, percent; 2 if it is not said.
+             */
+            max_failed_percent?: number | null;
+            /** @description These meters. */
+            meters?: string[];
+            /** @description What people call it; the image's version if there is none. */
+            name?: string | null;
+            /** @description `package` of a firmware image here. */
+            package: string;
+            /**
+             * Format: int64
+             * @description How long a meter may be away, or take over one step, before the stage goes on without it, seconds; a day if it is
+             *     not said.
+             */
+            patience_s?: number | null;
+            /**
+             * Format: double
+             * @description Of what is chosen so far, this share, percent.
+             */
+            percent?: number | null;
+            /** @description One after the other; all at once if there are none. */
+            stages?: components["schemas"]["CampaignStage"][];
+            /**
+             * @description Hours of the day in which anything is sent, `HH:MM-HH:MM`; always if it is not said.
+             * @example 01:00-05:00
+             */
+            window?: string | null;
+            /**
+             * @description The window's time zone by its IANA name; UTC if it is not said.
+             * @example Europe/London
+             */
+            zone?: string | null;
+        };
         /** @description Something to ask of a meter. */
         NewRequest: {
             /** @description Who asks. */
@@ -1572,6 +1958,391 @@ export interface operations {
             };
         };
     };
+    list_campaigns: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In descending order of `id` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Campaign"][];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_campaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCampaign"];
+            };
+        };
+        responses: {
+            /** @description Made */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Campaign"];
+                };
+            };
+            /** @description A plan that makes no sense, or an empty selection */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such image */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some of the meters belong to a campaign that is not over */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_campaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The campaign's `id` */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it stands */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Campaign"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such campaign */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    abort_campaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The campaign's `id` */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CampaignAct"];
+            };
+        };
+        responses: {
+            /** @description How it stands */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Campaign"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such campaign */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is over */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    campaign_meters: {
+        parameters: {
+            query?: {
+                /** @description Only those in this state. */
+                state?: string;
+                /** @description Only those from this place in the order on. */
+                from?: number;
+                /** @description How many at most, 1 to 1000. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The campaign's `id` */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of `rank` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CampaignMeter"][];
+                };
+            };
+            /** @description A query that cannot be understood */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such campaign */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pause_campaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The campaign's `id` */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CampaignAct"];
+            };
+        };
+        responses: {
+            /** @description How it stands */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Campaign"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such campaign */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is not running */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_campaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The campaign's `id` */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CampaignAct"];
+            };
+        };
+        responses: {
+            /** @description How it stands */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Campaign"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such campaign, or its image has gone */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is neither paused nor stopped */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_queues: {
         parameters: {
             query?: never;
@@ -1888,6 +2659,84 @@ export interface operations {
             };
             /** @description The event raises no alarm */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload_firmware: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            /** @description Verified and kept; uploading it again changes nothing */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FirmwareImage"];
+                };
+            };
+            /** @description No session */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not from this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No trust root */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Longer than any package */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not a package, or not signed by enough */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };

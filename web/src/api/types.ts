@@ -9,6 +9,8 @@ export type Alarm = Schemas['Alarm'];
 export type AlarmGroup = Schemas['AlarmGroup'];
 export type AlarmMoment = Schemas['AlarmMoment'];
 export type AlarmWithHistory = Schemas['AlarmWithHistory'];
+export type Campaign = Schemas['Campaign'];
+export type CampaignMeter = Schemas['CampaignMeter'];
 export type DeadLetter = Schemas['DeadLetter'];
 export type ReceiverQueue = Schemas['ReceiverQueue'];
 export type Meter = Schemas['Meter'];
@@ -31,6 +33,8 @@ export interface StreamMessages {
   live: Schemas['LiveUpdate'];
   event: MeterEvent;
   alarm: Schemas['AlarmUpdate'];
+  /** A firmware campaign as it stands now. */
+  campaign: Campaign;
   /** Messages were dropped because this page was too slow: fetch everything anew. */
   resync: unknown;
 }

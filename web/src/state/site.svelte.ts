@@ -2,7 +2,7 @@
 // and everything is fetched anew behind it, so that nothing falls between the two.
 
 import * as api from '../api/client';
-import type { AlarmGroup, MeterEvent, StreamMessages } from '../api/types';
+import type { AlarmGroup, Campaign, MeterEvent, StreamMessages } from '../api/types';
 import { count } from '../text/format';
 import { Alarms } from './alarms.svelte';
 import { MeterView } from './meter.svelte';
@@ -25,6 +25,8 @@ export class Site {
   readonly alarms = new Alarms();
   meters: MeterView[] = $state.raw([]);
   events: MeterEvent[] = $state.raw([]);
+  /** Firmware campaigns, the newest first. */
+  campaigns: Campaign[] = $state.raw([]);
   connection: Connection = $state('connecting');
   /** When the connection broke, by this computer's clock. */
   lostAt: number | null = $state(null);
@@ -86,6 +88,12 @@ export class Site {
     this.events = merged(this.events, page);
   }
 
+  /** Takes a campaign as the head-end says it stands. */
+  takeCampaign(campaign: Campaign): void {
+    const others = this.campaigns.filter((known) => known.id !== campaign.id);
+    this.campaigns = [campaign, ...others].sort((a, b) => b.id - a.id);
+  }
+
   private connect(): void {
     this.stream?.close();
     this.meanwhile = null;
@@ -98,6 +106,7 @@ export class Site {
     this.listen(stream, 'live', (message) => this.takeLive(message));
     this.listen(stream, 'event', (message) => this.takeEvent(message));
     this.listen(stream, 'alarm', () => this.alarms.refresh());
+    this.listen(stream, 'campaign', (message) => this.takeCampaign(message));
     this.listen(stream, 'resync', () => void this.resync(stream));
   }
 
@@ -115,7 +124,7 @@ export class Site {
     const meanwhile: (() => void)[] = [];
     this.meanwhile = meanwhile;
     try {
-      const [meters, events] = await Promise.all([api.meters(), api.events(EVENTS_PAGE), this.alarms.load()]);
+      const [meters, events, campaigns] = await Promise.all([api.meters(), api.events(EVENTS_PAGE), api.campaigns(), this.alarms.load()]);
       if (stream !== this.stream || meanwhile !== this.meanwhile) return;
       this.meters = meters.map((facts) => {
         const known = this.meter(facts.id) ?? new MeterView(facts);
@@ -123,6 +132,7 @@ export class Site {
         return known;
       });
       this.events = events;
+      this.campaigns = campaigns;
       this.older = events.length === EVENTS_PAGE;
       this.meanwhile = null;
       meanwhile.forEach((take) => take());

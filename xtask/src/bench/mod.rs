@@ -1,6 +1,8 @@
 //! `cargo xtask bench …`: the measurements behind docs/figures.md. Release builds, medians, and the machine's name.
 
 mod alarms;
+mod campaign;
+mod firmware;
 mod link;
 mod log;
 mod throughput;
@@ -36,6 +38,10 @@ enum What {
     Link(link::Arguments),
     /// Alarms: from a stimulus to the commit and to the page, at a rate and in a storm
     Alarms(alarms::Arguments),
+    /// Firmware: judging and booting an image of 1 MiB, differences between two builds
+    Firmware,
+    /// A fleet updated by a firmware campaign, from the order to the last attestation
+    Campaign(campaign::Arguments),
     /// The sealed log: instructions of leaves, appends, proofs and checkpoints
     Log,
     /// `up`: time to the first reading, button to alarm, memory and processor time
@@ -55,7 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Metrology => throughput::run(),
         What::Measure { recording } => measure(recording.clone()),
         What::Alarms(arguments) => alarms::run(arguments),
+        What::Campaign(arguments) => campaign::run(arguments),
         What::Link(arguments) => link::run(arguments),
+        What::Firmware => firmware::run(),
         What::Log => log::run(),
         What::Chain { presses, seconds } => chain(*presses, *seconds),
     }

@@ -40,6 +40,7 @@ pub(crate) fn measure(length: Duration) {
                 firmware_digest: Digest384([1; 48]),
             },
             keys: meterseal_meter::DlmsKeys { encryption: KEYS.0, authentication: KEYS.1 },
+            role_keys: meterseal_meter::RoleKeys::NONE,
             log_key: None,
             tls: tls::meter_config(&identity, &trust).unwrap(),
             stage: None,

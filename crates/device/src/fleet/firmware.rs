@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use meterseal_boot::flash::FlashError;
 use meterseal_boot::stage::{Factory, Stage, StageError};
-use meterseal_meter::{Config, Connectivity, DlmsKeys, Identity, Meter, Thresholds};
+use meterseal_meter::{Config, Connectivity, DlmsKeys, Identity, Meter, RoleKeys, Thresholds};
 use meterseal_metrology::{Nominal, Scale};
 use meterseal_model::{MeterId, TimeBase, UnixMillis};
 use meterseal_seal::SealKey;
@@ -35,7 +35,7 @@ pub(super) type Powered = (Meter<Chip, SystemRandom>, Option<SealKey>);
 impl Assembly {
     pub(super) fn new(
         identity: Identity,
-        keys: DlmsKeys,
+        (keys, role_keys): (DlmsKeys, RoleKeys),
         stage: Option<Stage>,
         chip: Chip,
         path: &Path,
@@ -48,6 +48,7 @@ impl Assembly {
             register_save_interval_ms: save_ms.clamp(100, 60_000),
             time_base: TimeBase::Simulated,
             layout: LAYOUT,
+            role_keys,
             // Every third has a photovoltaic plant; which, is the model's business.
             thresholds: Thresholds { generation_expected: 1, ..Thresholds::STANDARD },
             ..Config::new(meterseal_metrology::Config::new(

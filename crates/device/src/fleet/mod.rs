@@ -23,7 +23,7 @@ use meterseal_boot::stage::{Factory, Stage};
 use meterseal_link::dial::{self, DialLimits, Target, Tcp};
 use meterseal_link::tls::ClientProfile;
 use meterseal_meter::firmware::FirmwareLayout;
-use meterseal_meter::{DlmsKeys, Identity, Layout};
+use meterseal_meter::{DlmsKeys, Identity, Layout, RoleKeys};
 use meterseal_model::{SensorReadings, UnixMillis};
 use meterseal_seal::KeyStore;
 use tokio::runtime::Handle;
@@ -44,6 +44,8 @@ pub struct MemberSettings {
     pub identity: Identity,
     /// The keys that it shares with its head-end.
     pub keys: DlmsKeys,
+    /// Those of other roles that its head-end takes: the firmware role's, for campaigns.
+    pub role_keys: RoleKeys,
     /// Holds the key that signs its checkpoints ([`meterseal_seal::KeySlot::Log`]). Without one it makes none.
     pub log_key: Option<Arc<dyn KeyStore>>,
     /// Its side of the TLS profile, with its certificate.
@@ -148,10 +150,11 @@ impl Fleet {
         let mut open = Vec::with_capacity(members.len());
         let busy = Arc::new(Busy::default());
         for (place, member) in members.into_iter().enumerate() {
-            let MemberSettings { identity, keys, log_key, tls, stage } = member;
+            let MemberSettings { identity, keys, role_keys, log_key, tls, stage } = member;
             let signing = Signing { keys: log_key, requests: requests.clone(), place };
-            let assembly =
-                Assembly::new(identity, keys, stage, memory.chip(place), flash, settings, Arc::clone(&busy));
+            let chip = memory.chip(place);
+            let keys = (keys, role_keys);
+            let assembly = Assembly::new(identity, keys, stage, chip, flash, settings, Arc::clone(&busy));
             let member = open_member(assembly, signing, settings)?;
             open.push((Arc::new(member), tls));
             opened(place + 1);

@@ -8,10 +8,11 @@ use meterseal_seal::MarkStore;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Acquisition, AcquisitionError, data, values};
+use crate::alarms::HeadendCause;
 use crate::api::types;
 use crate::clock::{self, rfc3339};
 use crate::config::MeterEntry;
-use crate::store::DeviceFacts;
+use crate::store::{AttestedRecord, DeviceFacts};
 
 /// The marks by which meters are admitted.
 #[derive(Clone, Debug)]
@@ -31,6 +32,7 @@ impl Acquisition {
         &self,
         entry: &MeterEntry,
         client: &mut DlmsClient<S>,
+        proven: Option<&AttestedRecord>,
     ) -> Result<(), AcquisitionError> {
         let asked = [
             Obis::METER_ID,
@@ -51,10 +53,20 @@ impl Acquisition {
         }
         let wrong = AcquisitionError::Register { obis: Obis::FIRMWARE_DIGEST, what: "no SHA-384 digest" };
         let digest = digest.as_ref().and_then(Value::as_bytes).and_then(|bytes| bytes.try_into().ok());
-        let facts = DeviceFacts {
+        let reported = DeviceFacts {
             device_type: text(device_type, Obis::DEVICE_TYPE)?,
             firmware_version: text(version, Obis::FIRMWARE_VERSION)?,
             firmware_digest: Digest384(digest.ok_or(wrong)?),
+        };
+        self.compare(entry.id, &reported, proven).await?;
+        // What is proven counts, whatever the firmware says of itself.
+        let facts = match proven {
+            Some(proven) => DeviceFacts {
+                firmware_version: proven.version.clone(),
+                firmware_digest: proven.image,
+                ..reported
+            },
+            None => reported,
         };
         let now = clock::now();
         let verdict =
@@ -71,6 +83,31 @@ impl Acquisition {
         self.fleet.set_facts(entry.id, facts.clone(), mark, now);
         self.store.set_facts(entry.id, facts).await?;
         verdict.map(drop).map_err(AcquisitionError::NotAdmitted)
+    }
+
+    /// Firmware that reports something else than it attests lies, or is broken.
+    async fn compare(
+        &self,
+        meter: MeterId,
+        reported: &DeviceFacts,
+        proven: Option<&AttestedRecord>,
+    ) -> Result<(), AcquisitionError> {
+        let cause = HeadendCause::FirmwareMisreported;
+        let Some(proven) = proven else { return Ok(()) };
+        if proven.image == reported.firmware_digest {
+            let text = "The meter reports what it attests.".to_owned();
+            return Ok(self.alarms.end(Some(meter), cause, text).await?);
+        }
+        let text = format!(
+            "{} It reports version {} ({}), and attests version {} ({}). What it attests counts.",
+            cause.sentence(),
+            reported.firmware_version,
+            reported.firmware_digest,
+            proven.version,
+            proven.image
+        );
+        tracing::error!(%meter, "{text}");
+        Ok(self.alarms.raise(Some(meter), cause, text).await?)
     }
 }
 

@@ -3,7 +3,9 @@
 //! broken one delays nobody else.
 
 mod admission;
+mod attest;
 mod enrolment;
+mod firmware;
 mod on_demand;
 mod registers;
 mod rings;
@@ -15,27 +17,32 @@ use std::time::Duration;
 use meterseal_link::client::{AccessError, Limits, PushError};
 use meterseal_link::pki::Certificate;
 use meterseal_link::wrapper::FrameError;
-use meterseal_link::{Association, ClientError, DlmsClient, EventPush, Notification, Value};
+use meterseal_link::{Association, ClientError, DlmsClient, DlmsKeys, EventPush, Notification, Value};
 use meterseal_model::objects::Class;
 use meterseal_model::{MeterId, Obis, Role, SystemTitle};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use admission::Policy;
+pub use attest::AttestationPolicy;
 pub(crate) use on_demand::serve;
 
 use crate::alarms::{Alarms, HeadendCause};
+use crate::campaigns::{Attendance, Campaigns};
 use crate::clock;
 use crate::config::{MeterEntry, Pace};
 use crate::enrolment::{Enroller, EnrolmentError};
 use crate::fleet::Fleet;
 use crate::requests::Requests;
 use crate::shared::Shared;
-use crate::store::{Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError};
+use crate::store::{
+    AttestedRecord, Committed, ConnectionState, Energies, PeerCounters, SecurityEvent, Store, StoreError,
+};
 use enrolment::Renewal;
+use firmware::Carrier;
 use registers::Scalers;
 use rings::{Layout, Ring};
-use witness::LogWatch;
+use witness::{LogWatch, certificates};
 
 /// When the first reading is tried again, if the meter has measured nothing yet: one measuring window.
 const SOON: Duration = Duration::from_millis(200);
@@ -44,7 +51,7 @@ const SOON: Duration = Duration::from_millis(200);
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Invocation counters set aside for an association and the questions before admission.
-const FIRST_BLOCK: u32 = 64;
+const FIRST_BLOCK: u32 = 96;
 
 /// Invocation counters set aside at a time afterwards: about ten minutes of work.
 const BLOCK: u32 = 1024;
@@ -74,7 +81,9 @@ pub(crate) struct Acquisition {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
+    pub(crate) campaigns: Arc<Campaigns>,
     pub(crate) policy: Policy,
+    pub(crate) attestation: AttestationPolicy,
     /// Who may vouch for the keys that seal meters' logs: certificates, DER.
     pub(crate) log_authorities: Vec<Vec<u8>>,
     pub(crate) enroller: Option<Arc<Enroller>>,
@@ -119,6 +128,9 @@ pub(crate) enum AcquisitionError {
     /// The meter is not admitted.
     #[error("{0}")]
     NotAdmitted(meterseal_seal::Refusal),
+    /// The meter's firmware is not known: it did not prove what it runs.
+    #[error("The meter is refused: {0}. Nothing that it reports is believed; find out who did it")]
+    NotAttested(String),
     /// A register that cannot be used.
     #[error("the meter's object {obis} has {what}")]
     Register {
@@ -179,6 +191,7 @@ impl AcquisitionError {
         matches!(
             self,
             Self::NotAdmitted(_)
+                | Self::NotAttested(_)
                 | Self::Certificate(_)
                 | Self::OtherMeter { .. }
                 | Self::CounterUsed
@@ -234,6 +247,7 @@ pub(crate) struct Caller {
 
 /// The association and what belongs to it.
 struct Session<'a, S> {
+    acquisition: &'a Acquisition,
     meter: MeterId,
     store: &'a Store,
     fleet: &'a Fleet,
@@ -255,6 +269,10 @@ struct Session<'a, S> {
     last_complaint: Option<String>,
     log_authorities: &'a [Vec<u8>],
     log_watch: LogWatch,
+    firmware_keys: Option<DlmsKeys>,
+    carrier: Carrier,
+    /// As long as this session lasts, the meter may have its turn in a campaign.
+    attendance: Option<Attendance>,
 }
 
 impl Acquisition {
@@ -288,13 +306,16 @@ impl Acquisition {
             let text = "The meter uses a new operational certificate.".to_owned();
             self.alarms.end(Some(entry.id), HeadendCause::EnrolmentFailed, text).await?;
         }
-        if let Err(error) = self.admit(entry, &mut client).await {
-            // Said politely; whether the meter hears it changes nothing.
-            let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
-            return Err(error);
-        }
+        let proven = match self.prove(entry, &mut client).await {
+            Ok(proven) => proven,
+            Err(error) => {
+                // Said politely; whether the meter hears it changes nothing.
+                let _ = tokio::time::timeout(GOODBYE_WITHIN, client.release()).await;
+                return Err(error);
+            }
+        };
         let renewal = Renewal::new(entry.id, self.enroller.clone(), &caller.certificate);
-        let mut session = Box::new(self.open(entry.id, client, ceiling, renewal).await?);
+        let mut session = Box::new(self.open(entry, client, ceiling, renewal).await?);
         session.check_tail(Ring::SecurityLog).await?;
         session.check_tail(Ring::LoadProfile).await?;
         let online_since = clock::now();
@@ -306,7 +327,22 @@ impl Acquisition {
             self.alarms.end(Some(entry.id), HeadendCause::MeterRefused, admitted)
         )?;
         tracing::info!(meter = %entry.id, "meter online");
+        if let Some(said) = &proven {
+            self.campaigns.attested(entry.id, said).await?;
+        }
+        session.attendance = Some(self.campaigns.attend(entry.id));
         Ok(session)
+    }
+
+    /// What the meter runs, as far as it can prove it, and whether that is admitted.
+    async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        entry: &MeterEntry,
+        client: &mut DlmsClient<S>,
+    ) -> Result<Option<AttestedRecord>, AcquisitionError> {
+        let proven = self.attest(entry.id, client).await?;
+        self.admit(entry, client, proven.as_ref()).await?;
+        Ok(proven)
     }
 
     async fn associate<S: AsyncRead + AsyncWrite + Unpin>(
@@ -368,11 +404,12 @@ impl Acquisition {
 
     async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        meter: MeterId,
+        entry: &MeterEntry,
         mut client: DlmsClient<S>,
         ceiling: u32,
         renewal: Renewal,
     ) -> Result<Session<'_, S>, AcquisitionError> {
+        let meter = entry.id;
         let scalers = registers::scalers(&values(client.get_list(&registers::scaler_items()).await?))?;
         let scalers = self.forms.scalers.share(scalers);
         let security_log = self.forms.layouts.share(Layout::read(&mut client, Ring::SecurityLog).await?);
@@ -380,6 +417,7 @@ impl Acquisition {
         let committed = self.store.committed(meter).await?;
         let last_energies = self.store.newest_live(meter).await?.map(|reading| reading.energies);
         Ok(Session {
+            acquisition: self,
             meter,
             store: &self.store,
             fleet: &self.fleet,
@@ -399,6 +437,9 @@ impl Acquisition {
             last_complaint: None,
             log_authorities: &self.log_authorities,
             log_watch: LogWatch::default(),
+            firmware_keys: entry.firmware_keys.clone(),
+            carrier: Carrier::default(),
+            attendance: None,
         })
     }
 }
@@ -436,6 +477,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     // More to read: at once, but alarms and readings go first.
                     let pause = if Box::pin(self.close_gaps()).await? { Duration::ZERO } else { self.pace.gaps };
                     gaps_due = Instant::now() + pause;
+                    None
+                }
+                // Last: new firmware goes between all of it.
+                turn = self.acquisition.campaigns.next(self.meter) => {
+                    Box::pin(self.carry(turn)).await?;
                     None
                 }
             };

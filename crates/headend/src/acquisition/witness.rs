@@ -302,7 +302,7 @@ fn malformed(what: &'static str) -> AcquisitionError {
 }
 
 /// Certificates that stand one after another; `None` when they do not.
-fn certificates(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(super) fn certificates(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut chain = Vec::new();
     while !bytes.is_empty() {
         // A certificate is a SEQUENCE of 256 to 65 535 bytes: two bytes of length.

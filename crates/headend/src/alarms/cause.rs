@@ -51,6 +51,12 @@ causes! {
     RegisterBackwards = "register_backwards", Critical, "An energy register of the meter went backwards.";
     EnrolmentFailed = "enrolment_failed", Critical, "The meter could not be enrolled, or its certificate could not be renewed.";
     DeliveryFailed = "delivery_failed", Warning, "Alarms could not be delivered to a receiver; they are in the list of dead letters.";
+    CampaignStopped = "campaign_stopped", Critical, "A firmware campaign stopped by itself.";
+    AttestationFailed = "attestation_failed", Critical, "The meter could not prove which firmware it runs.";
+    BootKeyUnknown = "boot_key_unknown", Critical, "The meter attests with a boot key that nobody trusted vouches for.";
+    BootKeyChanged = "boot_key_changed", Critical, "The meter attests with another boot key than the one pinned at its first contact.";
+    FirmwareMisreported = "firmware_misreported", Critical, "The meter reports other firmware than it attests.";
+    FirmwareRolledBack = "firmware_rolled_back", Critical, "The meter's firmware, or its memory of it, went back to an older state.";
 }
 
 /// Why there is an alarm.

@@ -32,6 +32,14 @@ impl ApiError {
         )
     }
 
+    pub(super) fn closing() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The head-end is shutting down.",
+            "Start it again and repeat the request.",
+        )
+    }
+
     pub(super) fn bad_query(what: impl Into<String>, what_to_do: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, what, what_to_do)
     }

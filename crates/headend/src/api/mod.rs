@@ -4,6 +4,8 @@
 mod alarm_convert;
 pub mod alarm_types;
 mod alarms;
+pub mod campaign_types;
+mod campaigns;
 mod convert;
 mod deliveries;
 mod error;
@@ -22,7 +24,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use meterseal_model::MeterId;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -30,6 +32,7 @@ use utoipa_axum::routes;
 pub(crate) use error::ApiError;
 
 use crate::alarms::Alarms;
+use crate::campaigns::{Campaigns, images};
 use crate::fleet::Fleet;
 use crate::requests::Requests;
 use crate::store::Store;
@@ -45,6 +48,9 @@ pub(crate) struct Api {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) alarms: Alarms,
     pub(crate) requests: Arc<Requests>,
+    pub(crate) campaigns: Arc<Campaigns>,
+    /// One package is taken in at a time.
+    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) virtual_sites: Option<Arc<dyn VirtualSites>>,
     /// Turns true when the head-end stops: streams end then.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -76,7 +82,6 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/openapi.json", get(move || std::future::ready(Json(document))))
         .route("/api/{*rest}", axum::routing::any(no_such_call))
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(api)
 }
 
@@ -107,7 +112,17 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(deliveries::redeliver_one))
         .routes(routes!(deliveries::redeliver_all))
         .routes(routes!(deliveries::discard_one))
+        .routes(routes!(campaigns::create_campaign, campaigns::list_campaigns))
+        .routes(routes!(campaigns::show_campaign))
+        .routes(routes!(campaigns::campaign_meters))
+        .routes(routes!(campaigns::pause_campaign))
+        .routes(routes!(campaigns::resume_campaign))
+        .routes(routes!(campaigns::abort_campaign))
         .routes(routes!(stream::stream));
+    let uploads = OpenApiRouter::new()
+        .routes(routes!(campaigns::upload_firmware))
+        .layer(DefaultBodyLimit::max(images::PACKAGE_MAX));
+    let v1 = v1.layer(DefaultBodyLimit::max(BODY_BYTES)).merge(uploads);
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", v1)
 }
 

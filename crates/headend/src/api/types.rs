@@ -2,8 +2,12 @@
 //! page's TypeScript types are generated from here. Units stand in the last word of a name; every time is
 //! RFC 3339 in UTC with milliseconds.
 
+use meterseal_model::Digest384;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+use crate::clock::rfc3339;
+use crate::store::AttestedRecord;
 
 /// Whether a meter can be read now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -30,6 +34,7 @@ pub enum TimeBase {
 }
 
 pub use super::alarm_types::*;
+pub use super::campaign_types::*;
 
 /// How urgent an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -94,6 +99,10 @@ pub struct Meter {
     /// SHA-384 digest of the running firmware, hexadecimal.
     #[schema(required)]
     pub firmware_digest: Option<String>,
+    /// What it attested last of its firmware, by a key that only this image on this meter has; null for one that never
+    /// has: then version and digest are what it reports, and nothing proves them.
+    #[schema(required)]
+    pub attestation: Option<Attestation>,
     /// The mark on which it was admitted; null when it was not.
     #[schema(required)]
     pub mark: Option<Mark>,
@@ -106,6 +115,63 @@ pub struct Meter {
     /// Null for every other meter.
     #[schema(required)]
     pub other: Option<OtherMeter>,
+}
+
+/// What a meter proved of its firmware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Attestation {
+    /// When, by the head-end's clock.
+    pub at: String,
+    /// `hardware`, or `simulated` for a meter inside somebody's process, which vouches for nothing.
+    #[schema(example = "simulated")]
+    pub ground: String,
+    /// Version of the running image.
+    pub version: String,
+    /// SHA-384 of the running image, hexadecimal.
+    pub image: String,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Whether it is confirmed, or still on probation.
+    pub confirmed: bool,
+    /// Starts so far.
+    pub boots: u32,
+    /// The highest sequence number ever confirmed.
+    pub highest: u64,
+    /// Version of the device's trust root.
+    pub root_version: u64,
+    /// Both slots.
+    pub slots: Vec<FirmwareSlot>,
+}
+
+/// A slot for an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FirmwareSlot {
+    /// SHA-384 of its image, hexadecimal; null where there is none.
+    #[schema(required)]
+    pub image: Option<String>,
+    /// Its sequence number.
+    pub sequence: u64,
+}
+
+impl From<&AttestedRecord> for Attestation {
+    fn from(said: &AttestedRecord) -> Self {
+        let slot = |&(image, sequence): &(Digest384, u64)| FirmwareSlot {
+            image: (image != Digest384([0; 48])).then(|| image.to_string()),
+            sequence,
+        };
+        Self {
+            at: rfc3339(said.at),
+            ground: if said.is_simulated { "simulated" } else { "hardware" }.to_owned(),
+            version: said.version.clone(),
+            image: said.image.to_string(),
+            sequence: said.sequence,
+            confirmed: said.is_confirmed,
+            boots: said.boots,
+            highest: said.highest,
+            root_version: said.root_version,
+            slots: said.slots.iter().map(slot).collect(),
+        }
+    }
 }
 
 /// Another maker's meter: read because somebody opted in, shown as not conforming, never billed from as marked.

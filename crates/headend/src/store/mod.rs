@@ -9,7 +9,9 @@ mod alarm_record;
 #[cfg(test)]
 mod alarm_tests;
 mod alarms;
+mod attested_record;
 mod audit;
+mod campaigns;
 mod deliveries;
 mod enrolment;
 mod error;
@@ -33,13 +35,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use meterseal_model::{MeterId, UnixMillis};
+use meterseal_model::{MeterId, Role, UnixMillis};
 use meterseal_seal::log::{Checkpoint, LeafKind, LogId};
 
 pub use alarm_record::{
     Alarm, AlarmAct, AlarmChange, AlarmChoice, AlarmGroup, AlarmMoment, AlarmNote, AlarmShow, DeadLetter,
     Delivery, NewAlarm, QueueState, Who,
 };
+pub use attested_record::{AttestedRecord, RoleCounters};
 pub use error::StoreError;
 pub use record::{
     Committed, ConnectionState, DeviceFacts, Energies, EnrolmentRecord, EnrolmentState, LiveReading,
@@ -48,6 +51,8 @@ pub use record::{
 };
 pub use witness_record::{Appended, Audit, LeafContent, Proof, StoredLeaf, Witnessed};
 use worker::Worker;
+
+use crate::campaigns::{CampaignRecord, Counts, MemberRecord, MemberState, Plan};
 
 /// How long live readings are kept, on the meter's clock.
 pub const LIVE_KEPT_MILLISECONDS: i64 = 2 * 3600 * 1000;
@@ -629,6 +634,101 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.read(move |sql| alarms::events_of(sql, meter, code, limit)).await
+    }
+
+    /// Makes a campaign with its meters, in the order in which they are told, and gives its number.
+    pub async fn create_campaign(
+        &self,
+        plan: Plan,
+        meters: Vec<MeterId>,
+        by: String,
+        at: UnixMillis,
+    ) -> Result<u64, StoreError> {
+        self.write(move |sql| campaigns::create(sql, &plan, &meters, &by, at)).await
+    }
+
+    /// Writes how a campaign stands, and some of its meters with it, in one commit.
+    pub async fn put_campaign(
+        &self,
+        campaign: CampaignRecord,
+        members: Vec<MemberRecord>,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| {
+            campaigns::put_members(sql, campaign.id, &members)?;
+            campaigns::put(sql, &campaign)
+        })
+        .await
+    }
+
+    /// Writes how meters of a campaign stand.
+    pub async fn put_campaign_members(
+        &self,
+        campaign: u64,
+        members: Vec<MemberRecord>,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| campaigns::put_members(sql, campaign, &members)).await
+    }
+
+    /// The newest campaigns, the newest first, with how many of their meters stand how.
+    pub async fn campaigns(&self, limit: u32) -> Result<Vec<(CampaignRecord, Counts)>, StoreError> {
+        self.read(move |sql| campaigns::all(sql, limit)).await
+    }
+
+    /// One campaign.
+    pub async fn campaign(&self, id: u64) -> Result<Option<(CampaignRecord, Counts)>, StoreError> {
+        self.read(move |sql| campaigns::find(sql, id)).await
+    }
+
+    /// Campaigns that are not over.
+    pub async fn open_campaigns(&self) -> Result<Vec<CampaignRecord>, StoreError> {
+        self.read(campaigns::open).await
+    }
+
+    /// Meters of a campaign in the order in which they are told, from place `from` on.
+    pub async fn campaign_members(
+        &self,
+        campaign: u64,
+        state: Option<MemberState>,
+        from: u32,
+        limit: u32,
+    ) -> Result<Vec<MemberRecord>, StoreError> {
+        self.read(move |sql| campaigns::members(sql, campaign, state, from, limit)).await
+    }
+
+    /// What a meter attested last; `None` for one that never has.
+    pub async fn attested(&self, meter: MeterId) -> Result<Option<AttestedRecord>, StoreError> {
+        self.read(move |sql| campaigns::attested(sql, meter)).await
+    }
+
+    /// Remembers what a meter attested.
+    pub async fn put_attested(&self, meter: MeterId, said: AttestedRecord) -> Result<(), StoreError> {
+        self.write(move |sql| campaigns::put_attested(sql, meter, &said)).await
+    }
+
+    /// Sets aside `count` invocation counters for a meter's key of another role than the utility's, and returns the
+    /// first; see [`Self::reserve_invocations`].
+    pub async fn reserve_role_invocations(
+        &self,
+        meter: MeterId,
+        role: Role,
+        count: u32,
+    ) -> Result<u32, StoreError> {
+        self.write(move |sql| campaigns::reserve(sql, meter, role.client_address(), count)).await
+    }
+
+    /// Moves counters of a role's key forward; never back.
+    pub async fn raise_role_counters(
+        &self,
+        meter: MeterId,
+        role: Role,
+        counters: RoleCounters,
+    ) -> Result<(), StoreError> {
+        self.write(move |sql| campaigns::raise(sql, meter, role.client_address(), counters)).await
+    }
+
+    /// The highest counter of a meter's answers to a role.
+    pub async fn role_response_counter(&self, meter: MeterId, role: Role) -> Result<u32, StoreError> {
+        self.read(move |sql| campaigns::response(sql, meter, role.client_address())).await
     }
 
     /// A meter's alarms that nobody has acknowledged.

@@ -67,6 +67,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.execute_batch(LATER_TABLES).map_err(failed)?;
     connection.execute_batch(super::alarms::TABLES).map_err(failed)?;
     connection.execute_batch(super::witness::TABLES).map_err(failed)?;
+    connection.execute_batch(super::campaigns::TABLES).map_err(failed)?;
     let adopted = connection
         .unchecked_transaction()
         .map_err(super::worker::Failure::from)

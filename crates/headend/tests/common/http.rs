@@ -63,6 +63,12 @@ impl Browser {
         self.send("POST", path, &headers, Some(body)).await
     }
 
+    /// Sends a file.
+    pub async fn post_octets(&self, path: &str, body: &[u8]) -> Answer {
+        let headers = [("content-type", "application/octet-stream")];
+        self.answer(self.request("POST", path, &headers, body).await).await
+    }
+
     pub async fn send(
         &self,
         method: &str,
@@ -70,7 +76,11 @@ impl Browser {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Answer {
-        let mut stream = self.request(method, path, headers, body).await;
+        let body = body.unwrap_or_default().as_bytes();
+        self.answer(self.request(method, path, headers, body).await).await
+    }
+
+    async fn answer(&self, mut stream: BufReader<TcpStream>) -> Answer {
         let (status, headers) = head(&mut stream).await;
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.unwrap();
@@ -81,7 +91,7 @@ impl Browser {
 
     /// A file that comes in chunks, put together.
     pub async fn download(&self, path: &str) -> Answer {
-        let mut stream = self.request("GET", path, &[], None).await;
+        let mut stream = self.request("GET", path, &[], &[]).await;
         let (status, headers) = head(&mut stream).await;
         assert!(headers.contains(&("transfer-encoding".into(), "chunked".into())), "{headers:?}");
         let mut body = Vec::new();
@@ -100,7 +110,7 @@ impl Browser {
 
     /// Opens the event stream.
     pub async fn stream(&self) -> Stream {
-        let mut stream = self.request("GET", "/api/v1/stream", &[], None).await;
+        let mut stream = self.request("GET", "/api/v1/stream", &[], &[]).await;
         let (status, headers) = head(&mut stream).await;
         assert_eq!(status, 200);
         assert!(headers.contains(&("content-type".into(), "text/event-stream".into())));
@@ -112,7 +122,7 @@ impl Browser {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<&str>,
+        body: &[u8],
     ) -> BufReader<TcpStream> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "host") {
@@ -124,10 +134,9 @@ impl Browser {
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
-        let body = body.unwrap_or_default();
-        request += &format!("content-length: {}\r\n\r\n{body}", body.len());
+        request += &format!("content-length: {}\r\n\r\n", body.len());
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(&[request.as_bytes(), body].concat()).await.unwrap();
         BufReader::new(stream)
     }
 }

@@ -9,13 +9,14 @@ use meterseal_headend::Headend;
 use meterseal_link::dial::{self, DialLimits, Target};
 use meterseal_link::keys::HeldKey;
 use meterseal_link::tls;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer, Random};
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, Meter, Peer, Random, RoleKeys};
 use meterseal_metrology::{Frame, Nominal, Scale};
-use meterseal_model::{Digest384, SensorReadings, Stimulus, UnixMillis};
+use meterseal_model::{Digest384, Role, Roles, SensorReadings, Stimulus, UnixMillis};
 use meterseal_seal::{KeySlot, KeyState, KeyStore, SealKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{DEVICE_TYPE, FIRMWARE, KEYS, NAME, Utility, id};
+use super::firmware::{Running, Slots};
+use super::{DEVICE_TYPE, FIRMWARE, FIRMWARE_KEYS, KEYS, NAME, Utility, id};
 
 /// What a test tells a meter to do.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Variant {
     pub by_way_of: Option<std::net::SocketAddr>,
     /// How its flash is divided; as large as the flash.
     pub layout: Layout,
+    /// Slots for images, and the boot stage that starts them. Version and digest are then what they say.
+    pub slots: Option<Slots>,
     /// It has a log key, the same at every start, and signs checkpoints.
     pub sealed: bool,
 }
@@ -60,6 +63,7 @@ impl Default for Variant {
             clock_ahead_milliseconds: 0,
             by_way_of: None,
             layout: Layout::TINY,
+            slots: None,
             sealed: false,
         }
     }
@@ -87,12 +91,10 @@ impl TestMeter {
         utility.sites.0.lock().unwrap().push((id(serial), orders.clone()));
         let keys: Option<Arc<dyn KeyStore>> =
             variant.sealed.then(|| Arc::new(log_key(utility, serial)) as Arc<dyn KeyStore>);
-        let mut meter = variant.open(serial);
-        if let Some(keys) = &keys {
-            meter.set_key_store(Arc::clone(keys), Vec::new());
-        }
+        let (meter, running) = variant.open(serial);
         let mut body = Body {
             meter,
+            running,
             keys,
             inbox,
             readings: SensorReadings::QUIET,
@@ -101,6 +103,7 @@ impl TestMeter {
             ahead: variant.clock_ahead_milliseconds,
             pause: Duration::ZERO,
         };
+        body.give_keys();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -117,8 +120,13 @@ impl TestMeter {
                         }
                         continue;
                     };
-                    if body.talk(dialled.stream).await {
-                        return;
+                    match body.talk(dialled.stream).await {
+                        End::Stop => return,
+                        End::Broken => {}
+                        End::Restart => {
+                            (body.meter, body.running) = variant.open(serial);
+                            body.give_keys();
+                        }
                     }
                 }
             });
@@ -146,8 +154,10 @@ impl Variant {
     /// Lives without any connection up to the present, in steps of a minute, with a little energy in each; a surge strikes
     /// at every `surge_every_milliseconds`. Tells how many struck.
     pub fn live_alone(&self, serial: u64, surge_every_milliseconds: i64) -> u64 {
+        let (meter, running) = self.open(serial);
         let mut body = Body {
-            meter: self.open(serial),
+            meter,
+            running,
             keys: None,
             inbox: mpsc::channel().1,
             readings: SensorReadings::QUIET,
@@ -170,28 +180,46 @@ impl Variant {
         surges
     }
 
-    fn open(&self, serial: u64) -> Meter<Flash, Dice> {
+    /// Power-on: the boot stage first, where there is one.
+    fn open(&self, serial: u64) -> (Meter<Flash, Dice>, Option<Running>) {
+        let running = self.slots.as_ref().map(|slots| slots.start(id(serial)));
+        let (version, digest) =
+            running.as_ref().map_or_else(|| ("1.2.3".to_owned(), self.firmware), Running::claimed);
         // 1 µV and 0.1 µA a count: the full scale is far above what is fed.
         let scale = Scale {
             voltage_femtovolts_per_count: [100_000_000_000; 3],
             current_femtoamperes_per_count: [10_000_000_000; 4],
         };
         let metrology = meterseal_metrology::Config::new(8_000_000_000, Nominal::Hz50, scale);
+        let firmware_keys = DlmsKeys { encryption: FIRMWARE_KEYS.0, authentication: FIRMWARE_KEYS.1 };
         let config = Config {
             layout: self.layout,
             profile_period_seconds: self.profile_period_seconds,
+            role_keys: RoleKeys::NONE.with(Role::Firmware, firmware_keys),
             ..Config::new(metrology)
         };
         let identity = Identity {
             id: id(serial),
             device_type: DEVICE_TYPE.into(),
-            firmware_version: "1.2.3".into(),
-            firmware_digest: self.firmware,
+            firmware_version: version,
+            firmware_digest: digest,
         };
         let keys = DlmsKeys { encryption: self.keys.0, authentication: self.keys.1 };
         let start = UnixMillis(wall().0 + self.clock_ahead_milliseconds);
-        Meter::open(identity, keys, config, self.flash.clone(), Dice(serial | 1), start).unwrap()
+        let flash = self.flash.clone();
+        let mut meter = Meter::open(identity, keys, config, flash, Dice(serial | 1), start).unwrap();
+        if let Some(running) = &running {
+            running.join(&mut meter);
+        }
+        (meter, running)
     }
+}
+
+/// How a connection ended.
+enum End {
+    Broken,
+    Stop,
+    Restart,
 }
 
 /// A log key that the maker certified; for one serial number always the same.
@@ -208,6 +236,7 @@ fn log_key(utility: &Utility, serial: u64) -> HeldKey {
 
 struct Body {
     meter: Meter<Flash, Dice>,
+    running: Option<Running>,
     keys: Option<Arc<dyn KeyStore>>,
     inbox: mpsc::Receiver<Order>,
     readings: SensorReadings,
@@ -218,9 +247,16 @@ struct Body {
 }
 
 impl Body {
-    /// One connection. `true`: stop altogether.
-    async fn talk(&mut self, mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> bool {
-        let link = self.meter.connected(Peer::HEADEND).expect("the only connection");
+    fn give_keys(&mut self) {
+        if let Some(keys) = &self.keys {
+            self.meter.set_key_store(Arc::clone(keys), Vec::new());
+        }
+    }
+
+    /// One connection.
+    async fn talk(&mut self, mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> End {
+        let peer = Peer { roles: Roles::of(&[Role::Utility, Role::Firmware]), local: false };
+        let link = self.meter.connected(peer).expect("the only connection");
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         let mut bytes = [0; 4096];
         let stop = loop {
@@ -228,18 +264,18 @@ impl Body {
                 read = stream.read(&mut bytes) => match read {
                     Ok(count) if count > 0 => {
                         if self.meter.receive(link, &bytes[..count]).is_err() {
-                            break false;
+                            break End::Broken;
                         }
                     }
-                    _ => break false,
+                    _ => break End::Broken,
                 },
                 _ = ticks.tick() => match self.inbox.try_recv() {
                     Ok(Order::Feel(stimulus)) => self.feel(stimulus),
                     Ok(Order::HangUp(pause)) => {
                         self.pause = pause;
-                        break false;
+                        break End::Broken;
                     }
-                    Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break true,
+                    Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break End::Stop,
                     Err(mpsc::TryRecvError::Empty) => self.live(),
                 },
             }
@@ -247,6 +283,11 @@ impl Body {
                 if stream.write_all(&frame).await.is_err() {
                     break;
                 }
+            }
+            if let Some(running) = &self.running
+                && running.carry_on(&mut self.meter)
+            {
+                break End::Restart;
             }
         };
         self.meter.disconnected(link);

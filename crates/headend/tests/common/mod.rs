@@ -9,6 +9,7 @@
     reason = "each test program uses a part"
 )]
 
+pub mod firmware;
 mod http;
 pub mod maker;
 mod meter;
@@ -31,6 +32,9 @@ pub const NAME: &str = "test";
 pub const DEVICE_TYPE: &str = "meterseal-test";
 pub const FIRMWARE: Digest384 = Digest384([0x5A; 48]);
 pub const KEYS: ([u8; 32], [u8; 32]) = ([0x11; 32], [0x22; 32]);
+
+/// Those of the firmware role.
+pub const FIRMWARE_KEYS: ([u8; 32], [u8; 32]) = ([0x33; 32], [0x44; 32]);
 
 pub fn id(serial: u64) -> MeterId {
     MeterId::new(*b"MSL", serial).unwrap()
@@ -62,6 +66,7 @@ impl Utility {
             is_virtual,
             time_base: TimeBase::Wall,
             keys: DlmsKeys { encryption: KEYS.0, authentication: KEYS.1 },
+            firmware_keys: Some(DlmsKeys { encryption: FIRMWARE_KEYS.0, authentication: FIRMWARE_KEYS.1 }),
             allowed_scopes: vec![Scope::Development],
         };
         let far = UnixMillis(4_000_000_000_000);
@@ -79,6 +84,8 @@ impl Utility {
             meters: vec![entry(1, true), entry(2, false)],
             marks: vec![mark.sign(&self.pki.certification_signer().unwrap()).unwrap()],
             certification_keys: vec![self.pki.certification_key().clone()],
+            firmware_root: self.data().join("firmware/trust.cbor"),
+            attestation: Default::default(),
             pace: Pace::default(),
             receivers: Vec::new(),
             silent_after: Duration::from_secs(900),

@@ -34,7 +34,10 @@ pub struct DlmsClient<S> {
     frames: WrapperStream<S>,
     /// Opens pushes; the session has a protector of its own, which knows nothing of them. `None`: nothing is ciphered.
     opener: Option<Protector<Provider>>,
-    client_address: u16,
+    /// Whose turn it is to speak: of this association, or of one beside it.
+    pub(super) client_address: u16,
+    /// Where pushes go: always this association's own address.
+    push_address: u16,
     server_address: u16,
     /// What the meter must be called, until it has said; then what it is called.
     meter: Option<SystemTitle>,
@@ -42,7 +45,7 @@ pub struct DlmsClient<S> {
     pushes: VecDeque<Notification>,
     pushes_dropped: u64,
     /// Nothing is sent under a higher invocation counter.
-    last_counter: u32,
+    pub(super) last_counter: u32,
     /// Set while an answer is owed; if it is still set when the next request begins, that answer was given up.
     owed: bool,
 }
@@ -98,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
             frames: WrapperStream::new(stream, MAX_APDU),
             opener,
             client_address,
+            push_address: client_address,
             server_address,
             meter,
             highest_push: gmac.as_ref().map_or(0, |login| login.last_push_counter),
@@ -173,12 +177,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
     /// [`ClientError`]; the session is over in any case.
     pub async fn release(mut self) -> Result<(), ClientError> {
         let deadline = self.begin()?;
+        self.ask_release(deadline).await?;
+        Ok(self.frames.shutdown().await?)
+    }
+
+    pub(super) async fn ask_release(&mut self, deadline: Instant) -> Result<(), ClientError> {
         let length = self.session.release_request(&mut self.request).map_err(ClientError::Unreadable)?;
         let answer = self.exchange(length, deadline).await?;
         if answer.first() != Some(&ApduTag::ReleaseResponse.as_u8()) {
             return Err(ClientError::Unexpected { asked: "release", found: name_of(&answer) });
         }
-        Ok(self.frames.shutdown().await?)
+        Ok(())
     }
 
     /// Checks that the session is usable, makes room for a request and its answer, and gives the deadline of a new
@@ -199,22 +208,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         length: usize,
         operation: Instant,
     ) -> Result<Vec<u8>, ClientError> {
+        self.owe()?;
+        let response = self.limits.response;
+        let deadline = operation.min(Instant::now() + response);
+        let exchange = async {
+            self.write_request(length).await?;
+            self.read_response().await
+        };
+        timeout_at(deadline, exchange).await.unwrap_or(Err(ClientError::Deadline(response)))
+    }
+
+    /// From now on an answer is owed, to a request whose invocation counter may be used.
+    pub(super) fn owe(&mut self) -> Result<(), ClientError> {
         self.owed = true;
         if self.session.invocation_counter() > self.last_counter {
             return Err(ClientError::CountersSpent);
         }
-        let response = self.limits.response;
-        let deadline = operation.min(Instant::now() + response);
-        let exchange = async {
-            self.frames.write(self.client_address, self.server_address, &self.request[..length]).await?;
-            loop {
-                let frame = self.frames.read().await?;
-                if let Some(response) = self.sort(frame)? {
-                    return Ok(response);
-                }
+        Ok(())
+    }
+
+    pub(super) async fn write_request(&mut self, length: usize) -> Result<(), ClientError> {
+        Ok(self.frames.write(self.client_address, self.server_address, &self.request[..length]).await?)
+    }
+
+    pub(super) async fn read_response(&mut self) -> Result<Vec<u8>, ClientError> {
+        loop {
+            let frame = self.frames.read().await?;
+            if let Some(response) = self.sort(frame)? {
+                return Ok(response);
             }
-        };
-        timeout_at(deadline, exchange).await.unwrap_or(Err(ClientError::Deadline(response)))
+        }
     }
 
     /// The answer was the one expected, and complete: the session may go on. Until it does, it holds no buffers: nearly
@@ -225,7 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
         self.plain = Vec::new();
     }
 
-    async fn handshake(&mut self, gmac: Option<&Gmac>, deadline: Instant) -> Result<(), ClientError> {
+    pub(super) async fn handshake(
+        &mut self,
+        gmac: Option<&Gmac>,
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
         let length = self.session.associate_request(&mut self.request).map_err(ClientError::Unreadable)?;
         let answer = self.exchange(length, deadline).await?;
         let step = self.session.handle_associate_response(&answer).map_err(not_authentic)?;
@@ -304,9 +331,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
     /// Takes a push out of the stream and gives everything else back.
     fn sort(&mut self, frame: Frame) -> Result<Option<Vec<u8>>, ClientError> {
         let Frame { source, destination, apdu } = frame;
-        if source != self.server_address || destination != self.client_address {
+        let to_us = destination == self.client_address;
+        let other = || {
             let found = format!("from address {source} to {destination}");
-            return Err(ClientError::Unexpected { asked: "request", found });
+            Err(ClientError::Unexpected { asked: "request", found })
+        };
+        if source != self.server_address || !to_us && destination != self.push_address {
+            return other();
+        }
+        if destination != self.push_address {
+            // An association beside this one has its turn, and gets no pushes.
+            return Ok(Some(apdu));
         }
         if self.opener.is_none() && apdu.first() == Some(&ApduTag::DataNotification.as_u8()) {
             // Nothing proves where it comes from, and nobody asked for it.
@@ -314,11 +349,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DlmsClient<S> {
             return Ok(None);
         }
         if self.opener.is_none() || apdu.first() != Some(&ApduTag::GeneralGloCiphering.as_u8()) {
-            return Ok(Some(apdu));
+            return if to_us { Ok(Some(apdu)) } else { other() };
         }
         // A response may travel in general-glo-ciphering too (interop.md): only what is inside tells them apart, and
         // the inside is authentic, so a response can never be replayed as a push or the other way round.
-        let Some(push) = self.open_push(&apdu)? else { return Ok(Some(apdu)) };
+        let Some(push) = self.open_push(&apdu)? else {
+            return if to_us { Ok(Some(apdu)) } else { other() };
+        };
         if push.invocation_counter <= self.highest_push {
             let (counter, highest) = (push.invocation_counter, self.highest_push);
             return Err(ClientError::Replay { kind: "push", counter, highest });
@@ -379,13 +416,13 @@ impl<S> std::fmt::Debug for DlmsClient<S> {
 }
 
 pub(super) type Session = ClientSession<Provider, SCRATCH>;
-type Provider = RustCryptoProvider<SystemRandom>;
+pub(super) type Provider = RustCryptoProvider<SystemRandom>;
 
 /// The longest plain request; a longer value goes in blocks. A block of a firmware package, 2 032 bytes, fits with all that
 /// is around it.
 pub(super) const SCRATCH: usize = 2048 + 128;
 /// Tag, title, lengths, security header and tag around a plain request, generously.
-const PROTECTION: usize = 64;
+pub(super) const PROTECTION: usize = 64;
 
 /// The operating system's random source, for challenges.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 //! (deadline, cancelled future) leaves an answer under way that belongs to nobody, so the session is then over and
 //! says so; waiting for a push may be cancelled at any time.
 
+mod beside;
 mod exchange;
 mod login;
 mod push;
@@ -20,6 +21,7 @@ use meterseal_model::{Obis, Role, SystemTitle};
 use thiserror::Error;
 use zeroize::Zeroize as _;
 
+pub use beside::{Beside, IN_FLIGHT_MAX, Turn};
 pub use exchange::DlmsClient;
 pub use login::{GlobalKeys, Gmac, Login, LoginError, MANAGEMENT_LOGICAL_DEVICE, Opening, Password, Suite};
 pub use push::{EventPush, Notification, PushError};

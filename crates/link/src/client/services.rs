@@ -396,14 +396,14 @@ fn repeated(cell: &Value) -> Option<Value> {
     small.then(|| cell.clone())
 }
 
-fn unreadable(error: CodecError) -> ClientError {
+pub(super) fn unreadable(error: CodecError) -> ClientError {
     match error.kind {
         ErrorKind::BadTag => ClientError::NotAuthentic,
         _ => ClientError::Unreadable(error),
     }
 }
 
-fn unexpected(asked: &'static str, found: &Response<'_>) -> ClientError {
+pub(super) fn unexpected(asked: &'static str, found: &Response<'_>) -> ClientError {
     match found {
         Response::Exception(exception) => refused_by(*exception),
         other => {

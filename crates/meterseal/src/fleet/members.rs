@@ -36,6 +36,9 @@ pub(crate) struct Member {
     /// Global encryption and authentication key, 64 hexadecimal digits each.
     encryption: String,
     authentication: String,
+    /// The firmware role's keys, encryption and then authentication: derived from the fleet's secret, so that head-end and
+    /// meters have them without another line in the file.
+    firmware: Option<[Zeroizing<[u8; 32]>; 2]>,
     /// What seals its log; none in files of earlier versions, until they are rewritten.
     log: Option<LogKey>,
     /// The device secret of its boot stage, 64 hexadecimal digits; empty in files of earlier versions, until they are renewed.
@@ -151,6 +154,7 @@ impl Line {
             key: std::mem::take(&mut secrets.key),
             encryption: std::mem::take(&mut secrets.encryption),
             authentication: std::mem::take(&mut secrets.authentication),
+            firmware: Some(firmware_keys(secret, self.meter.0)),
             boot: std::mem::take(&mut secrets.boot),
             boot_certificates: self.boot_certificates,
             log,
@@ -177,6 +181,12 @@ impl From<MeterName> for String {
     }
 }
 
+/// A member's keys of the firmware role.
+fn firmware_keys(secret: &DeviceSecret, meter: MeterId) -> [Zeroizing<[u8; 32]>; 2] {
+    let key = |which: &str| secret.derive(&format!("firmware role {which} key of {meter}"));
+    [key("encryption"), key("authentication")]
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
         self.key.zeroize();
@@ -187,6 +197,11 @@ impl Drop for Member {
 }
 
 impl Member {
+    /// The same of the firmware role; none for a member that was just made and not read from the file.
+    pub(crate) fn firmware_keys(&self) -> Option<([u8; 32], [u8; 32])> {
+        self.firmware.as_ref().map(|[encryption, authentication]| (**encryption, **authentication))
+    }
+
     /// Encryption key, then authentication key.
     pub(crate) fn dlms_keys(&self) -> Result<([u8; 32], [u8; 32])> {
         let key = |text: &str| self.key_of(text, "a DLMS key");
@@ -236,6 +251,7 @@ impl Member {
             key: issued.key_pem().to_owned(),
             encryption: random_digits()?,
             authentication: random_digits()?,
+            firmware: None,
             log: Some(LogKey::make(pki, meter)?),
             boot: String::new(),
             boot_certificates: Vec::new(),

@@ -18,7 +18,8 @@ use meterseal_device::fleet::{Fleet, MAX_HISTORY, MAX_METERS, MemberSettings, PA
 use meterseal_headend::{Config, Headend, MeterEntry, Pace};
 use meterseal_link::dial::{DialLimits, Target};
 use meterseal_link::{Identity, Pki, tls};
-use meterseal_model::{Digest384, TimeBase};
+use meterseal_meter::RoleKeys;
+use meterseal_model::{Digest384, Role, TimeBase};
 use meterseal_seal::Scope;
 use meterseal_seal::attestation::Ground;
 use tokio::signal::unix::{SignalKind, signal};
@@ -216,6 +217,10 @@ impl Place {
                     firmware_digest: Digest384([0; 48]),
                 },
                 keys: meterseal_meter::DlmsKeys { encryption, authentication },
+                role_keys: member.firmware_keys().map_or(RoleKeys::NONE, |(encryption, authentication)| {
+                    let keys = meterseal_meter::DlmsKeys { encryption, authentication };
+                    RoleKeys::NONE.with(Role::Firmware, keys)
+                }),
                 log_key: Some(Arc::new(member.log_key()?)),
                 tls: tls::meter_config(&identity, &trust)
                     .with_context(|| format!("the certificate of {} cannot be used", member.meter.0))?,
@@ -320,6 +325,9 @@ fn entry(member: &Member) -> Result<MeterEntry> {
         is_virtual: true,
         time_base: TimeBase::Simulated,
         keys: meterseal_link::DlmsKeys { encryption, authentication },
+        firmware_keys: member
+            .firmware_keys()
+            .map(|(encryption, authentication)| meterseal_link::DlmsKeys { encryption, authentication }),
         allowed_scopes: vec![Scope::Development],
     })
 }

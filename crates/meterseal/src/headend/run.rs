@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use meterseal_headend::{Headend, MeterEntry};
+use meterseal_headend::{AttestationPolicy, Headend, MeterEntry};
+use meterseal_link::DlmsKeys;
 use meterseal_link::client::Suite;
-use meterseal_model::{MeterId, TimeBase};
+use meterseal_model::{MeterId, Role, TimeBase};
 use meterseal_seal::Scope;
 
 use crate::alarm_options::AlarmOptions;
 use crate::dlms::login;
 use crate::up;
 use crate::up::installation::Installation;
-use crate::up::sealed_files::has_dlms_keys;
+use crate::up::sealed_files::{has_dlms_keys, held_role_keys};
 
 /// Run the head-end: gateway, store and page
 ///
@@ -31,6 +32,9 @@ pub(super) struct Args {
     /// Scope of marks on which meters are admitted (may be given several times)
     #[arg(long, value_name = "SCOPE", default_value = "laboratory", value_parser = scope)]
     admit: Vec<Scope>,
+    /// Read no meter that cannot prove which firmware it runs
+    #[arg(long)]
+    require_attestation: bool,
     #[command(flatten)]
     alarms: AlarmOptions,
 }
@@ -52,6 +56,9 @@ async fn serve(data: &Path, arguments: &Args) -> Result<()> {
         &arguments.alarms,
     )?;
     config.marks = marks(&config.data_dir.join("marks"))?;
+    if arguments.require_attestation {
+        config.attestation = AttestationPolicy::Required;
+    }
     let headend = Headend::start(config).await?;
     // Dropped at the end, which ends what it does.
     let mut background = tokio::task::JoinSet::new();
@@ -88,11 +95,21 @@ fn meters(folder: &Path, admit: &[Scope]) -> Result<Vec<MeterEntry>> {
             is_virtual: false,
             time_base: if simulated { TimeBase::Simulated } else { TimeBase::Wall },
             keys,
+            firmware_keys: firmware_keys(&path)?,
             allowed_scopes: admit.to_vec(),
         });
     }
     meters.sort_by_key(|meter| meter.id);
     Ok(meters)
+}
+
+/// The keys of the firmware role in a meter's folder: `dlms-firmware.sealed`.
+fn firmware_keys(folder: &Path) -> Result<Option<DlmsKeys>> {
+    let Some(keys) = held_role_keys(folder, Role::Firmware)? else { return Ok(None) };
+    let mut halves = DlmsKeys { encryption: [0; 32], authentication: [0; 32] };
+    halves.encryption.copy_from_slice(&keys[..32]);
+    halves.authentication.copy_from_slice(&keys[32..]);
+    Ok(Some(halves))
 }
 
 /// The meters with a key in the folder.

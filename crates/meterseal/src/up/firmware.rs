@@ -54,7 +54,8 @@ impl DevelopmentFirmware {
         Arc::clone(&self.factory)
     }
 
-    /// The digests of all images that meters of this folder were made with: this program's, and those of earlier builds.
+    /// The digests of all images here: those that meters of this folder were made with, by this program and earlier builds,
+    /// and those that somebody put here for a campaign.
     pub(crate) fn images(&self) -> Result<Vec<Digest384>> {
         let cannot = || format!("cannot read {}", self.folder.display());
         let root = TrustRoot::accepted_before(&self.factory.root)?;
@@ -62,7 +63,7 @@ impl DevelopmentFirmware {
         for entry in fs::read_dir(&self.folder).with_context(cannot)? {
             let path = entry.with_context(cannot)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with(PACKAGE_PREFIX) && name.ends_with(PACKAGE_SUFFIX) {
+            if name.ends_with(PACKAGE_SUFFIX) {
                 let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
                 let manifest = Package::read(&bytes)
                     .and_then(|package| package.verify(&root, None))

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use meterseal_boot::stage::Stage;
 use meterseal_headend::enrolment::Enrolment;
-use meterseal_headend::{Config, MeterEntry, Pace};
+use meterseal_headend::{AttestationPolicy, Config, MeterEntry, Pace};
 use meterseal_link::accept::AcceptLimits;
 use meterseal_link::keys::{DeviceSecret, FileKeyStore};
 use meterseal_link::opening::TimeSource;
@@ -130,6 +130,8 @@ impl Installation {
             meters,
             marks,
             certification_keys: vec![self.pki.certification_key().clone()],
+            firmware_root: self.folder.path().join("firmware/trust.cbor"),
+            attestation: AttestationPolicy::default(),
             pace: Pace::default(),
             virtual_sites: None,
             enrolment: Some(self.enrolment()),

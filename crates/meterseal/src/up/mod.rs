@@ -27,7 +27,7 @@ use meterseal_link::dial::{Target, Tcp};
 use meterseal_link::enrolled::MeterProfiles;
 use meterseal_link::{revocation, tls};
 use meterseal_meter::{RoleKeys, SecretKey};
-use meterseal_model::Digest384;
+use meterseal_model::{Digest384, Role};
 use meterseal_seal::{KeyStore, Scope};
 use meterseal_world::comtrade::Recording;
 use meterseal_world::site::SiteKind;
@@ -36,6 +36,7 @@ use tokio::task::JoinSet;
 
 use crate::alarm_options::AlarmOptions;
 use firmware::DevelopmentFirmware;
+pub(crate) use installation::own_digest;
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use local::{LocalArgs, Visitors};
 use sites::{PLANS, Plan, Sites};
@@ -236,6 +237,11 @@ fn entries(meters: &[(&Plan, MeterFiles)], installation: &Installation) -> Resul
 
 fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
     let (encryption, authentication) = halves(&files.dlms);
+    let firmware = files.role_keys.iter().find(|(role, _)| *role == Role::Firmware);
+    let firmware_keys = firmware.map(|(_, keys)| {
+        let (encryption, authentication) = halves(keys);
+        meterseal_link::DlmsKeys { encryption, authentication }
+    });
     MeterEntry {
         id: plan.id(),
         name: plan.name.to_owned(),
@@ -243,6 +249,7 @@ fn entry(plan: &Plan, files: &MeterFiles) -> MeterEntry {
         is_virtual: true,
         time_base: files.time_base,
         keys: meterseal_link::DlmsKeys { encryption, authentication },
+        firmware_keys,
         allowed_scopes: vec![Scope::Development],
     }
 }

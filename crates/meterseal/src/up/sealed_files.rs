@@ -236,6 +236,17 @@ pub(crate) fn dlms_digits(folder: &Path) -> Result<Zeroizing<String>> {
     Ok(read_secret(&folder.join(PLAIN_DLMS_FILE))?)
 }
 
+/// A role's keys in a meter's folder, encryption and then authentication; none where there is no such file.
+pub(crate) fn held_role_keys(folder: &Path, role: Role) -> Result<Option<Zeroizing<[u8; 64]>>> {
+    let name = format!("dlms-{role}.sealed");
+    if !folder.join(&name).exists() {
+        return Ok(None);
+    }
+    let Some(text) = SealedFiles::open(folder)?.read(&name)? else { return Ok(None) };
+    let wrong = || format!("{} does not hold keys; restore it from a copy", folder.join(&name).display());
+    Ok(Some(from_digits(&text).with_context(wrong)?))
+}
+
 /// Whether a folder holds DLMS keys.
 pub(crate) fn has_dlms_keys(folder: &Path) -> bool {
     [DLMS_FILE, PLAIN_DLMS_FILE].iter().any(|name| folder.join(name).exists())
