@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod kill;
+mod mutants;
 mod part;
 mod powercut;
 mod run;
@@ -31,6 +32,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Kills a head-end (`kill -9`) at random moments while events and intervals come in, and counts what it has
     Kill(kill::Arguments),
+    /// Runs the bench on deliberately defective meters: each must fail on what its flaw breaks, and the sound one on nothing
+    Mutants(mutants::Arguments),
     /// Cuts the power at every flash operation of firmware updates and reverts
     Powercut(powercut::Arguments),
 }
@@ -42,6 +45,7 @@ fn main() -> std::process::ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Powercut(arguments) => powercut::run(&arguments),
     };
     match result {

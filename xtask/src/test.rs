@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("fmt", || execute(cargo().args(["fmt", "--all", "--check"]))),
     ("clippy", || {
         execute(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
@@ -39,6 +39,7 @@ const STEPS: [Step; 11] = [
     }),
     ("doc", || execute(cargo().args(["test", "--workspace", "--doc", "--quiet"]))),
     ("interop", interop),
+    ("mutants", crate::mutants::briefly),
     ("kill", crate::kill::briefly),
     ("fuzz", crate::fuzz::briefly),
     ("web", || web::run(&web::Arguments { check: true })),

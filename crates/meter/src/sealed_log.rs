@@ -120,6 +120,7 @@ impl<F: NorFlash> Inner<F> {
         // The meter's own flash is believed without the signature.
         self.sealed.newest = Checkpoint::unverified(&bytes);
         self.sealed.newest_bytes = bytes;
+        let mended = self.mend_newest_sector()?;
         self.seal_rows()?;
         let intact = match self.sealed.newest {
             None => true,
@@ -130,7 +131,8 @@ impl<F: NorFlash> Inner<F> {
                 newest.log != self.sealed.log || root.is_ok_and(|root| root == newest.root)
             }
         };
-        let rotten = self.storage.get_mut().tree().rotten() + self.storage.get_mut().corrections();
+        // A leaf behind which there is none looks like one that was never written, until it is mended.
+        let rotten = self.storage.get_mut().tree().rotten().max(mended) + self.storage.get_mut().corrections();
         if !intact || rotten > 0 {
             self.log(EventCode::StorageError, rotten.into())?;
         }

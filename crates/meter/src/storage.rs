@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use embedded_storage::nor_flash::NorFlash;
 use meterseal_metrology::{Calibration, CalibrationError};
 use meterseal_model::{MeterId, UnixMillis};
-use meterseal_seal::log::{LeafKind, LogHash, LogId, SaltKey};
+use meterseal_seal::log::{LeafKind, LogHash, LogId, Peaks, SaltKey};
 use zeroize::Zeroizing;
 
 use crate::billing::BillingRow;
 use crate::calibration::read_calibration;
-use crate::flash::{self, Condition, Map, RegionName, Ring, Slot, Tree, TreeReader};
+use crate::flash::{self, Condition, Map, RegionName, Ring, Rows, Slot, Tree, TreeReader};
 use crate::quality::QualityRow;
 use crate::reading::{CHECKPOINT_SLOT_BYTES, READING_SLOT_BYTES, Record, StoredReading};
 use crate::records::{
@@ -40,6 +40,16 @@ pub(crate) struct Storage<F> {
     readings: Ring,
     checkpoints: Ring,
     vault: Vault,
+}
+
+/// A sector of the tree.
+#[derive(Debug)]
+pub(crate) struct Sector {
+    /// The tree before its first leaf.
+    pub(crate) peaks: Peaks,
+    /// The newest record of each kind then.
+    pub(crate) rows: Rows,
+    pub(crate) slots: Vec<Option<Slot>>,
 }
 
 /// What a mounted flash held last.
@@ -309,6 +319,28 @@ impl<F: NorFlash> Storage<F> {
         hash: impl Fn(u64) -> LogHash,
     ) -> Result<u64, StorageError<F::Error>> {
         self.tree.append(&mut self.flash, kind, row, hash)
+    }
+
+    /// The tree before the first leaf of a sector, and its leaves' slots from there on; `None` for a leaf that cannot be read.
+    pub(crate) fn sector(&mut self, first: u64) -> Result<Option<Sector>, StorageError<F::Error>> {
+        let Some((peaks, rows)) = self.tree.before_sector(&mut self.flash, first)? else { return Ok(None) };
+        let end = self.tree.peaks().size().min(first + flash::LEAVES);
+        let mut slots = Vec::new();
+        for index in first..end {
+            let slot = self.tree.slot(&mut self.flash, index)?;
+            slots.push(slot.filter(|_| !self.tree.unread().contains(&index)));
+        }
+        Ok(Some(Sector { peaks, rows, slots }))
+    }
+
+    /// What a slot with a flipped bit would say without it.
+    pub(crate) fn guess(&mut self, index: u64) -> Result<Option<Slot>, StorageError<F::Error>> {
+        self.tree.guess(&mut self.flash, index)
+    }
+
+    /// Takes leaves of a sector for what they have been proven to be.
+    pub(crate) fn mend(&mut self, first: u64, slots: &[(u64, Slot)]) -> Result<(), StorageError<F::Error>> {
+        self.tree.mend(&mut self.flash, first, slots)
     }
 
     /// The records of a kind that are held, by their numbers; starts are counted with readings.

@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+#[path = "support/log_life.rs"]
+mod log_life;
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use meterseal_meter::{Layout, SecurityEntry, saved_time};
+use meterseal_meter::{Layout, SealedLeaf, SecurityEntry, saved_time};
 use meterseal_model::EventCode;
+use meterseal_seal::Signer as _;
+use meterseal_seal::log::{LogHash, Peaks};
 use support::flash::{RamFlash, SECTOR};
 use support::{OPEN, QUIET, TestMeter, at, blank, open, run, try_open};
 
@@ -112,4 +117,50 @@ fn whatever_rots_nothing_false_is_believed_and_all_of_it_is_found() {
         assert!(found <= shown + 1_000_000, "round {round}: {found} of {shown}");
     }
     assert!(opened > 30 && lost > 0, "{opened} opened, {lost} lost");
+}
+
+/// Signs what is due.
+fn sign(meter: &mut TestMeter<'_>) -> Option<meterseal_seal::log::Checkpoint> {
+    let request = meter.signing_request()?;
+    let signature = log_life::LogKey::new().0.sign(&request.to_be_signed).unwrap();
+    meter.signed(request.number, Some(&signature)).unwrap();
+    meterseal_seal::log::Checkpoint::unverified(meter.checkpoint())
+}
+
+/// A slot of the tree that rots after it was signed must not make a fork of the log.
+#[test]
+fn leaves_that_rot_are_found_again_by_their_records() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    meter.set_key_store(Arc::new(log_life::LogKey::new()), Vec::new());
+    for turn in 0..8 {
+        let readings = if turn % 2 == 0 { OPEN } else { QUIET };
+        run(&mut meter, turn * 1_300, (turn + 1) * 1_300, 5.0, &readings);
+    }
+    let signed = sign(&mut meter).unwrap();
+    assert!(signed.size > 8, "{signed:?}");
+    drop(meter);
+    let tree = Layout::TINY.former_size(2) + 1_024;
+    // One bit, a whole slot, three of them, and the newest of all.
+    let last = signed.size as usize - 1;
+    for rotten in [vec![3], vec![2, 3, 6], vec![last], vec![0, last]] {
+        for bits in [1u8, 0x5A] {
+            let mut flash = flash.clone();
+            for &leaf in &rotten {
+                for byte in &mut flash.bytes[tree + leaf * 48..][..if bits == 1 { 1 } else { 42 }] {
+                    *byte ^= bits;
+                }
+            }
+            let meter = open(&mut flash, at(20_000));
+            let mut peaks = Peaks::new();
+            for index in 0..signed.size {
+                match meter.sealed_leaf(index).unwrap() {
+                    Some(SealedLeaf::Bytes(bytes)) => peaks.append(LogHash::of_leaf(&bytes)),
+                    other => panic!("{rotten:?}: leaf {index} is {other:?}"),
+                }
+            }
+            assert_eq!(peaks.root(), signed.root, "{rotten:?} by {bits:#x}");
+            assert!(log(&meter).values().any(|entry| entry.code == EventCode::StorageError), "{rotten:?}");
+        }
+    }
 }

@@ -6,14 +6,17 @@ mod support;
 
 use std::sync::Arc;
 
-use dlms_cosem_rs::xdlms::ActionResult;
+use dlms_cosem_rs::axdr::Data;
+use dlms_cosem_rs::codec::Decode;
+use dlms_cosem_rs::xdlms::{ActionResult, MethodDescriptor};
 use meterseal_meter::SealedLeaf;
-use meterseal_model::{EventCode, Obis, SensorReadings};
+use meterseal_model::{EventCode, Obis, Role, SensorReadings};
+use meterseal_seal::log::proof::{verify_consistency, verify_inclusion};
 use meterseal_seal::log::{Body, Checkpoint, Leaf, LogHash, Peaks, ReadingReason};
 use meterseal_seal::{
     KeySlot, KeyState, KeyStore, KeyStoreError, SealKey, SealPublicKey, Signer as _, key::SIGNATURE_LENGTH,
 };
-use support::client::Client;
+use support::client::{Client, Value};
 use support::flash::RamFlash;
 use support::{OPEN, QUIET, TestMeter, at, axdr, blank, open, run, try_open};
 
@@ -291,5 +294,52 @@ fn a_cut_at_any_operation_leaves_every_entry_sealed_and_every_checkpoint_true() 
             assert_eq!((before.log, before.root), (newest(&meter).log, peaks.root()), "cut {cut}");
             assert!(newest(&meter).number > before.number, "cut {cut}");
         }
+    }
+}
+
+#[test]
+fn a_reader_at_the_meter_gets_proofs_that_hold_against_what_was_signed() {
+    let mut flash = blank();
+    let mut meter = with_key(&mut flash, 0);
+    run(&mut meter, 0, 300, 5.0, &QUIET);
+    assert!(sign(&mut meter));
+    let old = newest(&meter);
+    for turn in 1..=12 {
+        let readings = if turn % 2 == 1 { OPEN } else { QUIET };
+        run(&mut meter, turn * 300, (turn + 1) * 300, 5.0, &readings);
+    }
+    assert!(sign(&mut meter));
+    let new = newest(&meter);
+    assert!(new.size > old.size + 10);
+    let hashes: Vec<LogHash> = leaves(&meter).iter().map(Leaf::hash).collect();
+
+    meter.connected();
+    let mut reader = Client::new(Role::Reader, &support::reader_keys(), 1, 4096);
+    reader.associate(&mut meter).unwrap();
+    let mut ask = |method: i8, first: u64, second: u64| -> Result<Vec<LogHash>, ActionResult> {
+        let method = MethodDescriptor::new(32_769, support::client::dlms(Obis::LOG_PROOFS), method);
+        let mut asked = vec![2, 2, 0x15];
+        asked.extend(first.to_be_bytes());
+        asked.push(0x15);
+        asked.extend(second.to_be_bytes());
+        let Some(Value::Bytes(octets)) =
+            reader.act(&mut meter, method, Some(Data::from_bytes(&asked).unwrap()))?
+        else {
+            panic!("a proof is octets");
+        };
+        Ok(octets.chunks_exact(32).map(|hash| LogHash(hash.try_into().unwrap())).collect())
+    };
+    for index in 0..new.size {
+        let path = ask(1, index, new.size).unwrap();
+        assert!(verify_inclusion(&hashes[index as usize], index, new.size, &path, &new.root), "leaf {index}");
+        assert!(!verify_inclusion(&LogHash([7; 32]), index, new.size, &path, &new.root));
+    }
+    let path = ask(2, old.size, new.size).unwrap();
+    assert!(verify_consistency(old.size, &old.root, new.size, &new.root, &path));
+    assert!(!verify_consistency(old.size, &new.root, new.size, &new.root, &path));
+    // What is not there is refused, however far away it is.
+    for (method, first, second) in [(1, new.size, new.size), (1, 0, u64::MAX), (2, 9, 3), (2, 0, u64::MAX)] {
+        let refused = ask(method, first, second);
+        assert!(matches!(refused, Err(ActionResult::ScopeOfAccessViolated)), "{refused:?}");
     }
 }

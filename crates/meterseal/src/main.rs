@@ -72,7 +72,12 @@ fn main() -> ExitCode {
         Command::Boot(arguments) => boot::run(&arguments, out).map(|()| true),
         Command::Calibrate(arguments) => calibrate::run(&arguments, out),
         Command::Campaign(arguments) => campaign::run(&arguments, out),
-        Command::Certify(arguments) => certify::run(&arguments, out).map(|()| true),
+        Command::Certify(arguments) => {
+            return match certify::run(&arguments, out) {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => failed(&error),
+            };
+        }
         Command::Dlms(arguments) => dlms::run(&arguments, out),
         Command::Firmware(arguments) => firmware::run(&arguments, out),
         Command::Fleet(arguments) => fleet::run(&arguments).map(|()| true),
@@ -91,11 +96,13 @@ fn main() -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("meterseal: {}", one_line(&error));
-            ExitCode::from(2)
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("meterseal: {}", one_line(error));
+    ExitCode::from(2)
 }
 
 /// The sentence and its causes, each once: many an error already quotes its cause.

@@ -115,6 +115,8 @@ impl Obis {
     pub const LOG_KEY: Self = Self::manufacturer(96, 4, 4);
     /// Script table: take a reading of all energy registers now, and sign it.
     pub const READING_SCRIPTS: Self = Self::manufacturer(96, 4, 5);
+    /// Proofs of the sealed log: inclusion and consistency.
+    pub const LOG_PROOFS: Self = Self::manufacturer(96, 4, 6);
     /// The certificates (DER) of the boot stage's key, one after another, its own first; empty where there is no boot stage.
     pub const BOOT_KEY: Self = Self::manufacturer(96, 5, 0);
     /// The boot stage's certificate (COSE_Sign1) for the key of the image that it started.

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod campaign;
+mod firmware;
 mod link;
 mod log;
 mod throughput;
@@ -37,6 +38,8 @@ enum What {
     Link(link::Arguments),
     /// Alarms: from a stimulus to the commit and to the page, at a rate and in a storm
     Alarms(alarms::Arguments),
+    /// Firmware: judging and booting an image of 1 MiB, differences between two builds
+    Firmware,
     /// A fleet updated by a firmware campaign, from the order to the last attestation
     Campaign(campaign::Arguments),
     /// The sealed log: instructions of leaves, appends, proofs and checkpoints
@@ -60,6 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Alarms(arguments) => alarms::run(arguments),
         What::Campaign(arguments) => campaign::run(arguments),
         What::Link(arguments) => link::run(arguments),
+        What::Firmware => firmware::run(),
         What::Log => log::run(),
         What::Chain { presses, seconds } => chain(*presses, *seconds),
     }

@@ -54,6 +54,9 @@ pub struct Record {
     pub transcript: Vec<(u64, bool, String)>,
 }
 
+/// Findings of an earlier run, by requirement.
+pub type Earlier = BTreeMap<String, (Finding, Record)>;
+
 /// What a run tells whoever waits for it.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -76,7 +79,7 @@ pub struct Plan<'a> {
     /// Of everything random.
     pub seed: u64,
     /// Findings of an earlier run, which are not tested again.
-    pub earlier: BTreeMap<String, (Finding, Record)>,
+    pub earlier: Earlier,
 }
 
 impl Plan<'_> {
@@ -281,7 +284,7 @@ pub struct Summary {
     pub not_tested: usize,
     /// How many could not be carried out.
     pub could_not: usize,
-    /// Each requirement that consists of others: passed only when all of its parts are.
+    /// Each requirement of the mission: one that consists of others passed only when all of its parts did.
     pub wholes: Vec<(String, Outcome)>,
 }
 
@@ -294,8 +297,16 @@ impl Summary {
         let wholes = catalogue
             .requirements
             .iter()
-            .filter(|requirement| requirement.method == Method::Parts)
+            // What the mission names, whether it consists of others or is one test.
+            .filter(|requirement| {
+                requirement.method == Method::Parts
+                    || requirement.part_of.is_empty() && requirement.id.starts_with("CPA-")
+            })
             .map(|whole| {
+                if whole.method != Method::Parts {
+                    let own = outcome(&whole.id).cloned();
+                    return (whole.id.clone(), own.unwrap_or_else(|| Outcome::NotTested(whole.id.clone())));
+                }
                 let parts: Vec<_> =
                     catalogue.parts(&whole.id).map(|part| (&part.id, outcome(&part.id))).collect();
                 (whole.id.clone(), together(&parts))

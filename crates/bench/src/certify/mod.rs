@@ -6,18 +6,21 @@
 //! meter wraps.
 
 mod engine;
+pub mod evidence;
 mod outcome;
 mod procedure;
 mod procedures;
 mod profile;
+mod session;
 mod target;
 pub mod virtual_bench;
 
-pub use engine::{Event, Finding, Laboratory, Plan, Record, Summary, run};
+pub use engine::{Earlier, Event, Finding, Laboratory, Plan, Record, Summary, run};
 pub use outcome::{DECISION_RULE, Limit, Measured, Outcome, Place, Verdict, amount, judge};
 pub use procedure::{Bench, Effort, Entry, Procedure, Step, number, word};
 pub use procedures::procedures;
 pub use profile::{Profile, ProfileError, Ratings};
+pub use session::{Done, Settings, about, certify};
 pub use target::{Alarm, Endpoint, Exchange, Stimulus, Target, Trouble};
 pub use virtual_bench::{Line, Made, Memory, Specimen, VirtualBench, VirtualLaboratory, VirtualMeter};
 

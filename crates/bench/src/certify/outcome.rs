@@ -122,8 +122,15 @@ pub struct Measured {
 impl Measured {
     /// One value with the bench's own uncertainty (k = 2).
     pub fn new(what: impl Into<String>, value: f64, unit: &str, limit: Limit, uncertainty: f64) -> Self {
+        let verdict = judge(value, limit, uncertainty);
+        // What is no number was rejected; files hold numbers only.
+        let (mut what, value, uncertainty) = (what.into(), finite(value), finite(uncertainty));
+        if value.is_none() || uncertainty.is_none() {
+            what += " (no number came out)";
+        }
+        let (value, uncertainty) = (value.unwrap_or(0.0), uncertainty.unwrap_or(0.0));
         Self {
-            what: what.into(),
+            what,
             value,
             unit: unit.to_owned(),
             limit,
@@ -131,7 +138,7 @@ impl Measured {
             bench_uncertainty: uncertainty,
             deviation: None,
             runs: 1,
-            verdict: judge(value, limit, uncertainty),
+            verdict,
             place: None,
         }
     }
@@ -145,14 +152,12 @@ impl Measured {
     pub fn mean(what: impl Into<String>, values: &[f64], unit: &str, limit: Limit, bench: f64) -> Self {
         let (mean, deviation) = mean_and_deviation(values);
         let of_mean = deviation / (values.len().max(1) as f64).sqrt() * student(values.len());
-        let uncertainty = bench.hypot(of_mean);
+        let own = finite(bench).unwrap_or(0.0);
         Self {
-            uncertainty,
-            bench_uncertainty: bench,
-            deviation: (values.len() > 1).then_some(deviation),
+            bench_uncertainty: own,
+            deviation: finite(deviation).filter(|_| values.len() > 1),
             runs: values.len() as u32,
-            verdict: judge(mean, limit, uncertainty),
-            ..Self::new(what, mean, unit, limit, bench)
+            ..Self::new(what, mean, unit, limit, bench.hypot(of_mean))
         }
     }
 
@@ -161,6 +166,10 @@ impl Measured {
     pub fn at(self, amperes: f64, lag_degrees: f64, celsius: f64) -> Self {
         Self { place: Some(Place { amperes, lag_degrees, celsius }), ..self }
     }
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
 }
 
 /// The rule in [`DECISION_RULE`].

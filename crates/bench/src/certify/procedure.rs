@@ -73,7 +73,7 @@ impl Effort {
         Self { runs: 5, least_seconds: 30.0, least_pulses: 25.0, stability_hours: 0, stimuli: 5 };
     /// For development and CI: everything, shortly. A report of it says so.
     pub const REDUCED: Self =
-        Self { runs: 2, least_seconds: 4.0, least_pulses: 8.0, stability_hours: 0, stimuli: 1 };
+        Self { runs: 3, least_seconds: 4.0, least_pulses: 8.0, stability_hours: 0, stimuli: 1 };
 
     /// Whether it is less than test practice asks for.
     pub fn is_reduced(&self) -> bool {
@@ -234,17 +234,18 @@ impl<'a> Bench<'a> {
         self.target.uncertainty_percent(self.run_seconds(load))
     }
 
-    /// One run at the load that is set: the error by the pulse output, per cent, between its first and its last pulse. Without pulses −100.
+    /// One run at the load that is set: the error by the pulse output, per cent, between its first and its last pulse. Without pulses it is
+    /// no number: two errors of a dead meter must not differ by nothing.
     ///
     /// # Errors
     /// [`Trouble`].
     pub fn error_percent(&mut self, seconds: f64) -> Result<f64, Trouble> {
         self.target.pulses()?;
-        let begun = (self.target.seconds(), self.target.joules()?);
+        self.target.watts()?;
         self.pass(seconds)?;
-        let watts = (self.target.joules()? - begun.1) / (self.target.seconds() - begun.0);
+        let watts = self.target.watts()?;
         let pulses = self.target.pulses()?;
-        let [first, .., last] = pulses[..] else { return Ok(-100.0) };
+        let [first, .., last] = pulses[..] else { return Ok(f64::NAN) };
         let joules = (pulses.len() - 1) as f64 / self.ratings().impulses_per_kilowatt_hour * 3.6e6;
         Ok((joules / (watts * (last - first)) - 1.0) * 100.0)
     }

@@ -98,9 +98,9 @@ pub struct Endpoint {
 ///     meter.load(load)?;
 ///     meter.pass(10.0)?;
 ///     meter.pulses()?;
-///     let begun = (meter.seconds(), meter.joules()?);
+///     meter.watts()?;
 ///     meter.pass(60.0)?;
-///     let watts = (meter.joules()? - begun.1) / (meter.seconds() - begun.0);
+///     let watts = meter.watts()?;
 ///     let pulses = meter.pulses()?;
 ///     let [first, .., last] = pulses[..] else { return Ok(-100.0) };
 ///     let joules = (pulses.len() - 1) as f64 / impulses_per_kilowatt_hour * 3.6e6;
@@ -149,6 +149,12 @@ pub trait Target {
     /// # Errors
     /// [`Trouble`]: the standard does not answer.
     fn joules(&mut self) -> Result<f64, Trouble>;
+
+    /// The reference standard's mean active power over whole cycles since this was last asked, watts; import positive. For a load that stays.
+    ///
+    /// # Errors
+    /// As [`joules`](Self::joules).
+    fn watts(&mut self) -> Result<f64, Trouble>;
 
     /// What the bench's energy and time are uncertain by over so many seconds (k = 2), per cent.
     fn uncertainty_percent(&self, seconds: f64) -> f64;

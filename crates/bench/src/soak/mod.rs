@@ -257,6 +257,18 @@ impl Outcome {
     }
 }
 
+/// The load of a site at a second of an hour.
+pub(crate) fn load_at(seed: u64, hour: u32, second: u32) -> meterseal_world::physics::LoadPoint {
+    load::at(seed, hour, second, 3600)
+}
+
+/// The drift of a run of errors hour by hour; `None` for fewer than two climate cycles.
+pub(crate) fn drift_of(errors: &[f64]) -> Option<f64> {
+    let hours: Vec<Hour> =
+        errors.iter().map(|&error_percent| Hour { error_percent, ..Hour::default() }).collect();
+    (hours.len() >= 48).then(|| drift(&hours))
+}
+
 /// Least squares' slope of the error over the hours, times their number. Runs shorter than two climate cycles show the cycle and no drift: 0.
 fn drift(hours: &[Hour]) -> f64 {
     const CYCLE: usize = 24;

@@ -38,6 +38,8 @@ fn main() -> ExitCode {
     }
     let (link, handover) = BootLink::open().unwrap();
     link.beat();
+    #[cfg(feature = "another-line")]
+    writeln!(told, "begins with boot {:?} of {}", handover.identity.key, handover.meter).unwrap();
     let layout = FirmwareLayout::STANDARD.with_slot(16 << 20);
     let target = Target {
         vendor: "Meterseal".into(),

@@ -3,8 +3,8 @@
 
 use meterseal_link::client::AccessError;
 use meterseal_link::{ClientError, Value};
-use meterseal_model::Obis;
 use meterseal_model::objects::Class;
+use meterseal_model::{Obis, UnixMillis};
 use meterseal_seal::SealPublicKey;
 use meterseal_seal::chain::verify_log_key;
 use meterseal_seal::log::{Checkpoint, LogHash, LogId};
@@ -35,6 +35,8 @@ const REFETCH_MAX: u64 = 65_536;
 pub(super) struct LogWatch {
     /// The checkpoint that was dealt with last, as it came.
     seen: Vec<u8>,
+    /// When it was last looked whether a checkpoint is overdue, and what was found.
+    looked: Option<(i64, bool)>,
     /// When everything was compared last.
     audited: Option<Audited>,
 }
@@ -56,8 +58,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let signed = match self.read_octets(Obis::LOG_CHECKPOINT).await? {
             // No such object, or nothing signed yet: a meter without a log key.
             None => return Ok(false),
-            Some(signed) if signed.is_empty() => return Ok(false),
+            Some(signed) if signed.is_empty() => {
+                self.miss_checkpoint().await?;
+                return Ok(false);
+            }
             Some(signed) if signed == self.log_watch.seen => {
+                self.miss_checkpoint().await?;
                 self.audit_when_due(0).await?;
                 return Ok(false);
             }
@@ -108,10 +114,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 if let Proof::Other(found) = proof {
                     return Ok(Err(Breach::root(&checkpoint, found)));
                 }
+                // It may have been missed before this session, or in it.
+                if self.log_watch.looked.is_none_or(|(_, missed)| missed) {
+                    let text = format!("Checkpoint {} has come.", checkpoint.number);
+                    self.alarms.end(Some(self.meter), HeadendCause::CheckpointMissing, text).await?;
+                }
+                self.log_watch.looked = Some((clock::now().0, false));
             }
         }
         self.audit_when_due(checkpoint.size).await?;
         Ok(Ok(false))
+    }
+
+    /// A meter that is connected and has signed before must go on signing: at least daily, whatever happens.
+    async fn miss_checkpoint(&mut self) -> Result<(), AcquisitionError> {
+        let now = clock::now();
+        let (looked_ms, missed) = self.log_watch.looked.unwrap_or((i64::MIN, false));
+        if missed || now.0.saturating_sub(looked_ms) < LOOK_EVERY_MS {
+            return Ok(());
+        }
+        let received = self.store.checkpoint_received(self.meter).await?;
+        let missing = received.is_some_and(|received| is_overdue(received, now));
+        if let Some(received) = received.filter(|_| missing) {
+            let text = format!("The newest checkpoint of the meter's log came {}.", clock::rfc3339(received));
+            self.alarms.raise(Some(self.meter), HeadendCause::CheckpointMissing, text).await?;
+        }
+        self.log_watch.looked = Some((now.0, missing));
+        Ok(())
     }
 
     /// The first contact: the log's name and key are remembered for good. Certificates, where there are any, must be
@@ -260,6 +289,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 }
 
+/// Whether the next checkpoint should have come, by the head-end's clock: a day, and an hour for what is slow in between.
+const fn is_overdue(received: UnixMillis, now: UnixMillis) -> bool {
+    now.0.saturating_sub(received.0) > 25 * 3_600_000
+}
+
+/// How often it is looked whether a checkpoint is overdue.
+const LOOK_EVERY_MS: i64 = 60_000;
+
 fn malformed(what: &'static str) -> AcquisitionError {
     AcquisitionError::Malformed { ring: "sealed log", what }
 }
@@ -275,4 +312,19 @@ pub(super) fn certificates(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
         bytes = rest;
     }
     (!chain.is_empty()).then_some(chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_overdue_an_hour_after_its_day() {
+        let received = UnixMillis(1_795_348_800_000);
+        let after = |hours: i64, millis: i64| UnixMillis(received.0 + hours * 3_600_000 + millis);
+        assert!(!is_overdue(received, after(25, 0)));
+        assert!(is_overdue(received, after(25, 1)));
+        // A clock that was set back misses nothing yet.
+        assert!(!is_overdue(received, after(-48, 0)));
+    }
 }

@@ -480,6 +480,11 @@ impl Store {
         self.examine(move |sql| witness::checkpoint_bytes(sql, meter, log)).await
     }
 
+    /// When the newest checkpoint of a meter's present log was received; `None` before the first.
+    pub(crate) async fn checkpoint_received(&self, meter: MeterId) -> Result<Option<UnixMillis>, StoreError> {
+        self.examine(move |sql| witness::checkpoint_received(sql, meter)).await
+    }
+
     /// Events, newest first; with `before`, those stored before that one.
     pub async fn events(
         &self,

@@ -229,6 +229,16 @@ pub(super) fn checkpoint_bytes(
     Ok(found)
 }
 
+/// When the newest checkpoint of a meter's present log was received.
+pub(super) fn checkpoint_received(sql: &Connection, meter: MeterId) -> Result<Option<UnixMillis>, Failure> {
+    let found: Option<i64> = sql
+        .prepare_cached(
+            "SELECT max(received_ms) FROM checkpoint JOIN witness USING (meter, log) WHERE meter = ?1",
+        )?
+        .query_row([meter.to_string()], |row| row.get(0))?;
+    Ok(found.map(UnixMillis))
+}
+
 thread_local! {
     /// Checkpoints whose signatures this thread has verified: that takes a millisecond, and each is looked at again and
     /// again.

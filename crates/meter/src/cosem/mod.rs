@@ -5,6 +5,7 @@ mod association;
 mod image;
 mod parse;
 mod profile;
+mod proofs;
 mod push;
 mod security;
 mod supply;
@@ -149,6 +150,7 @@ impl<F: NorFlash> ObjectStore for Store<F> {
         let object = object(class_id, logical_name).map_err(|_| ActionResult::ObjectUndefined)?;
         match object.class {
             Class::SecuritySetup => security::invoke(inner, object, method_id, parameters, w),
+            Class::LogProofs => proofs::invoke(inner, method_id, parameters, w),
             Class::ImageTransfer => image::invoke(inner, method_id, parameters).map(|()| false),
             _ => act::invoke(inner, object, method_id, parameters).map(|()| false),
         }

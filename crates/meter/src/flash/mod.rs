@@ -20,7 +20,7 @@ pub(crate) use codec::{Cursor, Put};
 pub(crate) use format::{is_readable, mount};
 pub(crate) use map::Map;
 pub(crate) use ring::{Condition, Ring};
-pub(crate) use tree::{Slot, Tree, TreeReader};
+pub(crate) use tree::{LEAVES, Rows, Slot, Tree, TreeReader};
 
 /// Bytes in a sector: what all regions are counted in. A chip may erase in smaller steps that divide it.
 pub const SECTOR_BYTES: u32 = 4096;

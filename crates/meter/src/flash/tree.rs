@@ -27,6 +27,9 @@ const _: () = assert!(HEADER_BYTES + SLOT_BYTES * LEAVES as usize == SECTOR_BYTE
 const PEAKS_MAX: usize = 30;
 const _: () = assert!(16 + 8 + KINDS * 4 + 1 + PEAKS_MAX * LogHash::LENGTH + 4 <= HEADER_BYTES);
 
+/// Leaves that are remembered as mended at most; where more have rotted, the chip is to be replaced.
+const MENDED_MAX: usize = 64;
+
 /// How many fresh slots a leaf is tried in before the memory is called broken.
 const WRITE_ATTEMPTS: usize = 4;
 
@@ -59,7 +62,7 @@ impl Rows {
         }
     }
 
-    const fn set(&mut self, kind: LeafKind, row: u32) {
+    pub(crate) const fn set(&mut self, kind: LeafKind, row: u32) {
         if let Some(place) = place(kind) {
             self.0[place] = row;
         }
@@ -87,6 +90,10 @@ pub(crate) struct Tree {
     voids: u8,
     /// A slot that should be readable is not: the memory has failed there.
     rotten: u32,
+    /// Leaves of the newest sector that could not be read at the start, and that no later slot calls void.
+    unread: Vec<u64>,
+    /// Leaves that were found again by their records: what flash should say of them.
+    mended: Vec<(u64, Slot)>,
 }
 
 struct Header {
@@ -108,8 +115,17 @@ impl Tree {
         region: Region,
         log: LogId,
     ) -> Result<Self, StorageError<F::Error>> {
-        let mut tree =
-            Self { region, log, peaks: Peaks::new(), rows: Rows::default(), oldest: 0, voids: 0, rotten: 0 };
+        let mut tree = Self {
+            region,
+            log,
+            peaks: Peaks::new(),
+            rows: Rows::default(),
+            oldest: 0,
+            voids: 0,
+            rotten: 0,
+            unread: Vec::new(),
+            mended: Vec::new(),
+        };
         let mut newest: Option<Header> = None;
         let mut firsts = Vec::new();
         for sector in 0..region.sectors {
@@ -138,11 +154,12 @@ impl Tree {
         }
         let used = slots.iter().rposition(|slot| !matches!(slot, Read::Blank)).map_or(0, |last| last + 1);
         let mut unread = 0;
-        for slot in &slots[..used] {
+        for (index, slot) in (first..).zip(&slots[..used]) {
             match slot {
                 Read::Leaf { slot, voids } => {
                     // Those that the slot does not call void were leaves once.
                     self.rotten += unread - u32::from(*voids).min(unread);
+                    self.unread.retain(|&before| index - before > u64::from(*voids));
                     unread = 0;
                     self.voids = 0;
                     self.peaks.append(slot.hash);
@@ -150,6 +167,7 @@ impl Tree {
                 }
                 Read::Broken | Read::Blank => {
                     unread += 1;
+                    self.unread.push(index);
                     self.append_void();
                 }
             }
@@ -175,6 +193,66 @@ impl Tree {
     /// The first leaf whose hash is held.
     pub(crate) const fn oldest(&self) -> u64 {
         self.oldest
+    }
+
+    /// Leaves of the newest sector that could not be read at the start and may not have been void.
+    pub(crate) fn unread(&self) -> &[u64] {
+        &self.unread
+    }
+
+    /// The tree before the first leaf of a sector, and the newest records that it had then.
+    pub(crate) fn before_sector<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        first: u64,
+    ) -> Result<Option<(Peaks, Rows)>, StorageError<F::Error>> {
+        let header = self.read_header(flash, self.sector(first))?.filter(|header| header.first == first);
+        Ok(header.map(|header| (header.peaks, header.rows)))
+    }
+
+    /// What a slot of which one bit has flipped would say if it had not. Whether it is true, only a root can tell.
+    pub(crate) fn guess<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        index: u64,
+    ) -> Result<Option<Slot>, StorageError<F::Error>> {
+        let mut bytes = [0; SLOT_BYTES];
+        flash.read(self.offset(index), &mut bytes).map_err(StorageError::Flash)?;
+        let (said, stored) = bytes.split_at_mut(SLOT_USED - 4);
+        let stored = u32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]);
+        let computed = self.checksum(index, said);
+        let corrected = super::rot::correct(said, stored, computed);
+        let mut fields = Cursor::new(said);
+        let mut slot = || {
+            let hash = LogHash(fields.array()?);
+            let (kind, _, row) = (LeafKind::from_number(fields.u8()?)?, fields.u8()?, fields.u32()?);
+            Some(Slot { hash, kind, row })
+        };
+        Ok(slot().filter(|_| corrected))
+    }
+
+    /// Takes leaves of a sector for what they have been proven to be. A bounded number is remembered.
+    pub(crate) fn mend<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        first: u64,
+        slots: &[(u64, Slot)],
+    ) -> Result<(), StorageError<F::Error>> {
+        let oldest = self.oldest;
+        self.mended.retain(|(index, _)| *index >= oldest);
+        if self.mended.len() + slots.len() > MENDED_MAX {
+            return Ok(());
+        }
+        self.mended.extend_from_slice(slots);
+        if first + LEAVES > self.peaks.size()
+            && let Some((peaks, rows)) = self.before_sector(flash, first)?
+        {
+            // The newest sector: the tree grows on from what it truly is.
+            (self.peaks, self.rows, self.voids) = (peaks, rows, 0);
+            self.unread.clear();
+            self.read_newest(flash, first)?;
+        }
+        Ok(())
     }
 
     /// Slots of the newest sector that should have been readable at the start and were not.
@@ -324,6 +402,9 @@ impl Tree {
     }
 
     fn read_slot<F: NorFlash>(&self, flash: &mut F, index: u64) -> Result<Read, StorageError<F::Error>> {
+        if let Some(&(_, slot)) = self.mended.iter().find(|(mended, _)| *mended == index) {
+            return Ok(Read::Leaf { slot, voids: 0 });
+        }
         let mut bytes = [0; SLOT_BYTES];
         flash.read(self.offset(index), &mut bytes).map_err(StorageError::Flash)?;
         if bytes.iter().all(|&byte| byte == 0xFF) {

@@ -36,6 +36,7 @@ use tokio::task::JoinSet;
 
 use crate::alarm_options::AlarmOptions;
 use firmware::DevelopmentFirmware;
+pub(crate) use installation::own_digest;
 use installation::{HEADEND_NAME, Installation, MeterFiles};
 use local::{LocalArgs, Visitors};
 use sites::{PLANS, Plan, Sites};

@@ -37,6 +37,8 @@ pub enum Class {
     PushSetup,
     /// Security setup.
     SecuritySetup,
+    /// Log proofs: a class of our own, from the range for makers [32 768 and above, not verified against the standard's text].
+    LogProofs,
 }
 
 impl Class {
@@ -60,6 +62,7 @@ impl Class {
             Self::ImageTransfer => 18,
             Self::PushSetup => 40,
             Self::SecuritySetup => 64,
+            Self::LogProofs => 32_769,
         }
     }
 
@@ -91,6 +94,7 @@ impl Class {
             Self::ImageTransfer => "Image transfer",
             Self::PushSetup => "Push setup",
             Self::SecuritySetup => "Security setup",
+            Self::LogProofs => "Log proofs",
         }
     }
 }

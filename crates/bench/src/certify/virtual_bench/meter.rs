@@ -19,8 +19,14 @@ pub struct Made {
     unit: Unit,
     record: Calibration,
     seed: u64,
+    /// What it says it is.
+    pub device_type: String,
+    /// The digest of the firmware that runs in it.
+    pub firmware_digest: Digest384,
     /// How far the meter's clock is off, parts per million: a crystal's; 0 for one that its head-end keeps.
     pub clock_ppm: f64,
+    /// The constant of its pulse outputs, as it is set.
+    pub impulses_per_kilowatt_hour: u32,
 }
 
 impl Made {
@@ -32,7 +38,15 @@ impl Made {
         let unit = Unit::draw(seed, Sensor::Transformer, &Tolerances::REFERENCE, Effects::ALL);
         let id = meterseal_meter::unit_id(identifier());
         let outcome = calibrate(&unit, id, &Instrument::draw(seed), &Procedure::default(), seed)?;
-        Ok(Self { unit, record: outcome.record, seed, clock_ppm: 0.0 })
+        Ok(Self {
+            unit,
+            record: outcome.record,
+            seed,
+            device_type: "Meterseal virtual reference meter 3x230/400 V 5(100) A".to_owned(),
+            firmware_digest: Digest384([0; 48]),
+            clock_ppm: 0.0,
+            impulses_per_kilowatt_hour: crate::points::METER_CONSTANT as u32,
+        })
     }
 
     /// A specimen of it, new, at 23 °C with its voltages on and no load. `salt` sets its noise apart from others'.
@@ -92,7 +106,7 @@ const TICK: u64 = 25;
 /// Blocks that are made at once: a tick's.
 const CHUNK: usize = BLOCK * TICK as usize;
 /// 2026-01-01 00:00:00 UTC: when every bench begins.
-pub(super) const BEGIN: UnixMillis = UnixMillis(1_767_225_600_000);
+pub(in crate::certify) const BEGIN: UnixMillis = UnixMillis(1_767_225_600_000);
 
 impl VirtualMeter {
     fn new(made: Made, salt: u64) -> Result<Self, Trouble> {
@@ -133,12 +147,16 @@ impl VirtualMeter {
     fn start(&mut self) -> Result<(), Trouble> {
         let metrology =
             meterseal_metrology::Config::new((SAMPLE_RATE_HZ * 1e6) as u64, Nominal::Hz50, Unit::scale());
-        let config = Config { kernel: meterseal_metrology_simd::fastest(), ..Config::reference(metrology) };
+        let mut config =
+            Config { kernel: meterseal_metrology_simd::fastest(), ..Config::reference(metrology) };
+        for output in config.pulses.iter_mut().flatten() {
+            output.impulses_per_kilo_hour = self.made.impulses_per_kilowatt_hour;
+        }
         let identity = Identity {
             id: identifier(),
-            device_type: "Meterseal Reference".to_owned(),
+            device_type: self.made.device_type.clone(),
             firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
-            firmware_digest: Digest384([0; 48]),
+            firmware_digest: self.made.firmware_digest,
         };
         self.starts += 1;
         let dice = Dice(Random::new(self.made.seed ^ (self.salt << 20) ^ (self.starts << 56)));

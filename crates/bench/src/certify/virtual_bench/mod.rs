@@ -9,6 +9,8 @@ mod line;
 mod meter;
 mod specimen;
 
+pub(super) use meter::BEGIN;
+
 pub use laboratory::VirtualLaboratory;
 pub use meter::{Made, VirtualMeter};
 pub use specimen::{Line, Memory, Specimen};
@@ -191,6 +193,10 @@ impl<S: Specimen> Target for VirtualBench<S> {
 
     fn joules(&mut self) -> Result<f64, Trouble> {
         Ok(self.joules)
+    }
+
+    fn watts(&mut self) -> Result<f64, Trouble> {
+        Ok(reference::Truth::of(&self.load).total_watts())
     }
 
     fn uncertainty_percent(&self, seconds: f64) -> f64 {

@@ -99,6 +99,56 @@ pub trait Specimen {
     fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble>;
 }
 
+impl<S: Specimen + ?Sized> Specimen for Box<S> {
+    fn load(&mut self, load: &LoadPoint, turns: f64) {
+        (**self).load(load, turns);
+    }
+
+    fn ambient(&mut self, celsius: f64) {
+        (**self).ambient(celsius);
+    }
+
+    fn stimulate(&mut self, stimulus: Stimulus) {
+        (**self).stimulate(stimulus);
+    }
+
+    fn supply(&mut self, on: bool) -> Result<(), Trouble> {
+        (**self).supply(on)
+    }
+
+    fn pass(&mut self, seconds: f64) -> Result<(), Trouble> {
+        (**self).pass(seconds)
+    }
+
+    fn seconds(&self) -> f64 {
+        (**self).seconds()
+    }
+
+    fn pulses(&mut self, into: &mut Vec<f64>) {
+        (**self).pulses(into);
+    }
+
+    fn connect(&mut self) -> Result<Line, Trouble> {
+        (**self).connect()
+    }
+
+    fn send(&mut self, line: Line, bytes: &[u8]) -> Result<(), Trouble> {
+        (**self).send(line, bytes)
+    }
+
+    fn receive(&mut self, line: Line) -> Result<Option<Vec<u8>>, Trouble> {
+        (**self).receive(line)
+    }
+
+    fn memory(&self) -> Memory {
+        (**self).memory()
+    }
+
+    fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> {
+        (**self).made_with(kilowatt_hours)
+    }
+}
+
 /// NOR flash in memory that outlives its meter: erasing sets bits, writing clears them.
 #[derive(Clone, Debug)]
 pub struct Memory(Arc<Mutex<Vec<u8>>>);

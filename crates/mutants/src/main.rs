@@ -1,0 +1,82 @@
+//! Runs the bench on each mutant and on a sound meter, and says whether it saw what is wrong and nothing else.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use meterseal_bench::certify::{Effort, Made};
+use meterseal_mutants::{Judged, judge, mutants};
+
+/// Runs the certification on deliberately defective meters
+#[derive(Parser)]
+struct Arguments {
+    /// Only mutants whose name begins so
+    #[arg(value_name = "NAME")]
+    only: Vec<String>,
+    /// Each mutant through all requirements, not only through those that it breaks
+    #[arg(long)]
+    all: bool,
+    /// Sound meters that must pass, each with a seed of its own
+    #[arg(long, default_value_t = 1)]
+    sound: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Test practice's full lengths
+    #[arg(long)]
+    full: bool,
+    /// Print the list
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let effort = if arguments.full { Effort::FULL } else { Effort::REDUCED };
+    let wanted = |name: &str| {
+        arguments.only.is_empty() || arguments.only.iter().any(|only| name.starts_with(only.as_str()))
+    };
+    let mutants = mutants();
+    if arguments.list {
+        for mutant in &mutants {
+            println!("{:<26} {} Breaks {}.", mutant.name, mutant.flaw, mutant.breaks.join(", "));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let made = Made::new(arguments.seed)?;
+    let mut wrong = 0;
+    let mut tell = |name: &str, judged: &Judged, begun: Instant| {
+        let verdict = if judged.is_right() { "right" } else { "WRONG" };
+        wrong += usize::from(!judged.is_right());
+        println!(
+            "{name:<26} {verdict}  fails {:<20} {:>5.1} s",
+            judged.failed.join(" "),
+            begun.elapsed().as_secs_f64()
+        );
+        if !judged.unseen.is_empty() {
+            println!("    not seen: {}", judged.unseen.join(", "));
+        }
+        if !judged.beside.is_empty() {
+            println!("    beside the flaw: {}", judged.beside.join(", "));
+        }
+    };
+    let mut count = 0;
+    for mutant in mutants.iter().filter(|mutant| wanted(mutant.name)) {
+        let only: Vec<String> = match arguments.all {
+            true => Vec::new(),
+            false => mutant.breaks.iter().map(|id| (*id).to_owned()).collect(),
+        };
+        let begun = Instant::now();
+        tell(mutant.name, &judge(Some(mutant), &made, &only, effort, arguments.seed), begun);
+        count += 1;
+    }
+    if arguments.only.is_empty() {
+        for seed in arguments.seed..arguments.seed + arguments.sound {
+            let begun = Instant::now();
+            let judged = judge(None, &Made::new(seed)?, &[], effort, seed);
+            tell(&format!("sound, seed {seed}"), &judged, begun);
+        }
+    }
+    println!("{count} mutants, {wrong} wrong");
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
