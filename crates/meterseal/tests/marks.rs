@@ -175,3 +175,53 @@ fn a_key_with_another_purpose_or_another_keys_certificate_signs_nothing() {
     assert!(by("utility.key.pem", "certification.cert.pem").contains("certificate of another key"));
     assert!(!list.exists());
 }
+
+#[test]
+fn a_mark_is_made_of_results_and_of_no_altered_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = folder.path().join("pki");
+    Pki::create(&pki).unwrap();
+    let results = folder.path().join("results");
+    // One load point at reduced length: enough for a development mark and for nothing more.
+    let certify = meterseal(&[
+        "certify",
+        "--target",
+        "virtual",
+        "--only",
+        "ACC-01",
+        "--reduced",
+        "--out",
+        text(&results),
+    ])
+    .output()
+    .unwrap();
+    assert!(results.join("results.cbor").exists(), "{}", String::from_utf8_lossy(&certify.stderr));
+    let out = folder.path().join("mark.cbor");
+    let make = |scope: &str| {
+        let mut command =
+            meterseal(&["mark", "make", text(&results), "--out", text(&out), "--signatory", "Example"]);
+        command.args(["--scope", scope, "--pki", text(&pki)]).output().unwrap()
+    };
+    for (scope, why) in [("laboratory", "virtual one"), ("virtual", "reduced length")] {
+        let refused = make(scope);
+        assert_eq!(refused.status.code(), Some(1));
+        let words = String::from_utf8(refused.stdout).unwrap();
+        assert!(words.contains(why) && !out.exists(), "{words}");
+    }
+    assert!(make("development").status.success());
+    let trust = pki.join("certification.cert.pem");
+    let verify = ["verify", text(&out), "--trust", text(&trust), "--report", text(&results)];
+    let words = said(&verify);
+    assert!(words.contains("results.cbor is the file that the mark rests upon"), "{words}");
+    assert!(words.contains("report.json is the file that the mark rests upon"), "{words}");
+    assert!(words.contains("Not tested at all: ") && words.contains("CPA-WIFI"), "{words}");
+    for name in ["results.cbor", "report.json"] {
+        let whole = fs::read(results.join(name)).unwrap();
+        let mut altered = whole.clone();
+        let place = altered.len() / 2;
+        altered[place] ^= 1;
+        fs::write(results.join(name), &altered).unwrap();
+        assert_eq!(meterseal(&verify).output().unwrap().status.code(), Some(1), "{name}");
+        fs::write(results.join(name), &whole).unwrap();
+    }
+}

@@ -7,6 +7,7 @@
 
 mod engine;
 pub mod evidence;
+pub mod mark;
 mod outcome;
 mod procedure;
 mod procedures;

@@ -1,21 +1,22 @@
-//! `meterseal mark`: shows a mark as a QR code, and takes one back.
+//! `meterseal mark`: makes a mark of a certification's results, shows one as a QR code, and takes one back.
 
 mod code;
+mod make;
 mod revoke;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 use meterseal_link::Pki;
 use meterseal_link::pki::{read_certificates, read_secret};
 use meterseal_model::UnixMillis;
-use meterseal_seal::SealKey;
 use meterseal_seal::chain::{CertificationKey, certification_key};
+use meterseal_seal::{Scope, SealKey};
 
-/// Show a mark as a QR code, or revoke it
+/// Make a mark of a certification's results, show it as a QR code, or revoke it
 ///
 /// A mark says of one device type with one firmware what was tested and what was not, and is worth what its signatory's word
 /// is. `meterseal verify` checks one.
@@ -27,6 +28,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Make(make::Args),
     /// Show a mark as a QR code for a name plate or a page; what a telephone reads can be checked with no network
     Code {
         /// The mark
@@ -94,8 +96,26 @@ impl Signatory {
     }
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScopeArg {
+    Development,
+    Virtual,
+    Laboratory,
+}
+
+impl From<ScopeArg> for Scope {
+    fn from(scope: ScopeArg) -> Self {
+        match scope {
+            ScopeArg::Development => Self::Development,
+            ScopeArg::Virtual => Self::Virtual,
+            ScopeArg::Laboratory => Self::Laboratory,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<bool> {
     match &arguments.command {
+        Command::Make(options) => make::run(options, out),
         Command::Code { file, svg, text } => code::run(file, svg.as_deref(), *text, out).map(|()| true),
         Command::Revoke(options) => revoke::run(options, out).map(|()| true),
     }

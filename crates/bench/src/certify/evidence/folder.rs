@@ -24,7 +24,7 @@ pub struct EvidenceError {
 }
 
 impl EvidenceError {
-    fn at(path: &Path, problem: impl ToString) -> Self {
+    pub(crate) fn at(path: &Path, problem: impl ToString) -> Self {
         Self { path: path.display().to_string(), problem: problem.to_string() }
     }
 }
