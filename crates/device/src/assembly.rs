@@ -65,12 +65,12 @@ impl Firmware {
 /// A meter's chip, with a firmware partition or without; one of an earlier format grows.
 pub(crate) fn chip(path: &Path, firmware: Option<&Firmware>) -> Result<FileFlash, FlashFileError> {
     let own = Layout::STANDARD.size();
-    let former = [1, 2].map(|version| Layout::STANDARD.former_size(version));
+    let former = Layout::STANDARD.former_size(1);
     match firmware {
-        None => FileFlash::open_or_enlarge(path, own, &former),
+        None => FileFlash::open_or_enlarge(path, own, &[former]),
         Some(firmware) => {
             let size = firmware.partition().chip_bytes(FileFlash::SECTOR);
-            FileFlash::open_or_enlarge(path, size, &[former[0], former[1], own])
+            FileFlash::open_or_enlarge(path, size, &[former, own])
         }
     }
 }

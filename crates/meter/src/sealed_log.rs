@@ -132,7 +132,8 @@ impl<F: NorFlash> Inner<F> {
             }
         };
         // A leaf behind which there is none looks like one that was never written, until it is mended.
-        let rotten = self.storage.get_mut().tree().rotten().max(mended) + self.storage.get_mut().corrections();
+        let rotten =
+            self.storage.get_mut().tree().rotten().max(mended) + self.storage.get_mut().corrections();
         if !intact || rotten > 0 {
             self.log(EventCode::StorageError, rotten.into())?;
         }

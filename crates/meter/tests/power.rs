@@ -303,9 +303,9 @@ fn another_meters_flash_and_other_flashes_are_refused_unharmed() {
     assert!(matches!(error, OpenError::OtherLayout { .. }), "{error}");
 
     let mut newer = flash.clone();
-    newer.bytes[8] = 4;
+    newer.bytes[8] = 5;
     let error = refused(&mut newer, identity(), config());
-    assert!(matches!(error, OpenError::OtherVersion { found: 4, supported: 3 }), "{error}");
+    assert!(matches!(error, OpenError::OtherVersion { found: 5, supported: 4 }), "{error}");
 
     let mut foreign = blank();
     foreign.bytes.fill(0x5A);

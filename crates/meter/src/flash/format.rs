@@ -13,7 +13,7 @@ use super::{Cursor, Layout, Put, SECTOR_BYTES, StorageError};
 use crate::OpenError;
 
 /// The format that this version writes and reads.
-pub(crate) const FORMAT_VERSION: u16 = 3;
+pub(crate) const FORMAT_VERSION: u16 = 4;
 
 const MAGIC: [u8; 8] = *b"MTRSEAL\0";
 /// magic, version, system title, thirteen region sizes, checksum; the slot is a multiple of every write size.
@@ -22,8 +22,9 @@ const SLOT_BYTES: usize = 64;
 /// Slots of 48 bytes, the tree's, begin at multiples of this.
 const WRITE_BYTES_MAX: usize = 16;
 
-/// The versions before, which are taken over, and how many region sizes their records have.
-const FORMER: [(u16, usize); 2] = [(1, 4), (2, 10)];
+/// The version before that is taken over, and how many region sizes its records have. Versions 2 and 3, of which there was
+/// no release, kept their secrets in another form of map.
+const FORMER: [(u16, usize); 1] = [(1, 4)];
 
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 

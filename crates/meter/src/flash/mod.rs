@@ -109,7 +109,7 @@ impl Layout {
     }
 
     /// Bytes of flash that a former format had of this layout: versions 1 and 2, whose regions were the first of today's.
-    /// A flash of such a size is taken over once it has grown to [`Self::size`] with erased bytes.
+    /// A flash of version 1's size is taken over once it has grown to [`Self::size`] with erased bytes.
     pub const fn former_size(self, version: u16) -> usize {
         // Version 2 had all but the last three; version 1 the first four.
         let count = if version == 1 { 4 } else { RegionName::COUNT - 3 };
