@@ -169,6 +169,7 @@ fn common(bench: &Bench) -> Config {
         virtual_sites: None,
         enrolment: None,
         attestation: Default::default(),
+        mark_warnings: Default::default(),
         firmware_root: bench.folder.path().join("headend/firmware/trust.cbor"),
     }
 }
