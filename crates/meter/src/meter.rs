@@ -628,6 +628,8 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         inner.log(EventCode::PowerDown, 0)?;
         // A second copy: until the next start nothing else could mend the first, should it rot.
         inner.save_registers(registers)?;
+        // Their leaves too: so the numbers of the last records are not given again, should those rot.
+        inner.seal_rows()?;
         inner.save_counts()?;
         inner.write_state()
     }

@@ -113,6 +113,7 @@ const DAY_MS: i64 = 86_400_000;
 impl<F: NorFlash> Inner<F> {
     /// At power-up: reads what is there, catches up, logs the start, and looks whether the tree is still what was signed.
     pub(crate) fn open_log(&mut self) -> Result<(), StorageError<F::Error>> {
+        let lost = self.storage.get_mut().skip_sealed();
         let (boot, reading) = self.storage.get_mut().newest_reading()?;
         self.sealed.boot = boot;
         self.sealed.reading = reading;
@@ -133,7 +134,7 @@ impl<F: NorFlash> Inner<F> {
         };
         // A leaf behind which there is none looks like one that was never written, until it is mended.
         let rotten =
-            self.storage.get_mut().tree().rotten().max(mended) + self.storage.get_mut().corrections();
+            self.storage.get_mut().tree().rotten().max(mended) + lost + self.storage.get_mut().corrections();
         if !intact || rotten > 0 {
             self.log(EventCode::StorageError, rotten.into())?;
         }

@@ -361,6 +361,19 @@ impl<F: NorFlash> Storage<F> {
         ((self.tree.rows().of(kind) + 1).max(*sequences.start()), *sequences.end())
     }
 
+    /// Gives no number again that a leaf has, even where its record has rotted. How many such records there are.
+    pub(crate) fn skip_sealed(&mut self) -> u32 {
+        let rows = self.tree.rows();
+        let Self { log, profile, billing, readings, .. } = self;
+        let rings = [
+            (log, LeafKind::Event),
+            (profile, LeafKind::Interval),
+            (billing, LeafKind::Billing),
+            (readings, LeafKind::Reading),
+        ];
+        rings.into_iter().map(|(ring, kind)| ring.skip_to(rows.of(kind))).sum()
+    }
+
     /// Erases ahead what the last records before a power cut go to: it takes longer than the supply's capacitor lasts.
     /// `committed`: log entries that may be dropped.
     pub(crate) fn prepare(&mut self, committed: u32) -> Result<(), StorageError<F::Error>> {

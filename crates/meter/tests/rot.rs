@@ -104,13 +104,15 @@ fn whatever_rots_nothing_false_is_believed_and_all_of_it_is_found() {
         opened += 1;
         run(&mut meter, 20_000, 42_000, 0.0, &QUIET);
         let after = log(&meter);
+        // Where the newest record and its leaf have both rotted, nothing in the meter knows that its number was given: the
+        // next entry gets it, the meter says that its memory is faulty, and the head-end sees a fork.
+        let mut missing = false;
         for (sequence, entry) in &before {
             match after.get(sequence) {
-                Some(found) => assert_eq!(found, entry, "round {round}"),
-                None => lost += 1,
+                Some(found) if found.time < at(20_000) => assert_eq!(found, entry, "round {round}"),
+                _ => (lost, missing) = (lost + 1, true),
             }
         }
-        let missing = before.keys().any(|sequence| !after.contains_key(sequence));
         let said = after.values().any(|entry| entry.code == EventCode::StorageError);
         assert!(!missing || said, "round {round}: {after:?}");
         let found = meter.saved_registers().total_import_nanowatt_hours;

@@ -39,6 +39,8 @@ pub(crate) struct Ring {
     next: u32,
     /// The sector that begins with it has been erased already.
     is_erased: bool,
+    /// The highest number that was ever given, where it is known to be higher than that of any record that can be read.
+    given: u32,
     /// How often a flipped bit was put right.
     corrections: u32,
     buffer: Vec<u8>,
@@ -77,6 +79,7 @@ impl Ring {
             oldest: 1,
             next: 0,
             is_erased: false,
+            given: 0,
             corrections: 0,
             buffer: vec![0; slot_bytes as usize],
         };
@@ -101,6 +104,13 @@ impl Ring {
             newest_data.extend_from_slice(data);
         }
         Ok(ring)
+    }
+
+    /// Records up to this number were written, as their leaves say; those that cannot be read any more have rotted, and their
+    /// numbers are not given again. How many that are.
+    pub(crate) fn skip_to(&mut self, sequence: u32) -> u32 {
+        self.given = self.given.max(sequence);
+        self.given.saturating_sub(self.newest_sequence())
     }
 
     /// Flipped bits put right since the start.
@@ -201,7 +211,7 @@ impl Ring {
         data: &[u8],
     ) -> Result<u32, StorageError<F::Error>> {
         assert!(data.len() + OVERHEAD <= self.slot_bytes as usize, "a record larger than its slot");
-        let sequence = self.newest_sequence().wrapping_add(1);
+        let sequence = self.newest_sequence().max(self.given).wrapping_add(1);
         let mut record = vec![0xFF; self.slot_bytes as usize];
         let len = data.len() as u16;
         record[..4].copy_from_slice(&sequence.to_le_bytes());

@@ -60,9 +60,10 @@ mod tests {
 
     #[test]
     fn a_code_has_the_letters_mode_and_grows_with_the_text() {
-        // 600 letters in alphanumeric mode: version 15-Q holds 608 (17 + 4 × 15 modules); bytes would take version 21.
+        // 600 letters in alphanumeric mode take version 19-Q, which holds 644 (17 + 4 × 19 modules); as bytes they take more.
         let code = draw(&"A".repeat(600)).unwrap();
-        assert_eq!((code.width(), code.error_correction_level()), (77, EcLevel::Q));
+        assert_eq!((code.width(), code.error_correction_level()), (93, EcLevel::Q));
+        assert!(draw(&"a".repeat(600)).unwrap().width() > code.width());
         assert_eq!(draw(&"A".repeat(4296)).unwrap().width(), 177);
         assert!(draw(&"A".repeat(4297)).is_err());
     }
