@@ -8,6 +8,7 @@
 mod flaw;
 mod logs;
 mod measuring;
+mod messages;
 mod sensing;
 
 pub use flaw::{Defective, Flaw};
@@ -47,6 +48,7 @@ pub fn mutants() -> Vec<Mutant> {
     let mut all = measuring::mutants();
     all.extend(sensing::mutants());
     all.extend(logs::mutants());
+    all.extend(messages::mutants());
     all
 }
 

@@ -88,7 +88,7 @@ fn wrapped(
 
 pub(crate) fn mutants() -> Vec<Mutant> {
     vec![
-        wrapped("silent", "Events are logged and not alarmed.", &["TMP-10"], &["TMP-0"], |meter| {
+        wrapped("silent", "Events are logged and not alarmed.", &["TMP-10"], &["TMP-0", "DLM-08"], |meter| {
             Defective::boxed(meter, Silent)
         }),
         wrapped("late-alarms", "Alarms go out more than a second late.", &["TMP-10"], &["TMP-0"], |meter| {
@@ -98,14 +98,14 @@ pub(crate) fn mutants() -> Vec<Mutant> {
             "log-truncated",
             "The security log is truncated at power-up.",
             &["TMP-09"],
-            &["TMP", "DEV-07", "BIL", "INF-22"],
+            &["TMP", "DEV-07", "BIL", "INF-22", "DLM-02"],
             |meter| Defective::boxed(meter, Forgets),
         ),
         wrapped(
             "stale-registers",
             "After a power cut the registers are as they were half a minute before.",
             &["BIL-01"],
-            &["TMP-09", "INF-22", "DEV-07"],
+            &["TMP-09", "TMP-12", "INF-22", "DEV-07", "DLM-02", "DLM-03"],
             |meter| Defective::boxed(meter, Stale::default()),
         ),
     ]

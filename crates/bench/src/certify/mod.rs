@@ -16,6 +16,7 @@ mod session;
 mod speaker;
 mod target;
 pub mod virtual_bench;
+pub mod wire;
 
 pub use engine::{Earlier, Event, Finding, Laboratory, Plan, Record, Summary, run};
 pub use outcome::{DECISION_RULE, Limit, Measured, Outcome, Place, Verdict, amount, judge};

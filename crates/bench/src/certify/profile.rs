@@ -15,6 +15,8 @@ pub struct Profile {
     pub device_type: String,
     /// The hardware; `virtual` for a simulated one.
     pub hardware: String,
+    /// Whether objects and rights are those of Meterseal's object model; another maker's rights cannot be compared with a table.
+    pub object_model_is_ours: bool,
     /// Ratings.
     pub ratings: Ratings,
     /// Where quantities are: name to logical name. See [`Profile::obis`] for the names.
@@ -60,6 +62,7 @@ impl Default for Profile {
             ratings: Ratings::default(),
             obis: BTreeMap::new(),
             events: BTreeMap::new(),
+            object_model_is_ours: true,
         }
     }
 }

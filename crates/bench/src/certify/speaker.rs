@@ -56,6 +56,9 @@ pub struct Speaker {
     far: DuplexStream,
     call: CallId,
     role: Role,
+    /// Frames that went to the meter and came from it, the newest last.
+    said: Vec<Vec<u8>>,
+    heard: Vec<Vec<u8>>,
 }
 
 /// How long one answer is waited for, seconds of the bench's clock: longer than a meter withholds any.
@@ -141,7 +144,8 @@ impl Speaker {
             .build()
             .map_err(|error| Trouble::Bench(format!("no runtime for the connection: {error}")))?;
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let mut speaker = Self { runtime, client: None, far, call, role };
+        let mut speaker =
+            Self { runtime, client: None, far, call, role, said: Vec::new(), heard: Vec::new() };
         match speaker.drive(target, DlmsClient::open(near, opening))? {
             Ok(client) => {
                 speaker.client = Some(client);
@@ -160,6 +164,16 @@ impl Speaker {
     /// The role that it has taken.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// Frames that the client has sent since this was last asked; no more than the newest hundred.
+    pub fn take_said(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// What the meter has said since this was last asked; no more than the newest hundred pieces.
+    pub fn take_heard(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.heard)
     }
 
     /// Does one thing with the client.
@@ -222,7 +236,7 @@ impl Speaker {
         target: &mut dyn Target,
         client: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<Result<T, Unserved>, Trouble> {
-        let Self { runtime, far, call, .. } = self;
+        let Self { runtime, far, call, said, heard, .. } = self;
         let mut client = pin!(client);
         let mut bytes = vec![0; 16 * 1024];
         loop {
@@ -232,20 +246,22 @@ impl Speaker {
             if let Poll::Ready(done) = runtime.block_on(polled) {
                 return Ok(done.map_err(Unserved::from));
             }
-            let mut said = false;
+            let mut spoke = false;
             while let Some(length) = runtime.block_on(at_once(far, &mut bytes))? {
                 if length == 0 {
                     // It has closed its side; what it still has to tell comes with its next poll.
                     break;
                 }
                 target.send(*call, &bytes[..length])?;
-                said = true;
+                keep(said, &bytes[..length]);
+                spoke = true;
             }
-            if said {
+            if spoke {
                 continue;
             }
             match target.receive(*call, PATIENCE_SECONDS)? {
                 Received::Bytes(bytes) => {
+                    keep(heard, &bytes);
                     let written = runtime.block_on(far.write_all(&bytes));
                     written.map_err(|error| Trouble::Bench(error.to_string()))?;
                 }
@@ -258,6 +274,16 @@ impl Speaker {
 
 /// An association's two messages of the client's.
 const HANDSHAKE_COUNTERS: u32 = 4;
+
+/// Frames of either direction that are remembered.
+const KEPT: usize = 100;
+
+fn keep(frames: &mut Vec<Vec<u8>>, frame: &[u8]) {
+    if frames.len() == KEPT {
+        frames.remove(0);
+    }
+    frames.push(frame.to_vec());
+}
 
 /// What can be read without waiting: `Some(0)` at the end, `None` for nothing now.
 async fn at_once(stream: &mut DuplexStream, into: &mut [u8]) -> Result<Option<usize>, Trouble> {

@@ -1,9 +1,19 @@
 //! The procedures, by subject.
 
 mod accuracy;
+mod callers;
+mod clock;
+mod gaps;
 mod influence;
+mod logs;
+mod marked;
 mod registers;
+mod rights;
+mod robust;
+mod sealed;
+mod secrecy;
 mod tamper;
+mod witness;
 
 use super::Procedure;
 
@@ -13,5 +23,15 @@ pub fn procedures() -> Vec<Box<dyn Procedure>> {
     all.push(Box::new(influence::Influence));
     all.extend(registers::procedures());
     all.extend(tamper::procedures());
+    all.extend(rights::procedures());
+    all.extend(secrecy::procedures());
+    all.push(Box::new(clock::Clock));
+    all.extend(robust::procedures());
+    all.push(Box::new(logs::AuditLog));
+    all.push(Box::new(logs::LogClear));
+    all.push(Box::new(gaps::GapRepair));
+    all.push(Box::new(sealed::LogRollback));
+    all.push(Box::new(sealed::BilledStatement));
+    all.push(Box::new(marked::Certified));
     all
 }

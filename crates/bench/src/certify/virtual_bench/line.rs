@@ -28,7 +28,7 @@ const PIPE_BYTES: usize = 256 * 1024;
 /// How long a withheld answer is waited for, seconds of the meter's time.
 const PATIENCE_SECONDS: f64 = 300.0;
 /// The bench in messages: each role has keys of its own, so one title serves them all.
-pub(super) const TITLE: SystemTitle = SystemTitle(*b"MSBENCH1");
+pub const TITLE: SystemTitle = SystemTitle(*b"MSBENCH1");
 /// Exchanges that are kept; a run that has more has them counted by its digest.
 const LOG_MAX: usize = 20_000;
 

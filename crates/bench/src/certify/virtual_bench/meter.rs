@@ -1,12 +1,17 @@
 //! The sound virtual meter: the device's own code over a unit's front end and flash in memory, calibrated by the factory's procedure.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use embedded_storage::nor_flash::NorFlashErrorKind;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, LinkId, Meter, Peer, RoleKeys};
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, LinkId, Meter, Peer, RoleKeys, SecretKey};
 use meterseal_metrology::{Calibration, Frame, MeteredEnergy, Nominal};
-use meterseal_model::{Digest384, MeterId, Role, Roles, SensorReadings, UnixMillis};
+use meterseal_model::{Digest384, MeterId, Role, Roles, SensorReadings, SystemTitle, UnixMillis};
+use meterseal_seal::{KeySlot, KeyState, KeyStore, SealKey};
 use meterseal_world::physics::{Effects, LoadPoint, SAMPLE_RATE_HZ, Sensor, Tolerances, Unit};
 
 use super::front_end::FrontEnd;
+use super::log_key::LogKey;
 use super::specimen::{Line, Memory, Specimen};
 use crate::calibration::{self, Procedure, calibrate};
 use crate::certify::{Caller, Stimulus, Trouble};
@@ -27,6 +32,8 @@ pub struct Made {
     pub clock_ppm: f64,
     /// The constant of its pulse outputs, as it is set.
     pub impulses_per_kilowatt_hour: u32,
+    /// Whether its log is signed.
+    pub signs: bool,
 }
 
 impl Made {
@@ -46,6 +53,7 @@ impl Made {
             firmware_digest: Digest384([0; 48]),
             clock_ppm: 0.0,
             impulses_per_kilowatt_hour: crate::points::METER_CONSTANT as u32,
+            signs: true,
         })
     }
 
@@ -55,6 +63,29 @@ impl Made {
     /// [`Trouble::Meter`]: it does not start.
     pub fn specimen(&self, salt: u64) -> Result<VirtualMeter, Trouble> {
         VirtualMeter::new(self.clone(), salt)
+    }
+
+    /// What it is called in messages.
+    pub fn system_title(&self) -> SystemTitle {
+        identifier().system_title()
+    }
+
+    /// A secret of its own for this use.
+    fn secret(&self, purpose: u64) -> [u8; 32] {
+        let mut random = Dice(Random::new(self.seed ^ 0x5345_4352 ^ (purpose << 32)));
+        let mut secret = [0; 32];
+        meterseal_meter::Random::fill(&mut random, &mut secret);
+        secret
+    }
+
+    /// The key that signs its log.
+    fn log_key(&self) -> Result<SealKey, Trouble> {
+        let mut random = Dice(Random::new(self.seed ^ 0x4C4F_474B));
+        let fill = |bytes: &mut [u8]| -> Result<(), Infallible> {
+            meterseal_meter::Random::fill(&mut random, bytes);
+            Ok(())
+        };
+        SealKey::generate(fill).map_err(|never| match never {})
     }
 
     /// The keys that it shares with those of a role; `None` for the public.
@@ -92,6 +123,9 @@ pub struct VirtualMeter {
     links: Vec<(Line, LinkId)>,
     lines: u32,
     starts: u64,
+    key_store: Arc<dyn KeyStore>,
+    /// How far its clock source has jumped, milliseconds.
+    jumped: i64,
 }
 
 /// Reproducible random numbers for challenges: a bench's meter protects nobody.
@@ -123,6 +157,7 @@ impl VirtualMeter {
         let mut meter = Self {
             front_end: FrontEnd::new(unit, still),
             memory: Memory::blank(Layout::STANDARD.size()),
+            key_store: Arc::new(LogKey(made.log_key()?)),
             made,
             salt,
             meter: None,
@@ -133,6 +168,7 @@ impl VirtualMeter {
             links: Vec::new(),
             lines: 0,
             starts: 0,
+            jumped: 0,
         };
         let mut record = [0; Calibration::ENCODED_LEN];
         record.copy_from_slice(&meter.made.record.encode());
@@ -145,7 +181,12 @@ impl VirtualMeter {
 
     fn now(&self) -> UnixMillis {
         let seconds = self.front_end.seconds() * (1.0 + self.made.clock_ppm * 1e-6);
-        UnixMillis(BEGIN.0 + (seconds * 1000.0) as i64)
+        UnixMillis(BEGIN.0 + (seconds * 1000.0) as i64 + self.jumped)
+    }
+
+    /// Its clock source jumps by so many milliseconds, and nobody tells the meter: for flaws.
+    pub fn jump(&mut self, milliseconds: i64) {
+        self.jumped += milliseconds;
     }
 
     fn start(&mut self) -> Result<(), Trouble> {
@@ -169,10 +210,16 @@ impl VirtualMeter {
                 std::mem::replace(&mut config.role_keys, RoleKeys::NONE).with(role, keys(role)?);
         }
         let utility = keys(Role::Utility)?;
+        config.key_encryption_key = Some(SecretKey::new(self.made.secret(1)));
+        config.device_secret = Some(SecretKey::new(self.made.secret(2)));
         self.starts += 1;
         let dice = Dice(Random::new(self.made.seed ^ (self.salt << 20) ^ (self.starts << 56)));
         let meter = Meter::open(identity, utility, config, self.memory.clone(), dice, self.now());
-        self.meter = Some(meter.map_err(does_not_start)?);
+        let mut meter = meter.map_err(does_not_start)?;
+        if self.made.signs {
+            meter.set_key_store(Arc::clone(&self.key_store), Vec::new());
+        }
+        self.meter = Some(meter);
         self.frames = 0;
         Ok(())
     }
@@ -195,6 +242,11 @@ impl VirtualMeter {
             self.front_end.reset_latches();
             if self.readings.is_multiple_of(TICK) {
                 meter.tick(now).map_err(fails)?;
+                if let Some(request) = meter.signing_request() {
+                    // A device signs beside its measuring; here time stands still for it.
+                    let signed = self.key_store.sign(KeySlot::Log, KeyState::Current, &request.to_be_signed);
+                    meter.signed(request.number, signed.ok().as_ref()).map_err(fails)?;
+                }
                 let (pulses, first) = (&mut self.pulses, self.frames - (number as u64 + 1) * BLOCK as u64);
                 meter.take_pulses(&mut |pulse| {
                     if pulse.output == 0 {

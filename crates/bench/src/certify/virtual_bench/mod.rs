@@ -7,12 +7,14 @@ mod calls;
 mod front_end;
 mod laboratory;
 mod line;
+mod log_key;
 mod meter;
 mod specimen;
 
 pub(super) use meter::BEGIN;
 
 pub use laboratory::VirtualLaboratory;
+pub use line::TITLE as CLIENT_TITLE;
 pub use meter::{Made, VirtualMeter};
 pub use specimen::{Line, Memory, Specimen};
 
@@ -135,6 +137,10 @@ impl<S: Specimen> VirtualBench<S> {
         let (head_end, specimen) = self.connected()?;
         let outcome = ask(head_end, specimen);
         self.account(before);
+        if outcome.is_err() {
+            // What failed is over: the next that is asked is asked on a new connection, as a head-end's next would be.
+            self.end_standing();
+        }
         outcome
     }
 }
@@ -197,8 +203,11 @@ impl<S: Specimen> Target for VirtualBench<S> {
                 return Ok(());
             }
             self.live(left.min(step))?;
-            if let Some(head_end) = &mut self.head_end {
-                head_end.listen(&mut self.specimen)?;
+            if let Some(head_end) = &mut self.head_end
+                && head_end.listen(&mut self.specimen).is_err()
+            {
+                // The meter has closed it; it is made anew when something is asked.
+                self.end_standing();
             }
         }
     }
