@@ -113,7 +113,7 @@ impl Storm {
         let role = if role == Role::Utility { Role::Reader } else { role };
         let inside = role != Role::Public && bench.random() % 4 < self.inside;
         let mut forger = None;
-        let way = Caller { role, local: inside || bench.random() % 2 == 0 };
+        let way = Caller { role, local: inside || bench.random().is_multiple_of(2) };
         let mut call = if inside {
             // It may have been slowed down too much to be served in time: that is what the meter does with such callers.
             let Ok(speaker) = Speaker::open(bench.target(), way)? else { return Ok(()) };
@@ -246,10 +246,10 @@ fn request(bench: &mut Bench<'_>) -> Vec<u8> {
 /// A value of any type, lists in lists too.
 fn data(bench: &mut Bench<'_>, depth: u32) -> Vec<u8> {
     const TAGS: [u8; 16] = [0, 3, 4, 5, 6, 9, 10, 12, 13, 15, 16, 17, 18, 20, 22, 25];
-    if depth < 40 && bench.random() % 2 == 0 {
+    if depth < 40 && bench.random().is_multiple_of(2) {
         let count = (bench.random() % 4) as u8;
         // Some say that they hold more.
-        let said = if bench.random() % 8 == 0 { 0x7F } else { count };
+        let said = if bench.random().is_multiple_of(8) { 0x7F } else { count };
         let mut out = vec![1 + (bench.random() % 2) as u8, said];
         (0..count.min(2)).for_each(|_| out.extend(data(bench, depth + 1)));
         return out;
