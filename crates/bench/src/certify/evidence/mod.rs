@@ -88,6 +88,10 @@ impl Results {
         let value =
             cbor::decode(bytes).ok_or("it is not deterministic CBOR: altered, or not results at all")?;
         let results: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        // A name that was altered to an unknown one would be passed over, and its value be taken for absent.
+        if results.encode() != bytes {
+            return Err("it is not as results are written: altered, or of another program".to_owned());
+        }
         if results.format != FORMAT {
             return Err(format!("its format is {}; this program reads {FORMAT}", results.format));
         }
