@@ -4,15 +4,19 @@ mod accuracy;
 mod callers;
 mod clock;
 mod gaps;
+mod identity;
 mod influence;
 mod logs;
 mod marked;
+mod network;
 mod registers;
 mod rights;
 mod robust;
 mod sealed;
 mod secrecy;
 mod tamper;
+mod tls;
+mod wire;
 mod witness;
 
 use super::Procedure;
@@ -33,5 +37,8 @@ pub fn procedures() -> Vec<Box<dyn Procedure>> {
     all.push(Box::new(sealed::LogRollback));
     all.push(Box::new(sealed::BilledStatement));
     all.push(Box::new(marked::Certified));
+    all.extend(tls::procedures());
+    all.extend(wire::procedures());
+    all.extend(identity::procedures());
     all
 }
