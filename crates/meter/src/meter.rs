@@ -604,6 +604,11 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         &self.inner().identity
     }
 
+    /// Milliseconds since power-up, up to the last call that took `now`; log entries tell them too.
+    pub fn uptime_ms(&self) -> u64 {
+        self.inner().uptime_ms()
+    }
+
     /// The meter's clock: the time that it was last given, as set by the utility.
     pub fn clock(&self) -> UnixMillis {
         self.inner().clock()
