@@ -142,7 +142,7 @@ async fn a_meter_that_goes_on_and_signs_nothing_any_more_is_alarmed_after_25_hou
     let connection = rusqlite::Connection::open(utility.data().join("headend.sqlite")).unwrap();
     connection.busy_timeout(Duration::from_secs(10)).unwrap();
     let count =
-        || -> u64 { connection.query_row("SELECT count(*) FROM checkpoint", [], |row| row.get(0)).unwrap() };
+        || -> i64 { connection.query_row("SELECT count(*) FROM checkpoint", [], |row| row.get(0)).unwrap() };
     // It measures and sends events, but whatever it seals stays without a signature.
     meter.order(Order::Sign(false));
     meter.order(Order::Feel(Stimulus::OpenCover));

@@ -151,8 +151,11 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     head.stop()
 }
 
+/// Whether an event's name is one of a kind's.
+type IsIt = fn(&str) -> bool;
+
 /// What the fleet's own incidents are, by the events' short names.
-const KINDS: [(&str, fn(&str) -> bool); 3] = [
+const KINDS: [(&str, IsIt); 3] = [
     ("surge", |name| name == "voltage_spike"),
     ("cover", |name| name.contains("cover")),
     ("constant field", |name| name.starts_with("magnetic_field")),
