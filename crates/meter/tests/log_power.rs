@@ -5,7 +5,7 @@
 mod log_life;
 
 use log_life::Campaign;
-use meterseal_world::flash::Appetite;
+use meterseal_world::flash::{Appetite, Cut};
 
 #[test]
 fn one_cut_anywhere_loses_nothing_that_was_promised() {
@@ -21,6 +21,13 @@ fn two_cuts_one_after_the_other_lose_nothing_either() {
     assert_eq!(row.runs, 40);
     let row = Campaign::<1, 4096>::new().double(20, 2);
     assert_eq!(row.runs, 20);
+}
+
+/// Found by `cargo xtask powercut --pairs 100000`.
+#[test]
+fn two_cuts_that_left_an_entry_without_its_record() {
+    let row = Campaign::<1, 4096>::new().exactly(28_589_956_658_361, &[(16, Cut::Torn), (11, Cut::After)]);
+    assert_eq!(row.runs, 1);
 }
 
 /// A failing supply is warned of: whatever is left of the capacitor, nothing goes back, and when it is as designed, what is

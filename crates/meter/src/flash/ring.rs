@@ -120,12 +120,15 @@ impl Ring {
 
     /// Records of which a bit has flipped, newer than the newest that has not rotted: that is where going back would hurt.
     fn find_rotten_newest<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), StorageError<F::Error>> {
-        // Behind the newest there is at most what is left of its sector, or the first of the next one.
+        // Behind the newest there is what is left of its sector, or the first of the next one; behind a rotten one that is the
+        // last of its sector, the next one as well.
         let first = self.newest.map_or(0, |newest| newest.slot + 1);
-        let end = (first / self.slots_per_sector() + 1) * self.slots_per_sector();
-        let mut found = false;
-        let slots = self.slots();
-        for slot in (first..end).map(|slot| slot % slots) {
+        let (slots, per_sector) = (self.slots(), self.slots_per_sector());
+        let mut end = (first / per_sector + 1) * per_sector;
+        let (mut place, mut found) = (first, None);
+        while place < end.min(first + slots) {
+            let slot = place % slots;
+            place += 1;
             if !matches!(self.read_slot(flash, slot)?, Slot::Broken) {
                 continue;
             }
@@ -135,10 +138,14 @@ impl Ring {
                     self.oldest = sequence;
                 }
                 self.newest = Some(Place { slot, sequence });
-                found = true;
+                found = Some(slot / per_sector);
+                if place == end {
+                    end += per_sector;
+                }
             }
-            if found {
-                self.next = (slot + 1) % self.slots();
+            // What is broken in the sector after it has yet to be erased.
+            if found == Some(slot / per_sector) {
+                self.next = (slot + 1) % slots;
             }
         }
         Ok(())
@@ -366,13 +373,38 @@ impl Ring {
         let first = sector * self.slots_per_sector();
         for slot in first..first + self.slots_per_sector() {
             match self.read_slot(flash, slot)? {
-                Slot::Record { sequence, .. } => return Ok(Some(sequence)),
+                Slot::Record { sequence, .. } => {
+                    return self.first_before(flash, first..slot, sequence).map(Some);
+                }
                 // A blank first slot ahead of records is what a torn erase leaves: those were being dropped.
                 Slot::Blank => return Ok(None),
                 Slot::Broken => {}
             }
         }
         Ok(None)
+    }
+
+    /// The lowest sequence number in damaged slots ahead of a sector's first sound record: where one bit has flipped, the
+    /// record is held all the same.
+    fn first_before<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        damaged: core::ops::Range<u32>,
+        sound: u32,
+    ) -> Result<u32, StorageError<F::Error>> {
+        let (mut lowest, corrections) = (sound, self.corrections);
+        for slot in damaged.rev() {
+            // Torn slots spend no number.
+            if lowest > 1
+                && matches!(self.read_slot(flash, slot)?, Slot::Broken)
+                && self.corrected(lowest - 1).is_some()
+            {
+                lowest -= 1;
+            }
+        }
+        // Nobody has read it yet: it counts when somebody does.
+        self.corrections = corrections;
+        Ok(lowest)
     }
 
     fn find_newest_in<F: NorFlash>(

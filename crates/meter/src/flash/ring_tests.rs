@@ -159,6 +159,50 @@ fn one_flipped_bit_of_the_newest_record_is_put_right_wherever_it_is() {
 }
 
 #[test]
+fn one_flipped_bit_of_the_oldest_record_loses_it_at_no_start() {
+    // The first of all, and the first of the oldest sector after several laps.
+    for records in [2, 20, 100] {
+        let mut flash = flash();
+        let (mut ring, _) = open(&mut flash);
+        for sequence in 1..=records {
+            ring.append(&mut flash, &data(sequence)).unwrap();
+        }
+        let oldest = *ring.sequences().start();
+        let slots = SECTORS * SECTOR as u32 / SLOT;
+        let from = SECTOR + ((oldest - 1) % slots * SLOT) as usize;
+        for bit in 0..(data(oldest).len() + OVERHEAD) * 8 {
+            flash.bytes[from + bit / 8] ^= 1 << (bit % 8);
+            let (mut ring, _) = open(&mut flash);
+            assert_eq!(ring.sequences(), oldest..=records, "bit {bit}");
+            assert_eq!(ring.corrections(), 0, "nobody has asked for it yet");
+            assert_eq!(ring.inspect(&mut flash, oldest).unwrap(), Condition::Corrected, "bit {bit}");
+            check(&mut ring, &mut flash);
+            flash.bytes[from + bit / 8] ^= 1 << (bit % 8);
+        }
+        // Two bits are too many: then the next one is the oldest.
+        flash.bytes[from + 20] ^= 0x11;
+        assert_eq!(open(&mut flash).0.sequences(), oldest + 1..=records);
+    }
+}
+
+#[test]
+fn a_rotten_last_record_of_a_sector_hides_no_rotten_one_behind_it() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    for sequence in 1..=17 {
+        ring.append(&mut flash, &data(sequence)).unwrap();
+    }
+    for sequence in [16, 17] {
+        flash.bytes[SECTOR + (sequence - 1) * SLOT as usize + 20] ^= 0x10;
+    }
+    let (mut ring, newest) = open(&mut flash);
+    assert_eq!((ring.newest_sequence(), newest), (17, data(17)));
+    check(&mut ring, &mut flash);
+    assert_eq!(ring.append(&mut flash, &data(18)).unwrap(), 18);
+    check(&mut ring, &mut flash);
+}
+
+#[test]
 fn a_sector_that_was_erased_ahead_is_not_erased_again() {
     let mut flash = flash();
     let (mut ring, _) = open(&mut flash);

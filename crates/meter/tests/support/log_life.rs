@@ -385,6 +385,13 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
         }
     }
 
+    /// These cuts, one in each life, with this seed of what is torn.
+    pub fn exactly(&self, seed: u64, cuts: &[(u64, Cut)]) -> Row {
+        let mut row = self.row();
+        self.run(&mut row, seed, cuts);
+        row
+    }
+
     /// Every `stride`-th operation, cut once, in every way.
     pub fn single(&self, stride: usize) -> Row {
         let mut row = self.row();
