@@ -374,16 +374,28 @@ impl<F: NorFlash> Storage<F> {
         rings.into_iter().map(|(ring, kind)| ring.skip_to(rows.of(kind))).sum()
     }
 
-    /// Erases ahead what the last records before a power cut go to: it takes longer than the supply's capacitor lasts.
-    /// `committed`: log entries that may be dropped.
+    /// Erases ahead what comes next: an erase takes longer than all writes of a call together. First what the last words of a
+    /// failing supply go to, two records of registers and an entry. One erase a call, so that no more than one is ever under
+    /// way when the supply fails. `committed`: log entries that may be dropped.
     pub(crate) fn prepare(&mut self, committed: u32) -> Result<(), StorageError<F::Error>> {
-        self.registers.prepare(&mut self.flash)?;
-        if !self.log.is_prepared()
+        if self.registers.prepare(&mut self.flash, 2)? {
+            return Ok(());
+        }
+        if !self.log.is_prepared(1)
             && self.log.would_drop(&mut self.flash)?.is_none_or(|sequence| sequence <= committed)
         {
-            self.log.prepare(&mut self.flash)?;
+            self.log.prepare(&mut self.flash, 1)?;
+            return Ok(());
         }
-        Ok(())
+        let Self { state, profile, quality, tariff, events, billing, readings, checkpoints, .. } = self;
+        // Not the settings': each sector is one of them, and the one before is what is left should the newest rot.
+        for ring in [state, profile, readings, checkpoints, tariff, quality, events, billing] {
+            // One that nothing was ever written to waits: it would be erased at every start.
+            if ring.newest().is_some() && ring.prepare(&mut self.flash, 1)? {
+                return Ok(());
+            }
+        }
+        self.tree.prepare(&mut self.flash).map(drop)
     }
 
     /// Flipped bits that were put right since the start.
@@ -409,6 +421,10 @@ impl<F: NorFlash> Storage<F> {
     /// The highest log entry that the next append would erase, if it would erase any.
     pub(crate) fn log_would_drop(&mut self) -> Result<Option<u32>, StorageError<F::Error>> {
         self.log.would_drop(&mut self.flash)
+    }
+
+    pub(crate) const fn registers(&self) -> &Ring {
+        &self.registers
     }
 
     pub(crate) const fn log(&self) -> &Ring {

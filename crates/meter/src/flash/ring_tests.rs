@@ -208,18 +208,49 @@ fn a_sector_that_was_erased_ahead_is_not_erased_again() {
     let (mut ring, _) = open(&mut flash);
     let first_of_its_sector = |sequence: u32| sequence % (SECTOR as u32 / SLOT) == 1;
     for sequence in 1..=16 {
-        assert_eq!(ring.is_prepared(), !first_of_its_sector(sequence));
+        assert_eq!(ring.is_prepared(1), !first_of_its_sector(sequence));
         ring.append(&mut flash, &data(sequence)).unwrap();
     }
-    assert!(!ring.is_prepared());
+    assert!(!ring.is_prepared(1));
     let erased = |flash: &RamFlash| flash.erases.iter().sum::<u32>();
     let before = erased(&flash);
-    ring.prepare(&mut flash).unwrap();
-    ring.prepare(&mut flash).unwrap();
+    ring.prepare(&mut flash, 1).unwrap();
+    ring.prepare(&mut flash, 1).unwrap();
     ring.append(&mut flash, &data(17)).unwrap();
     assert_eq!(erased(&flash), before + 1);
     let (ring, newest) = open(&mut flash);
     assert_eq!((ring.newest_sequence(), newest), (17, data(17)));
+}
+
+#[test]
+fn two_appends_are_prepared_for_wherever_a_sector_ends() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    let erased = |flash: &RamFlash| flash.erases.iter().sum::<u32>();
+    for sequence in 1..=101 {
+        ring.prepare(&mut flash, 2).unwrap();
+        assert!(ring.is_prepared(2));
+        let before = erased(&flash);
+        if sequence % 5 == 0 {
+            // Both at once, and the second is not in the way of the next.
+            let (mut ahead, mut copy) = (open(&mut flash).0, flash.clone());
+            ahead.prepare(&mut copy, 2).unwrap();
+            let before = erased(&copy);
+            ahead.append(&mut copy, &data(sequence)).unwrap();
+            ahead.append(&mut copy, &data(sequence + 1)).unwrap();
+            assert_eq!(erased(&copy), before, "{sequence}");
+            check(&mut ahead, &mut copy);
+            check(&mut open(&mut copy).0, &mut copy);
+        }
+        ring.append(&mut flash, &data(sequence)).unwrap();
+        assert_eq!(erased(&flash), before, "{sequence}");
+        check(&mut ring, &mut flash);
+        let (mut again, _) = open(&mut flash);
+        assert_eq!(again.sequences(), ring.sequences());
+        check(&mut again, &mut flash);
+    }
+    // Not one erase more than without.
+    assert_eq!(erased(&flash), 101u32.div_ceil(SECTOR as u32 / SLOT));
 }
 
 #[test]
