@@ -249,6 +249,8 @@ impl<F: NorFlash> Inner<F> {
         inner.catch_up()?;
         inner.power_up(first_start)?;
         inner.open_log()?;
+        // All of it before anything is measured, and so can be lost.
+        while inner.prepare_for_power_fail()? {}
         Ok(inner)
     }
 
@@ -334,7 +336,7 @@ impl<F: NorFlash> Inner<F> {
     }
 
     /// Keeps ready what a failing supply leaves no time for.
-    pub(crate) fn prepare_for_power_fail(&mut self) -> Result<(), StorageError<F::Error>> {
+    pub(crate) fn prepare_for_power_fail(&mut self) -> Result<bool, StorageError<F::Error>> {
         self.storage.get_mut().prepare(self.written_log)
     }
 
