@@ -1,6 +1,6 @@
 //! What a flaw may change of a specimen; all that it does not is the sound meter's.
 
-use meterseal_bench::certify::{Line, Memory, Specimen, Stimulus, Trouble, VirtualMeter};
+use meterseal_bench::certify::{Caller, Line, Memory, Specimen, Stimulus, Trouble, VirtualMeter};
 use meterseal_world::physics::LoadPoint;
 
 /// One flaw.
@@ -34,6 +34,22 @@ pub trait Flaw {
     /// As the sound meter's.
     fn pass(&mut self, meter: &mut VirtualMeter, seconds: f64) -> Result<(), Trouble> {
         meter.pass(seconds)
+    }
+
+    /// Whom it takes a caller for.
+    ///
+    /// # Errors
+    /// As the sound meter's.
+    fn connect(&mut self, meter: &mut VirtualMeter, caller: Caller) -> Result<Line, Trouble> {
+        meter.connect(caller)
+    }
+
+    /// What it hears.
+    ///
+    /// # Errors
+    /// As the sound meter's.
+    fn send(&mut self, meter: &mut VirtualMeter, line: Line, bytes: &[u8]) -> Result<(), Trouble> {
+        meter.send(line, bytes)
     }
 
     /// What it says.
@@ -95,12 +111,16 @@ impl<F: Flaw> Specimen for Defective<F> {
         self.meter.pulses(into);
     }
 
-    fn connect(&mut self) -> Result<Line, Trouble> {
-        self.meter.connect()
+    fn connect(&mut self, caller: Caller) -> Result<Line, Trouble> {
+        self.flaw.connect(&mut self.meter, caller)
+    }
+
+    fn disconnect(&mut self, line: Line) {
+        self.meter.disconnect(line);
     }
 
     fn send(&mut self, line: Line, bytes: &[u8]) -> Result<(), Trouble> {
-        self.meter.send(line, bytes)
+        self.flaw.send(&mut self.meter, line, bytes)
     }
 
     fn receive(&mut self, line: Line) -> Result<Option<Vec<u8>>, Trouble> {

@@ -13,6 +13,7 @@ mod procedure;
 mod procedures;
 mod profile;
 mod session;
+mod speaker;
 mod target;
 pub mod virtual_bench;
 
@@ -22,7 +23,11 @@ pub use procedure::{Bench, Effort, Entry, Procedure, Step, number, word};
 pub use procedures::procedures;
 pub use profile::{Profile, ProfileError, Ratings};
 pub use session::{Done, Settings, about, certify};
-pub use target::{Alarm, Endpoint, Exchange, Stimulus, Target, Trouble};
+pub use speaker::{Speaker, Unserved};
+pub use target::{
+    Alarm, CallId, Called, Caller, Counters, Credentials, Endpoint, Exchange, Received, Stimulus, Target,
+    Trouble,
+};
 pub use virtual_bench::{Line, Made, Memory, Specimen, VirtualBench, VirtualLaboratory, VirtualMeter};
 
 #[cfg(test)]

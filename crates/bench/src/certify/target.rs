@@ -4,9 +4,9 @@
 //! Two things implement it: a [virtual bench](super::virtual_bench), where time is stepped and the reference is exact, and a real one behind a
 //! network and instruments. A procedure cannot tell which it has.
 
-use meterseal_link::Value;
 use meterseal_link::client::AccessError;
-use meterseal_model::{Obis, UnixMillis};
+use meterseal_link::{DlmsKeys, Value};
+use meterseal_model::{Obis, Role, SystemTitle, UnixMillis};
 use meterseal_world::physics::LoadPoint;
 
 use crate::catalogue::Need;
@@ -83,6 +83,90 @@ pub struct Endpoint {
     pub tls: bool,
     /// The folder with a subfolder for each role: certificate, key, authorities, DLMS keys (as `up --local-port` writes them).
     pub access: std::path::PathBuf,
+}
+
+/// Who calls the meter, and by which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The role that its certificate carries. What it then says in its messages is another matter.
+    pub role: Role,
+    /// It comes in by the local port, not over the connection that the meter dials.
+    pub local: bool,
+}
+
+impl Caller {
+    /// Whom the meter dials.
+    pub const HEAD_END: Self = Self { role: Role::Utility, local: false };
+
+    /// Over the network.
+    pub const fn network(role: Role) -> Self {
+        Self { role, local: false }
+    }
+
+    /// At the local port.
+    pub const fn local(role: Role) -> Self {
+        Self { role, local: true }
+    }
+}
+
+/// A connection to the meter that a procedure has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallId(pub u32);
+
+/// What came of calling the meter. A refusal is a result of the meter, not a trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// The connection stands, inside TLS.
+    Open(CallId),
+    /// It does not, and why.
+    Refused(String),
+}
+
+/// What was heard on a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes: on the virtual bench whole frames of the wrapper, on a real one what the network gave.
+    Bytes(Vec<u8>),
+    /// Nothing came in the time that was waited.
+    Nothing,
+    /// The meter has closed the connection, and why as far as that is known. It stays so.
+    Closed(String),
+}
+
+/// What the bench has for a role: whom it speaks to, as whom, and under which keys.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The meter's system title.
+    pub meter: SystemTitle,
+    /// The client's own.
+    pub client: SystemTitle,
+    /// The role's keys of suite 2.
+    pub keys: DlmsKeys,
+    /// How far its counters are.
+    pub counters: Counters,
+}
+
+/// Invocation counters under one role's keys, 0 for none used yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// The last that the client used.
+    pub ours: u32,
+    /// The last of the meter's answers.
+    pub answers: u32,
+    /// The last of its pushes.
+    pub pushes: u32,
+}
+
+impl Counters {
+    /// Those and these: never back.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            ours: self.ours.max(other.ours),
+            answers: self.answers.max(other.answers),
+            pushes: self.pushes.max(other.pushes),
+        }
+    }
 }
 
 /// A meter on a bench.
@@ -198,6 +282,37 @@ pub trait Target {
     /// Where the meter's network side is.
     fn endpoint(&self) -> Option<Endpoint>;
 
-    /// What went over the head-end's line since this was last asked.
+    /// Opens a connection inside TLS, with a certificate of this role. The meter serves a role's key on one connection at a time: the
+    /// utility's standing connection ends before the utility calls, and is made anew when something is asked over it.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the bench has no means for it. What the meter refuses is [`Called::Refused`].
+    fn call(&mut self, caller: Caller) -> Result<Called, Trouble>;
+
+    /// Sends bytes. Where the meter closes the connection for them, [`receive`](Self::receive) tells.
+    ///
+    /// # Errors
+    /// [`Trouble`]: of the bench, never of the meter.
+    fn send(&mut self, call: CallId, bytes: &[u8]) -> Result<(), Trouble>;
+
+    /// Waits until something comes, at most so many seconds of the bench's clock.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn receive(&mut self, call: CallId, patience_seconds: f64) -> Result<Received, Trouble>;
+
+    /// Closes the connection without a word.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn hang_up(&mut self, call: CallId) -> Result<(), Trouble>;
+
+    /// What the bench has for a role; `None`: no keys, as always for the public.
+    fn credentials(&self, role: Role) -> Option<Credentials>;
+
+    /// Says how far the counters under a role's keys were used, so that nobody uses one again without wanting to.
+    fn spent(&mut self, role: Role, counters: Counters);
+
+    /// What went over the head-end's line and over calls since this was last asked.
     fn transcript(&mut self) -> Vec<Exchange>;
 }

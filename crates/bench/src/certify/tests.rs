@@ -134,8 +134,11 @@ fn a_meter_that_is_none_is_no_result_and_never_a_pass() {
             self.0.seconds()
         }
         fn pulses(&mut self, _: &mut Vec<f64>) {}
-        fn connect(&mut self) -> Result<Line, Trouble> {
-            self.0.connect()
+        fn connect(&mut self, caller: Caller) -> Result<Line, Trouble> {
+            self.0.connect(caller)
+        }
+        fn disconnect(&mut self, line: Line) {
+            self.0.disconnect(line);
         }
         fn send(&mut self, _: Line, _: &[u8]) -> Result<(), Trouble> {
             Ok(())
@@ -174,4 +177,47 @@ fn a_meter_that_is_none_is_no_result_and_never_a_pass() {
     assert_eq!(outcome("ACC-11"), Outcome::Failed);
     assert!(matches!(outcome("BIL-03"), Outcome::CouldNot(_)), "{:?}", outcome("BIL-03"));
     assert_eq!(done.results.summary.passed, 0);
+}
+
+#[test]
+fn each_role_is_served_over_a_call_and_a_hostile_one_is_a_result() {
+    use meterseal_link::client::AccessError;
+    use meterseal_link::{ClientError, Value};
+    use meterseal_model::{Obis, Role};
+
+    let made = Made::new(2).unwrap();
+    let mut bench = VirtualBench::new(made.specimen(0).unwrap(), &made, None);
+    let target: &mut dyn Target = &mut bench;
+    assert!(target.credentials(Role::Public).is_none());
+    for role in Role::ALL {
+        for _ in 0..2 {
+            let mut speaker = Speaker::open(target, Caller::local(role)).unwrap().unwrap();
+            let id = speaker.ask(target, async |client| client.get(1, Obis::METER_ID, 2).await).unwrap();
+            assert!(matches!(id, Ok(Value::Bytes(_))), "{role}: {id:?}");
+            let set =
+                speaker.ask(target, async |client| client.set(8, Obis::CLOCK, 2, Value::Null).await).unwrap();
+            match set {
+                Err(Unserved::Client(ClientError::Access(AccessError::Denied))) => {
+                    assert_ne!(role, Role::Utility);
+                }
+                Err(Unserved::Client(ClientError::Access(_))) => assert_eq!(role, Role::Utility),
+                other => panic!("{role}: {other:?}"),
+            }
+            speaker.close(target).unwrap();
+        }
+        // The standing connection comes back by itself.
+        assert!(target.get(&[(1, Obis::METER_ID, 2)]).unwrap()[0].is_ok());
+    }
+    // A reader's certificate is no utility's, whatever it says.
+    assert!(Speaker::open_as(target, Caller::local(Role::Reader), Role::Utility).unwrap().is_err());
+    let Called::Open(call) = target.call(Caller::local(Role::Public)).unwrap() else { panic!("refused") };
+    assert_eq!(target.receive(call, 0.5).unwrap(), Received::Nothing);
+    let before = target.seconds();
+    assert_eq!(target.receive(call, 2.0).unwrap(), Received::Nothing);
+    assert!((target.seconds() - before - 2.0).abs() < 0.01);
+    target.send(call, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert!(matches!(target.receive(call, 1.0).unwrap(), Received::Closed(_)));
+    target.send(call, b"more").unwrap();
+    assert!(matches!(target.receive(call, 1.0).unwrap(), Received::Closed(_)));
+    assert!(target.get(&[(1, Obis::METER_ID, 2)]).unwrap()[0].is_ok());
 }

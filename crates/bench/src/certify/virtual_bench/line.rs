@@ -3,15 +3,14 @@
 //! The meter's time stands still while a request is answered. Where the meter withholds an answer, time passes until it comes.
 
 use meterseal_link::client::{Association, Limits};
-use meterseal_link::{ClientError, DlmsClient, DlmsKeys};
+use meterseal_link::{ClientError, DlmsClient};
 use meterseal_model::{Role, SystemTitle};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::Runtime;
 
-use super::meter::identifier;
 use super::specimen::{Line, Specimen};
-use crate::certify::{Alarm, Exchange, Trouble};
+use crate::certify::{Alarm, Caller, Counters, Credentials, Exchange, Trouble};
 
 /// The connection.
 pub(super) struct HeadEnd {
@@ -24,45 +23,33 @@ pub(super) struct HeadEnd {
     arrivals: Vec<u64>,
 }
 
-/// What the head-end remembers from one connection to the next.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counters {
-    ours: u32,
-    answers: u32,
-    pushes: u32,
-}
-
 /// Longest message either way, with room for what follows it.
 const PIPE_BYTES: usize = 256 * 1024;
 /// How long a withheld answer is waited for, seconds of the meter's time.
 const PATIENCE_SECONDS: f64 = 300.0;
-/// The bench's head-end in messages.
-const TITLE: SystemTitle = SystemTitle(*b"MSBENCH1");
+/// The bench in messages: each role has keys of its own, so one title serves them all.
+pub(super) const TITLE: SystemTitle = SystemTitle(*b"MSBENCH1");
 /// Exchanges that are kept; a run that has more has them counted by its digest.
 const LOG_MAX: usize = 20_000;
 
 impl HeadEnd {
     /// Connects and associates as the utility.
-    pub(super) fn open(
-        specimen: &mut dyn Specimen,
-        keys: &meterseal_meter::DlmsKeys,
-        counters: &Counters,
-    ) -> Result<Self, Trouble> {
+    pub(super) fn open(specimen: &mut dyn Specimen, credentials: Credentials) -> Result<Self, Trouble> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .map_err(|error| Trouble::Bench(format!("no runtime for the connection: {error}")))?;
-        let line = specimen.connect()?;
+        let line = specimen.connect(Caller::HEAD_END)?;
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         let mut head_end = Self { runtime, client: None, far, line, log: Vec::new(), arrivals: Vec::new() };
         let association = Association {
             role: Role::Utility,
-            meter: identifier().system_title(),
-            client_title: TITLE,
-            keys: DlmsKeys { encryption: keys.encryption, authentication: keys.authentication },
-            invocation_counter: counters.ours,
-            last_response_counter: counters.answers,
-            last_push_counter: counters.pushes,
+            meter: credentials.meter,
+            client_title: credentials.client,
+            keys: credentials.keys,
+            invocation_counter: credentials.counters.ours,
+            last_response_counter: credentials.counters.answers,
+            last_push_counter: credentials.counters.pushes,
             limits: Limits { response: Duration::from_secs(60), queued_pushes: 4096, ..Limits::default() },
         };
         let client = head_end.drive(specimen, DlmsClient::associate(near, association))?;
@@ -76,6 +63,11 @@ impl HeadEnd {
             answers: client.response_counter(),
             pushes: client.push_counter(),
         })
+    }
+
+    /// The connection's other end.
+    pub(super) fn line(&self) -> Line {
+        self.line
     }
 
     /// Does one thing with the client.
@@ -183,7 +175,7 @@ const GENERAL_GLO_CIPHERING: u8 = 0xDB;
 /// Before it is the wrapper's header.
 const WRAPPER_BYTES: usize = 8;
 
-fn note(log: &mut Vec<Exchange>, specimen: &dyn Specimen, to_meter: bool, bytes: &[u8]) {
+pub(super) fn note(log: &mut Vec<Exchange>, specimen: &dyn Specimen, to_meter: bool, bytes: &[u8]) {
     if log.len() < LOG_MAX {
         log.push(Exchange { at_ns: nanoseconds(specimen.seconds()), to_meter, bytes: bytes.to_vec() });
     }

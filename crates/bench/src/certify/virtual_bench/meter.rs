@@ -1,15 +1,15 @@
 //! The sound virtual meter: the device's own code over a unit's front end and flash in memory, calibrated by the factory's procedure.
 
 use embedded_storage::nor_flash::NorFlashErrorKind;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, LinkId, Meter, Peer};
+use meterseal_meter::{Config, DlmsKeys, Identity, Layout, LinkId, Meter, Peer, RoleKeys};
 use meterseal_metrology::{Calibration, Frame, MeteredEnergy, Nominal};
-use meterseal_model::{Digest384, MeterId, SensorReadings, UnixMillis};
+use meterseal_model::{Digest384, MeterId, Role, Roles, SensorReadings, UnixMillis};
 use meterseal_world::physics::{Effects, LoadPoint, SAMPLE_RATE_HZ, Sensor, Tolerances, Unit};
 
 use super::front_end::FrontEnd;
 use super::specimen::{Line, Memory, Specimen};
 use crate::calibration::{self, Procedure, calibrate};
-use crate::certify::{Stimulus, Trouble};
+use crate::certify::{Caller, Stimulus, Trouble};
 use crate::instrument::Instrument;
 use crate::random::Random;
 
@@ -57,13 +57,17 @@ impl Made {
         VirtualMeter::new(self.clone(), salt)
     }
 
-    /// The keys that it shares with its head-end.
-    pub(super) fn keys(&self) -> DlmsKeys {
-        let mut random = Dice(Random::new(self.seed ^ 0x4B45_5953));
+    /// The keys that it shares with those of a role; `None` for the public.
+    pub fn keys(&self, role: Role) -> Option<DlmsKeys> {
+        if role == Role::Public {
+            return None;
+        }
+        let mut random =
+            Dice(Random::new(self.seed ^ 0x4B45_5953 ^ (u64::from(role.client_address()) << 32)));
         let mut keys = DlmsKeys { encryption: [0; 32], authentication: [0; 32] };
         meterseal_meter::Random::fill(&mut random, &mut keys.encryption);
         meterseal_meter::Random::fill(&mut random, &mut keys.authentication);
-        keys
+        Some(keys)
     }
 }
 
@@ -158,9 +162,16 @@ impl VirtualMeter {
             firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
             firmware_digest: self.made.firmware_digest,
         };
+        let keys =
+            |role| self.made.keys(role).ok_or_else(|| Trouble::Bench(format!("no keys for the {role}")));
+        for role in Roles::AUTHENTICATED.iter().filter(|role| *role != Role::Utility) {
+            config.role_keys =
+                std::mem::replace(&mut config.role_keys, RoleKeys::NONE).with(role, keys(role)?);
+        }
+        let utility = keys(Role::Utility)?;
         self.starts += 1;
         let dice = Dice(Random::new(self.made.seed ^ (self.salt << 20) ^ (self.starts << 56)));
-        let meter = Meter::open(identity, self.made.keys(), config, self.memory.clone(), dice, self.now());
+        let meter = Meter::open(identity, utility, config, self.memory.clone(), dice, self.now());
         self.meter = Some(meter.map_err(does_not_start)?);
         self.frames = 0;
         Ok(())
@@ -200,6 +211,11 @@ impl VirtualMeter {
             self.unwarmed = 0;
         }
         Ok(())
+    }
+
+    /// What it was made from.
+    pub fn made(&self) -> &Made {
+        &self.made
     }
 
     fn link(&self, line: Line) -> Result<LinkId, Trouble> {
@@ -257,13 +273,21 @@ impl Specimen for VirtualMeter {
         into.append(&mut self.pulses);
     }
 
-    fn connect(&mut self) -> Result<Line, Trouble> {
-        let link =
-            self.running()?.connected(Peer::HEADEND).map_err(|error| Trouble::Meter(error.to_string()))?;
+    fn connect(&mut self, caller: Caller) -> Result<Line, Trouble> {
+        let peer = Peer { roles: Roles::NONE.with(caller.role), local: caller.local };
+        let link = self.running()?.connected(peer).map_err(|error| Trouble::Meter(error.to_string()))?;
         self.lines += 1;
         let line = Line(self.lines);
         self.links.push((line, link));
         Ok(line)
+    }
+
+    fn disconnect(&mut self, line: Line) {
+        let Some(place) = self.links.iter().position(|(known, _)| *known == line) else { return };
+        let (_, link) = self.links.remove(place);
+        if let Some(meter) = &mut self.meter {
+            meter.disconnected(link);
+        }
     }
 
     fn send(&mut self, line: Line, bytes: &[u8]) -> Result<(), Trouble> {

@@ -3,6 +3,7 @@
 //! Uncertainty (k = 2): the reference's 10⁻¹² of apparent power; a pulse is placed within a sampling interval; a load's edge cuts a cycle, whose
 //! energy is integrated exactly. All stated as [`UNCERTAINTY_PERCENT`] and one sampling interval over the time of measuring.
 
+mod calls;
 mod front_end;
 mod laboratory;
 mod line;
@@ -15,15 +16,19 @@ pub use laboratory::VirtualLaboratory;
 pub use meter::{Made, VirtualMeter};
 pub use specimen::{Line, Memory, Specimen};
 
-use meterseal_link::Value;
 use meterseal_link::client::AccessError;
-use meterseal_model::Obis;
+use meterseal_link::{DlmsKeys, Value};
+use meterseal_model::{Obis, Role};
 use meterseal_world::physics::{LoadPoint, SAMPLE_RATE_HZ};
 
-use super::{Alarm, Endpoint, Exchange, Stimulus, Target, Trouble};
+use super::{
+    Alarm, CallId, Called, Caller, Counters, Credentials, Endpoint, Exchange, Received, Stimulus, Target,
+    Trouble,
+};
 use crate::catalogue::Need;
 use crate::reference;
-use line::{Counters, HeadEnd};
+use calls::Calls;
+use line::HeadEnd;
 
 /// What the virtual bench's energy is uncertain by whatever the time (k = 2), per cent: reference and double precision of sums over hours.
 pub const UNCERTAINTY_PERCENT: f64 = 0.0005;
@@ -31,7 +36,7 @@ pub const UNCERTAINTY_PERCENT: f64 = 0.0005;
 /// A specimen on the virtual bench.
 pub struct VirtualBench<S> {
     specimen: S,
-    keys: meterseal_meter::DlmsKeys,
+    made: Made,
     load: LoadPoint,
     /// The phase of a quarter of the supply's frequency, turns.
     turns: f64,
@@ -39,7 +44,9 @@ pub struct VirtualBench<S> {
     watched: bool,
     powered: bool,
     head_end: Option<HeadEnd>,
-    counters: Counters,
+    calls: Calls,
+    /// By role.
+    counters: [Counters; Role::ALL.len()],
     pulses: Vec<f64>,
     endpoint: Option<Endpoint>,
     log: Vec<Exchange>,
@@ -50,6 +57,8 @@ pub struct VirtualBench<S> {
 const UNWATCHED_SECONDS: f64 = 1.0;
 /// A reading of the sensors.
 const WATCHED_SECONDS: f64 = 0.004;
+/// Between two looks at whether an answer has come.
+const WAITING_SECONDS: f64 = 0.1;
 
 impl<S: Specimen> VirtualBench<S> {
     /// A bench with this specimen, made from `made`, at its rated voltage and without a load. `endpoint`: where another sample of it serves
@@ -58,14 +67,15 @@ impl<S: Specimen> VirtualBench<S> {
         let load = LoadPoint::unbalanced(50.0, [crate::points::UN; 3], [0.0; 3], 0.0);
         let mut bench = Self {
             specimen,
-            keys: made.keys(),
+            made: made.clone(),
             load,
             turns: 0.0,
             joules: 0.0,
             watched: false,
             powered: true,
             head_end: None,
-            counters: Counters::default(),
+            calls: Calls::default(),
+            counters: Default::default(),
             pulses: Vec::new(),
             endpoint,
             log: Vec::new(),
@@ -82,7 +92,9 @@ impl<S: Specimen> VirtualBench<S> {
             if !self.powered {
                 return Err(Trouble::Meter("it is without supply".to_owned()));
             }
-            self.head_end = Some(HeadEnd::open(&mut self.specimen, &self.keys, &self.counters)?);
+            let credentials = self.credentials(Role::Utility);
+            let credentials = credentials.ok_or(Trouble::Lacks("keys of the utility"))?;
+            self.head_end = Some(HeadEnd::open(&mut self.specimen, credentials)?);
         }
         match &mut self.head_end {
             Some(head_end) => Ok((head_end, &mut self.specimen)),
@@ -90,10 +102,12 @@ impl<S: Specimen> VirtualBench<S> {
         }
     }
 
-    fn hang_up(&mut self) {
+    /// Ends the standing connection.
+    fn end_standing(&mut self) {
         if let Some(mut head_end) = self.head_end.take() {
-            self.counters = head_end.counters();
+            self.spent(Role::Utility, head_end.counters());
             self.log.append(&mut head_end.log);
+            self.specimen.disconnect(head_end.line());
         }
     }
 
@@ -136,8 +150,9 @@ impl<S: Specimen> Target for VirtualBench<S> {
             | Need::Tilt
             | Need::Supply
             | Need::Power
+            | Need::Peer
             | Need::Memory => true,
-            Need::Peer | Need::Tap => self.endpoint.is_some(),
+            Need::Tap => self.endpoint.is_some(),
             Need::Radio => false,
         }
     }
@@ -165,7 +180,8 @@ impl<S: Specimen> Target for VirtualBench<S> {
                 let alarms = self.alarms()?;
                 self.alarms = alarms;
             }
-            self.hang_up();
+            self.end_standing();
+            self.calls.cut();
         }
         self.powered = on;
         self.specimen.supply(on)
@@ -235,10 +251,11 @@ impl<S: Specimen> Target for VirtualBench<S> {
     }
 
     fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> {
-        self.hang_up();
+        self.end_standing();
+        self.calls.cut();
         self.specimen.made_with(kilowatt_hours)?;
         // Another sample, of which nothing was used yet.
-        self.counters = Counters::default();
+        self.counters = Default::default();
         (self.joules, self.turns) = (0.0, 0.0);
         self.pulses.clear();
         let load = self.load.clone();
@@ -252,6 +269,51 @@ impl<S: Specimen> Target for VirtualBench<S> {
 
     fn endpoint(&self) -> Option<Endpoint> {
         self.endpoint.clone()
+    }
+
+    fn call(&mut self, caller: Caller) -> Result<Called, Trouble> {
+        if caller == Caller::HEAD_END || caller.role == Role::Utility {
+            if self.head_end.is_some() {
+                let alarms = self.alarms()?;
+                self.alarms = alarms;
+            }
+            self.end_standing();
+        }
+        Ok(self.calls.open(&mut self.specimen, caller))
+    }
+
+    fn send(&mut self, call: CallId, bytes: &[u8]) -> Result<(), Trouble> {
+        self.calls.send(&mut self.specimen, &mut self.log, call, bytes)
+    }
+
+    fn receive(&mut self, call: CallId, patience_seconds: f64) -> Result<Received, Trouble> {
+        let until = self.specimen.seconds() + patience_seconds;
+        loop {
+            match self.calls.receive(&mut self.specimen, &mut self.log, call)? {
+                Received::Nothing if self.powered && self.specimen.seconds() < until => {}
+                received => return Ok(received),
+            }
+            self.pass((until - self.specimen.seconds()).clamp(WATCHED_SECONDS, WAITING_SECONDS))?;
+        }
+    }
+
+    fn hang_up(&mut self, call: CallId) -> Result<(), Trouble> {
+        self.calls.close(&mut self.specimen, call)
+    }
+
+    fn credentials(&self, role: Role) -> Option<Credentials> {
+        let keys = self.made.keys(role)?;
+        Some(Credentials {
+            meter: meter::identifier().system_title(),
+            client: line::TITLE,
+            keys: DlmsKeys { encryption: keys.encryption, authentication: keys.authentication },
+            counters: self.counters[role.index()],
+        })
+    }
+
+    fn spent(&mut self, role: Role, counters: Counters) {
+        let known = &mut self.counters[role.index()];
+        *known = known.and(counters);
     }
 
     fn transcript(&mut self) -> Vec<Exchange> {

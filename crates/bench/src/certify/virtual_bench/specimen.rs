@@ -7,7 +7,7 @@ use embedded_storage::nor_flash::{
 use meterseal_world::physics::LoadPoint;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::certify::{Stimulus, Trouble};
+use crate::certify::{Caller, Stimulus, Trouble};
 
 /// A connection of a specimen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Line(pub(super) u32);
 ///
 /// ```
 /// use meterseal_bench::certify::{Specimen, Trouble};
-/// # use meterseal_bench::certify::{Line, Memory, Stimulus};
+/// # use meterseal_bench::certify::{Caller, Line, Memory, Stimulus};
 /// # use meterseal_world::physics::LoadPoint;
 /// /// A meter whose third pulse is always missing.
 /// struct Forgetful<S> { inner: S, count: u64 }
@@ -36,7 +36,8 @@ pub struct Line(pub(super) u32);
 /// #   fn supply(&mut self, on: bool) -> Result<(), Trouble> { self.inner.supply(on) }
 /// #   fn pass(&mut self, seconds: f64) -> Result<(), Trouble> { self.inner.pass(seconds) }
 /// #   fn seconds(&self) -> f64 { self.inner.seconds() }
-/// #   fn connect(&mut self) -> Result<Line, Trouble> { self.inner.connect() }
+/// #   fn connect(&mut self, caller: Caller) -> Result<Line, Trouble> { self.inner.connect(caller) }
+/// #   fn disconnect(&mut self, line: Line) { self.inner.disconnect(line) }
 /// #   fn send(&mut self, line: Line, bytes: &[u8]) -> Result<(), Trouble> { self.inner.send(line, bytes) }
 /// #   fn receive(&mut self, line: Line) -> Result<Option<Vec<u8>>, Trouble> { self.inner.receive(line) }
 /// #   fn memory(&self) -> Memory { self.inner.memory() }
@@ -71,13 +72,16 @@ pub trait Specimen {
     /// Pulses of active import since this was last asked, by true time. They may lie up to a window ahead.
     fn pulses(&mut self, into: &mut Vec<f64>);
 
-    /// The connection that it dials to its head-end comes up (inside TLS).
+    /// A connection comes up inside TLS: the one that it dials to its head-end, or somebody at its local port.
     ///
     /// # Errors
     /// [`Trouble::Meter`]: it takes no more, or is off.
-    fn connect(&mut self) -> Result<Line, Trouble>;
+    fn connect(&mut self, caller: Caller) -> Result<Line, Trouble>;
 
-    /// Bytes from the head-end.
+    /// A connection has gone.
+    fn disconnect(&mut self, line: Line);
+
+    /// Bytes from the other end.
     ///
     /// # Errors
     /// [`Trouble::Meter`]: it closes the connection, and why.
@@ -128,8 +132,12 @@ impl<S: Specimen + ?Sized> Specimen for Box<S> {
         (**self).pulses(into);
     }
 
-    fn connect(&mut self) -> Result<Line, Trouble> {
-        (**self).connect()
+    fn connect(&mut self, caller: Caller) -> Result<Line, Trouble> {
+        (**self).connect(caller)
+    }
+
+    fn disconnect(&mut self, line: Line) {
+        (**self).disconnect(line);
     }
 
     fn send(&mut self, line: Line, bytes: &[u8]) -> Result<(), Trouble> {
