@@ -378,7 +378,7 @@ impl<F: NorFlash> Storage<F> {
     /// has left. One erase a call, what is needed soonest first, so that as a rule no more than one is under way when the
     /// supply fails. `committed`: log entries that may be dropped. Whether anything was to be erased.
     pub(crate) fn prepare(&mut self, committed: u32) -> Result<bool, StorageError<F::Error>> {
-        if self.registers.prepare(&mut self.flash, LAST_WORDS)? {
+        if self.registers.prepare_unless_blank(&mut self.flash, LAST_WORDS)? {
             return Ok(true);
         }
         if !self.log.is_prepared(1)
@@ -388,27 +388,27 @@ impl<F: NorFlash> Storage<F> {
         }
         let Self { state, profile, quality, tariff, events, billing, readings, checkpoints, .. } = self;
         // Not the settings': each sector is one of them, and the one before is what is left should the newest rot.
-        for ring in [state, readings, checkpoints] {
-            // One that nothing was ever written to waits: it would be erased at every start.
-            if ring.newest().is_some() && ring.prepare(&mut self.flash, 1)? {
+        for ring in [state, readings] {
+            if ring.prepare(&mut self.flash, 1)? {
                 return Ok(true);
             }
         }
         if self.tree.prepare(&mut self.flash)? {
             return Ok(true);
         }
-        // What is not written to at every start: a supply that flickers must not have it erased at every start either.
-        for ring in [profile, tariff, quality, events, billing] {
-            if ring.prepare_unless_blank(&mut self.flash)? {
+        // What, as the registers, is not written to at every start: a supply that flickers must not have it erased at every
+        // start either.
+        for ring in [checkpoints, profile, tariff, quality, events, billing] {
+            if ring.prepare_unless_blank(&mut self.flash, 1)? {
                 return Ok(true);
             }
         }
-        self.registers.prepare(&mut self.flash, SAVES_AHEAD)
+        self.registers.prepare_unless_blank(&mut self.flash, SAVES_AHEAD)
     }
 
     /// Whether a checkpoint can be appended without an erase, or the next call will have seen to it.
     pub(crate) fn is_ready_for_checkpoint(&self) -> bool {
-        self.checkpoints.newest().is_none() || self.checkpoints.is_prepared(1)
+        self.checkpoints.is_prepared(1)
     }
 
     /// Flipped bits that were put right since the start.

@@ -207,16 +207,17 @@ impl Ring {
         Ok(true)
     }
 
-    /// The same for one append, but a sector that reads as erased is taken for it: a write is read back in any case.
+    /// The same, but a sector that reads as erased is taken for it: a write is read back in any case.
     pub(crate) fn prepare_unless_blank<F: NorFlash>(
         &mut self,
         flash: &mut F,
+        appends: u32,
     ) -> Result<bool, StorageError<F::Error>> {
-        let Some(sector) = self.to_erase(1) else { return Ok(false) };
+        let Some(sector) = self.to_erase(appends) else { return Ok(false) };
         let first = sector * self.slots_per_sector();
         for slot in first..first + self.slots_per_sector() {
             if !matches!(self.read_slot(flash, slot)?, Slot::Blank) {
-                return self.prepare(flash, 1);
+                return self.prepare(flash, appends);
             }
         }
         self.erased = Some(sector);
