@@ -172,6 +172,11 @@ impl Assembly {
         matches!(self.firmware, Some(Firmware::Simulated { .. }))
     }
 
+    /// Whether a boot stage outside has to start the meter.
+    pub(crate) const fn starts_elsewhere(&self) -> bool {
+        matches!(self.firmware, Some(Firmware::Started { .. }))
+    }
+
     /// Tells the watchdog outside, if there is one, that the meter measures.
     pub(crate) fn beat(&self) {
         if let Some(Firmware::Started { heartbeat, .. }) = &self.firmware {

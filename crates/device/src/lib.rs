@@ -15,6 +15,7 @@ mod link_state;
 mod local;
 mod runner;
 mod signer;
+mod supply;
 pub mod wifi;
 
 use std::net::SocketAddr;
@@ -45,6 +46,7 @@ use local::Bound;
 pub use local::{LocalAccess, LocalPort};
 pub use meterseal_boot::flash;
 use runner::{Ended, Input, PulseCounts, Runner, Troubles};
+use supply::{Fed, Monitor};
 
 /// All that makes one virtual meter.
 #[derive(Debug)]
@@ -223,6 +225,7 @@ impl Opened {
         sync.sync()?;
         let (inputs, receiver) = mpsc::sync_channel(INPUTS);
         let link = Arc::new(LinkState::default());
+        let network = Arc::new(Fed::new(network));
         let ended = Arc::new(Ended::default());
         let runner = Runner {
             name: id.to_string(),
@@ -237,6 +240,7 @@ impl Opened {
             disk_troubles: Troubles::default(),
             // As the site is made; the first block moves it to where the meter left it.
             supplied: true,
+            monitor: Monitor::default(),
             signer,
             next_frame: 0,
             ended: ended.clone(),

@@ -11,7 +11,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use meterseal_link::dial::Network;
 use meterseal_meter::{LinkId, Meter, Peer, ProtocolError};
 use meterseal_metrology::Frame;
 use meterseal_model::{SensorReadings, Stimulus, TimeBase};
@@ -25,6 +24,7 @@ use crate::assembly::{Assembly, Powered};
 use crate::flash::{FileFlash, FlashSync};
 use crate::link_state::LinkState;
 use crate::signer::Signer;
+use crate::supply::{Fed, Monitor, Outage};
 
 /// What reaches the meter from outside its thread.
 #[derive(Debug)]
@@ -58,7 +58,9 @@ pub(crate) struct Runner {
     pub(crate) pulses: Arc<PulseCounts>,
     /// How the connection fares, for the meter to show.
     pub(crate) link: Arc<LinkState>,
-    pub(crate) network: Arc<dyn Network>,
+    pub(crate) network: Arc<Fed>,
+    /// Watches the supply of the meter's own electronics.
+    pub(crate) monitor: Monitor,
     /// Where the supply's relay is.
     pub(crate) supplied: bool,
     /// Signs checkpoints; a meter without keys has none.
@@ -130,17 +132,28 @@ impl Runner {
                 Ok(input) => self.accept(input, &mut connections),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let restart = self.advance(&mut pace);
+            let next = self.advance(&mut pace);
             self.flush(&mut connections);
-            if restart && self.assembly.restarts_itself() {
-                if !self.restart(&mut pace, &mut connections) {
-                    // It is down already, and what is in its flash is no longer what it knows.
-                    self.ended.tell(false);
-                    return;
+            match next {
+                Next::GoOn => {}
+                Next::Restart if self.assembly.restarts_itself() => {
+                    if !self.restart(&mut pace, &mut connections) {
+                        // It is down already, and what is in its flash is no longer what it knows.
+                        self.ended.tell(false);
+                        return;
+                    }
                 }
-            } else if restart {
-                wants_boot_stage = Some(true);
-                break;
+                Next::Restart => {
+                    wants_boot_stage = Some(true);
+                    break;
+                }
+                Next::SupplyFails => match self.lose_supply(&mut pace, &mut connections) {
+                    Outage::Over => {}
+                    // In each of these it is down already.
+                    Outage::BootStage => return self.ended.tell(true),
+                    Outage::Dead => return self.ended.tell(false),
+                    Outage::Stopped => return,
+                },
             }
             // The watchdog hears of a meter that lives through blocks of samples, not of one that merely runs.
             if beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT) {
@@ -203,6 +216,11 @@ impl Runner {
         self.flush(connections);
         connections.clear();
         self.signer = None;
+        self.power_up(pace)
+    }
+
+    /// Up, with what the boot stage starts; `false` when nothing does.
+    pub(crate) fn power_up(&mut self, pace: &mut Pace) -> bool {
         let down = Instant::now();
         let booted = self.assembly.boot(self.site.now());
         self.skip(pace);
@@ -224,7 +242,7 @@ impl Runner {
     }
 
     /// Lets the site live through the time that has passed, unmeasured. Gives the number of frames.
-    fn skip(&mut self, pace: &mut Pace) -> u64 {
+    pub(crate) fn skip(&mut self, pace: &mut Pace) -> u64 {
         let mut block = [Frame::default(); BLOCK];
         let mut skipped = 0;
         loop {
@@ -238,8 +256,8 @@ impl Runner {
         }
     }
 
-    /// Lives through the site time that is due. `true`: the meter wants to restart.
-    fn advance(&mut self, pace: &mut Pace) -> bool {
+    /// Lives through the site time that is due.
+    fn advance(&mut self, pace: &mut Pace) -> Next {
         let mut block = [Frame::default(); BLOCK];
         let begin = Instant::now();
         let mut due = pace.due();
@@ -259,11 +277,15 @@ impl Runner {
             let restart = matches!(carried, Ok(true));
             self.troubles.note(&self.name, sensed.and(saved).and(sealed).and(carried.map(drop)).err());
             self.follow_relay();
+            let fails = self.monitor.pass(self.site.feeds_meter(), frames.len());
             due -= frames.len();
             pace.lived(frames.len());
             self.count_pulses();
+            if fails {
+                return Next::SupplyFails;
+            }
             if restart {
-                return true;
+                return Next::Restart;
             }
             if begin.elapsed() > BUSY {
                 // A site faster than this machine: messages first, then the rest.
@@ -271,7 +293,7 @@ impl Runner {
                 break;
             }
         }
-        false
+        Next::GoOn
     }
 
     /// Moves the supply's relay to where the meter wants it, once the reason is on the disk.
@@ -339,9 +361,19 @@ impl Runner {
     }
 }
 
+/// What comes after some site time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    /// The meter wants to restart.
+    Restart,
+    /// Its supply is failing.
+    SupplyFails,
+}
+
 /// A connection that the meter serves.
 #[derive(Debug)]
-struct Connection {
+pub(crate) struct Connection {
     number: u64,
     link: LinkId,
     outbound: Sender<Vec<u8>>,
@@ -349,7 +381,7 @@ struct Connection {
 
 /// Keeps site time in step with the monotonic clock: never a frame too many, never one left out.
 #[derive(Debug)]
-struct Pace {
+pub(crate) struct Pace {
     origin: Instant,
     frames_per_second: f64,
     lived: u64,
@@ -388,7 +420,7 @@ impl Pace {
 /// How often the watchdog is told.
 const BEAT: Duration = Duration::from_secs(1);
 /// How often the meter looks at its surroundings when nothing wakes it.
-const SLICE: Duration = Duration::from_millis(10);
+pub(crate) const SLICE: Duration = Duration::from_millis(10);
 /// Frames per block: the sensors are read after each.
 const BLOCK: usize = (SensorReadings::PERIOD_MS * Site::SAMPLE_RATE / 1000) as usize;
 /// Longest time away from messages.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use meterseal_device::{Access, Device, LocalAccess, LocalPort, Opened, Place, Settings};
@@ -13,7 +14,7 @@ use meterseal_link::pki::{Pki, Validity};
 use meterseal_link::tls::{self, ClientProfile, MeterClock};
 use meterseal_link::{Association, ClientError, DlmsClient, DlmsKeys, Peer, Value};
 use meterseal_meter::{Identity, RoleKeys};
-use meterseal_model::{Digest384, EventCode, MeterId, Obis, Role, Roles, SystemTitle, TimeBase};
+use meterseal_model::{Digest384, EventCode, MeterId, Obis, Role, Roles, Stimulus, SystemTitle, TimeBase};
 use meterseal_world::site::SiteKind;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
@@ -276,5 +277,105 @@ async fn an_installer_reads_why_the_meter_does_not_reach_its_head_end_and_a_read
     let mut reader =
         DlmsClient::associate(dial(&device, &caller).await, association(Role::Reader)).await.unwrap();
     assert!(get(&mut reader, Obis::LINK_REASON).await.is_err());
+    device.stop().await;
+}
+
+/// What a laboratory reads without TLS; a meter that is dark closes at once.
+async fn laboratory(device: &Device) -> Result<DlmsClient<TcpStream>, ClientError> {
+    let stream = TcpStream::connect(device.local_address().unwrap()).await.unwrap();
+    // Beyond what the meter has seen, and what it skips at a start.
+    static COUNTER: AtomicU32 = AtomicU32::new(10);
+    let invocation_counter = COUNTER.fetch_add(100_000, Ordering::Relaxed);
+    DlmsClient::associate(stream, Association { invocation_counter, ..association(Role::Bench) }).await
+}
+
+/// The codes of the security log's entries.
+async fn codes(bench: &mut DlmsClient<TcpStream>) -> Vec<u8> {
+    let Value::Array(rows) = bench.get(7, Obis::SECURITY_LOG, 2).await.unwrap() else { panic!("an array") };
+    let code = |row: &Value| match row {
+        Value::Structure(fields) => fields.iter().find_map(|field| match field {
+            Value::U8(code) => Some(*code),
+            _ => None,
+        }),
+        _ => None,
+    };
+    rows.iter().map(|row| code(row).unwrap()).collect()
+}
+
+async fn energies(bench: &mut DlmsClient<TcpStream>) -> [u64; 2] {
+    let mut energies = [0; 2];
+    for (energy, obis) in energies.iter_mut().zip([Obis::ACTIVE_ENERGY_IMPORT, Obis::ACTIVE_ENERGY_EXPORT]) {
+        *energy = bench.get(3, obis, 2).await.unwrap().as_u64().unwrap();
+    }
+    energies
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_meter_whose_supply_goes_away_says_its_last_words_and_comes_back_with_nothing_lost() {
+    let laboratory_bench = Bench::new();
+    let device = laboratory_bench.meter(Some(Roles::of(&[Role::Bench])));
+    let flash = laboratory_bench.folder.path().join("flash.bin");
+    let mut client = laboratory(&device).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+
+    // Shorter than the capacitor carries the meter: it is noticed, and that is all.
+    device.apply(Stimulus::InterruptSupply).unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    device.apply(Stimulus::RestoreSupply).unwrap();
+    let count = |codes: &[u8], code: EventCode| codes.iter().filter(|&&found| found == code as u8).count();
+    let begun = std::time::Instant::now();
+    let mut before = codes(&mut client).await;
+    while count(&before, EventCode::SupplyRestored) == 0 && begun.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        before = codes(&mut client).await;
+    }
+    assert_eq!(count(&before, EventCode::SupplyInterrupted), 1, "{before:?}");
+    assert_eq!(count(&before, EventCode::SupplyRestored), 1, "{before:?}");
+    assert_eq!(count(&before, EventCode::PowerDown), 0, "{before:?}");
+
+    // Longer: the connection dies, nobody is served, and registers are saved as of then, not as of the second before.
+    let shown = energies(&mut client).await;
+    device.apply(Stimulus::InterruptSupply).unwrap();
+    tokio::time::timeout(PATIENCE, async { while client.get(8, Obis::CLOCK, 2).await.is_ok() {} })
+        .await
+        .unwrap();
+    assert!(laboratory(&device).await.is_err(), "a dark meter answers");
+    let dark = std::fs::read(&flash).unwrap();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert!(std::fs::read(&flash).unwrap() == dark, "a dark meter writes");
+
+    device.apply(Stimulus::RestoreSupply).unwrap();
+    let begun = std::time::Instant::now();
+    let mut client = loop {
+        match laboratory(&device).await {
+            Ok(client) => break client,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let after = codes(&mut client).await;
+    assert_eq!(after[..before.len()], before, "an entry is lost");
+    let new = &after[before.len()..];
+    let places = [EventCode::SupplyInterrupted, EventCode::PowerDown, EventCode::PowerUp]
+        .map(|code| new.iter().position(|&found| found == code as u8));
+    assert!(places.is_sorted() && places[0].is_some(), "{new:?}");
+    assert_eq!(count(new, EventCode::StorageError), 0, "{new:?}");
+    let found = energies(&mut client).await;
+    assert!(found.iter().zip(shown).all(|(found, shown)| *found >= shown), "{found:?} after {shown:?}");
+    device.stop().await;
+
+    // Stopped while it is dark: nothing is left to save, and it comes up again.
+    let device = laboratory_bench.meter(Some(Roles::of(&[Role::Bench])));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    device.apply(Stimulus::InterruptSupply).unwrap();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    device.stop().await;
+    let device = laboratory_bench.meter(Some(Roles::of(&[Role::Bench])));
+    let mut client = laboratory(&device).await.unwrap();
+    let last = codes(&mut client).await;
+    assert_eq!(last[..after.len()], after);
+    assert!(count(&last, EventCode::PowerDown) >= 3, "{last:?}");
+    let found_last = energies(&mut client).await;
+    assert!(found_last.iter().zip(found).all(|(last, found)| *last >= found));
     device.stop().await;
 }

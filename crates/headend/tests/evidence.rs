@@ -7,8 +7,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Browser, Flash, TestMeter, Utility, Variant, eventually};
+use common::{Browser, Flash, Order, TestMeter, Utility, Variant, eventually};
 use meterseal_headend::{Config, Headend, Pace};
+use meterseal_model::Stimulus;
 use meterseal_seal::evidence::{Export, Outcome, Statement, Trust};
 use serde_json::Value;
 
@@ -123,5 +124,51 @@ async fn an_operator_who_edits_the_database_of_a_running_head_end_is_found_out_w
     })
     .await;
     assert_eq!(code(browser.clone()).await, before, "restored");
+    headend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meter_that_goes_on_and_signs_nothing_any_more_is_alarmed_after_25_hours() {
+    let utility = Utility::new();
+    let headend = start(&utility).await;
+    let browser = Browser::signed_in(&headend).await;
+    let sealed = Variant { sealed: true, flash: Flash::blank(), ..Variant::default() };
+    let meter = TestMeter::variant(&utility, &headend, 1, sealed);
+    readings(&browser, 1).await;
+    let missing = async || {
+        let alarms = browser.get("/api/v1/alarms?state=all&cause=checkpoint_missing").await.json();
+        alarms.as_array().unwrap().first().cloned()
+    };
+    let connection = rusqlite::Connection::open(utility.data().join("headend.sqlite")).unwrap();
+    connection.busy_timeout(Duration::from_secs(10)).unwrap();
+    let count =
+        || -> i64 { connection.query_row("SELECT count(*) FROM checkpoint", [], |row| row.get(0)).unwrap() };
+    // It measures and sends events, but whatever it seals stays without a signature.
+    meter.order(Order::Sign(false));
+    meter.order(Order::Feel(Stimulus::OpenCover));
+    eventually("the cover is stored", async || {
+        let events = browser.get("/api/v1/events?meter=MSL0000000001").await.json();
+        events.as_array().unwrap().iter().any(|event| event["code"] == 44).then_some(())
+    })
+    .await;
+    let signed = count();
+    let older = |hours: i64| {
+        let aged = "UPDATE checkpoint SET received_ms = received_ms - ?1 * 3600000";
+        assert!(connection.execute(aged, [hours]).unwrap() > 0);
+        // A contact looks at once, and later once a minute.
+        meter.order(Order::HangUp(Duration::ZERO));
+    };
+    older(24);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((count(), missing().await), (signed, None), "a day alone is no alarm");
+    older(2);
+    let alarm = eventually("the alarm", missing).await;
+    assert!(alarm["cleared_at"].is_null(), "{alarm}");
+    meter.order(Order::Sign(true));
+    eventually("the end of the alarm", async || {
+        missing().await.filter(|alarm| !alarm["cleared_at"].is_null())
+    })
+    .await;
+    assert!(count() > signed);
     headend.shutdown().await;
 }

@@ -55,9 +55,9 @@ fn main() -> ExitCode {
     }
     if wanted("log") {
         println!(
-            "| flash | operations of a life | runs | promised before a cut, all found | void leaves at most | energy lost at most | last words written | energy lost then |"
+            "| flash | operations of a life | runs | promised before a cut, all found | void leaves at most | energy lost at most | last words written | energy lost then | taken of the capacitor at most |"
         );
-        println!("|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|");
         let each = pairs.div_ceil(GEOMETRIES);
         lives::<4, 4096>(each, threads);
         lives::<8, 2048>(each, threads);
@@ -120,7 +120,12 @@ fn tell(row: log_life::Row, how: &str) {
     let watt_hours = |milliwatt_hours: u64| milliwatt_hours as f64 / 1000.0;
     let lost = watt_hours(row.lost_milliwatt_hours);
     let (words, short) = (row.last_words, watt_hours(row.lost_with_last_words));
-    let last = if words > 0 { format!("{words} | {short:.2} Wh") } else { "– | –".to_owned() };
+    let taken = row.spent_nanojoules as f64 / 1e6;
+    let last = if words > 0 {
+        format!("{words} | {short:.2} Wh | {taken:.1} mJ")
+    } else {
+        "– | – | –".to_owned()
+    };
     println!("| {geometry} | {operations} | {runs}, {how} | {promised} | {void} | {lost:.2} Wh | {last} |");
 }
 

@@ -249,6 +249,8 @@ impl<F: NorFlash> Inner<F> {
         inner.catch_up()?;
         inner.power_up(first_start)?;
         inner.open_log()?;
+        // All of it before anything is measured, and so can be lost.
+        while inner.prepare_for_power_fail()? {}
         Ok(inner)
     }
 
@@ -334,7 +336,7 @@ impl<F: NorFlash> Inner<F> {
     }
 
     /// Keeps ready what a failing supply leaves no time for.
-    pub(crate) fn prepare_for_power_fail(&mut self) -> Result<(), StorageError<F::Error>> {
+    pub(crate) fn prepare_for_power_fail(&mut self) -> Result<bool, StorageError<F::Error>> {
         self.storage.get_mut().prepare(self.written_log)
     }
 
@@ -344,13 +346,19 @@ impl<F: NorFlash> Inner<F> {
     pub(crate) fn last_words(&mut self, registers: &Registers) -> Result<(), StorageError<F::Error>> {
         self.is_failing = true;
         self.save_registers(registers)?;
-        if !self.storage.get_mut().log().is_prepared() {
-            // An erase would take all that is left; the start will say how long the supply was away.
-            return self.save_registers(registers);
+        // An erase would take all that is left. Without the entry, the start says how long the supply was away all the same.
+        if self.storage.get_mut().log().is_prepared(1) {
+            self.log(EventCode::PowerDown, 0)?;
         }
-        self.log(EventCode::PowerDown, 0)?;
-        self.save_registers(registers)?;
-        self.log_repeats(true)
+        if self.storage.get_mut().registers().is_prepared(1) {
+            self.save_registers(registers)?;
+        }
+        while self.storage.get_mut().log().is_prepared(1)
+            && let Some(extreme) = self.repeats.take_due(self.uptime_ms, true)
+        {
+            self.log(EventCode::EventsRepeated, extreme)?;
+        }
+        Ok(())
     }
 
     /// The head-end has stored the log up to here. `false`: not between what it had and what there is.

@@ -604,6 +604,11 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
         &self.inner().identity
     }
 
+    /// Milliseconds since power-up, up to the last call that took `now`; log entries tell them too.
+    pub fn uptime_ms(&self) -> u64 {
+        self.inner().uptime_ms()
+    }
+
     /// The meter's clock: the time that it was last given, as set by the utility.
     pub fn clock(&self) -> UnixMillis {
         self.inner().clock()
@@ -636,7 +641,7 @@ impl<F: NorFlash, R: Random> Meter<F, R> {
 
     /// The supply is failing: what matters most is written at once, while the supply's capacitor lasts. Call it from the
     /// supply's early warning, and nothing after it. Two writes of registers of 512 bytes and one log entry of 128 bytes, and
-    /// as a rule no erase: sectors are erased ahead. Whatever of it succeeds, the meter comes up again with all that it has
+    /// no erase: sectors are erased ahead. Whatever of it succeeds, the meter comes up again with all that it has
     /// shown; docs/sealed-log.md says how much energy may be missing.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ impl Repeats {
     }
 
     /// A count that is due to become an entry: its extreme value. It is over with that.
-    fn take_due(&mut self, uptime_ms: u64, all: bool) -> Option<i64> {
+    pub(crate) fn take_due(&mut self, uptime_ms: u64, all: bool) -> Option<i64> {
         let due = |kind: &&mut Kind| {
             kind.counted > 0 && (all || uptime_ms.saturating_sub(kind.entered_ms) >= EACH_MS)
         };

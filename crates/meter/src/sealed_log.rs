@@ -263,6 +263,10 @@ impl<F: NorFlash> Inner<F> {
         if !due || !self.sealed.pace.is_open(uptime_ms) || self.sealed.waiting.is_some() {
             return None;
         }
+        if !self.storage.get_mut().is_ready_for_checkpoint() {
+            // The next tick erases its sector; not while another erase may be under way.
+            return None;
+        }
         let key = self.log_key()?;
         let storage = self.storage.borrow_mut();
         let peaks = storage.tree().peaks();

@@ -374,16 +374,41 @@ impl<F: NorFlash> Storage<F> {
         rings.into_iter().map(|(ring, kind)| ring.skip_to(rows.of(kind))).sum()
     }
 
-    /// Erases ahead what the last records before a power cut go to: it takes longer than the supply's capacitor lasts.
-    /// `committed`: log entries that may be dropped.
-    pub(crate) fn prepare(&mut self, committed: u32) -> Result<(), StorageError<F::Error>> {
-        self.registers.prepare(&mut self.flash)?;
-        if !self.log.is_prepared()
+    /// Erases ahead what comes next: an erase takes longer than all writes of a call together, and more than a failing supply
+    /// has left. One erase a call, what is needed soonest first, so that as a rule no more than one is under way when the
+    /// supply fails. `committed`: log entries that may be dropped. Whether anything was to be erased.
+    pub(crate) fn prepare(&mut self, committed: u32) -> Result<bool, StorageError<F::Error>> {
+        if self.registers.prepare_unless_blank(&mut self.flash, LAST_WORDS)? {
+            return Ok(true);
+        }
+        if !self.log.is_prepared(1)
             && self.log.would_drop(&mut self.flash)?.is_none_or(|sequence| sequence <= committed)
         {
-            self.log.prepare(&mut self.flash)?;
+            return self.log.prepare(&mut self.flash, 1);
         }
-        Ok(())
+        let Self { state, profile, quality, tariff, events, billing, readings, checkpoints, .. } = self;
+        // Not the settings': each sector is one of them, and the one before is what is left should the newest rot.
+        for ring in [state, readings] {
+            if ring.prepare(&mut self.flash, 1)? {
+                return Ok(true);
+            }
+        }
+        if self.tree.prepare(&mut self.flash)? {
+            return Ok(true);
+        }
+        // What, as the registers, is not written to at every start: a supply that flickers must not have it erased at every
+        // start either.
+        for ring in [checkpoints, profile, tariff, quality, events, billing] {
+            if ring.prepare_unless_blank(&mut self.flash, 1)? {
+                return Ok(true);
+            }
+        }
+        self.registers.prepare_unless_blank(&mut self.flash, SAVES_AHEAD)
+    }
+
+    /// Whether a checkpoint can be appended without an erase, or the next call will have seen to it.
+    pub(crate) fn is_ready_for_checkpoint(&self) -> bool {
+        self.checkpoints.is_prepared(1)
     }
 
     /// Flipped bits that were put right since the start.
@@ -411,6 +436,10 @@ impl<F: NorFlash> Storage<F> {
         self.log.would_drop(&mut self.flash)
     }
 
+    pub(crate) const fn registers(&self) -> &Ring {
+        &self.registers
+    }
+
     pub(crate) const fn log(&self) -> &Ring {
         &self.log
     }
@@ -431,6 +460,12 @@ impl<F: NorFlash> Storage<F> {
         &self.profile
     }
 }
+
+/// The registers' records of a failing supply.
+const LAST_WORDS: u32 = 2;
+/// Those for which there is to be room without an erase: a call may end a billing period, an interval, a day and a second at
+/// once, and then come the last words. It leaves three or more of those before.
+const SAVES_AHEAD: u32 = 4 + LAST_WORDS;
 
 /// A record that is there and cannot be read is another version's: to go on with defaults would change a tariff unseen.
 fn known<T, E: core::fmt::Debug>(record: &[u8], decoded: Option<T>) -> Result<Option<T>, OpenError<E>> {

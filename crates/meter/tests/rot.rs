@@ -79,6 +79,29 @@ fn a_newest_record_that_is_gone_altogether_has_its_copy() {
     assert_eq!(meter.saved_registers().total_import_nanowatt_hours, shown);
 }
 
+/// Without last words there is no copy: then the save before counts, a second earlier.
+#[test]
+fn a_newest_record_that_is_gone_after_a_cut_without_warning_costs_a_second_more() {
+    let mut flash = blank();
+    let mut meter = open(&mut flash, at(0));
+    let mut saves = vec![];
+    for tenth in 0..105 {
+        run(&mut meter, tenth * 100, (tenth + 1) * 100, 5.0, &QUIET);
+        let shown = meter.saved_registers().total_import_nanowatt_hours;
+        if saves.last() != Some(&shown) {
+            saves.push(shown);
+        }
+    }
+    drop(meter);
+    assert!(saves.len() > 8, "a save each second: {saves:?}");
+    let newest = newest_registers(&flash);
+    for (k, byte) in flash.bytes[newest..newest + 512].iter_mut().enumerate() {
+        *byte ^= (k * 37) as u8 | 1;
+    }
+    let meter = open(&mut flash, at(20_000));
+    assert_eq!(meter.saved_registers().total_import_nanowatt_hours, saves[saves.len() - 2]);
+}
+
 #[test]
 fn whatever_rots_nothing_false_is_believed_and_all_of_it_is_found() {
     let (flash, shown, before) = stopped();

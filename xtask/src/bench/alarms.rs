@@ -1,9 +1,10 @@
 //! `cargo xtask bench alarms`: from a stimulus to the commit at the head-end and to the page, with many meters connected
 //! (issue 5, Numbers). Head-end and meters are two processes of the real program; this one is the page.
 //!
-//! The stimulus is the time at which the meter detects it, by its own clock, in whole milliseconds: a surge is detected at
-//! once, a cover or a field after its debounce time, which is not in these figures. The commit is the head-end's own
-//! `meterseal::commit` log line. All clocks are this machine's.
+//! The stimulus is when the meter's sensors first showed it: the fleet's `meterseal::stimulus` log line of the meter's uptime
+//! that the event tells. (The event's own time comes over DLMS in hundredths of a second, which is too coarse here.) A surge is
+//! an event at once; a cover or a field must last for its debounce time of 12 ms, which is in these figures, so each kind has a
+//! row of its own. The commit is the head-end's `meterseal::commit` log line. All clocks are this machine's.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -62,8 +63,9 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     follow(&page, &mut head, &seen)?;
 
     println!("load of the machine before: {}", load());
-    let quiet = ["--headend", &gateway];
-    let fleet = Part::start(binary, folder, meters, &quiet)?;
+    let felt = Some("warn,meterseal::stimulus=debug");
+    let mut fleet = Part::start_with(binary, folder, meters, &["--headend", &gateway], felt)?;
+    feel(&mut fleet, &seen)?;
     head.wait(LONG, |line| {
         stored(line).is_some_and(|(online, rows, _)| online >= meters && rows >= meters * ROWS)
     })?;
@@ -76,8 +78,12 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
         take(&seen).events.clear();
         fleet.signal("-USR2")?;
         let end = Instant::now() + LONG;
-        while take(&seen).whole() < meters {
-            ensure!(Instant::now() < end, "only {} of {meters} surges came to the page", take(&seen).whole());
+        while take(&seen).known().count() < meters {
+            ensure!(
+                Instant::now() < end,
+                "only {} of {meters} surges came to the page",
+                take(&seen).known().count()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         let storm = take(&seen).storm();
@@ -97,7 +103,11 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     head.wait(LONG, |line| stored(line).is_some_and(|(online, ..)| online == 0))?;
 
     let rate = arguments.events_per_second.to_string();
-    let fleet = Part::start(binary, folder, meters, &["--headend", &gateway, "--events-per-second", &rate])?;
+    // Uptimes begin anew.
+    take(&seen).felt.clear();
+    let often = ["--headend", &gateway, "--events-per-second", &rate];
+    let mut fleet = Part::start_with(binary, folder, meters, &often, felt)?;
+    feel(&mut fleet, &seen)?;
     head.wait(LONG, |line| stored(line).is_some_and(|(online, ..)| online >= meters))?;
     std::thread::sleep(ARRIVED);
     println!(
@@ -112,21 +122,17 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
         let end = now();
         // The slowest count too: those that happened in this time and are still on their way.
         std::thread::sleep(SETTLE);
-        let times = take(&seen).times(begin, end);
-        ensure!(times.0.len() > 10, "hardly any event came to the page");
-        let at = |of: &[f64], share: f64| of[((of.len() - 1) as f64 * share).ceil() as usize];
-        let figures = [0.5, 0.99, 1.0].map(|share| (at(&times.0, share), at(&times.1, share)));
-        println!(
-            "| run {run} | {} | {:.1} ms | {:.1} ms | {:.1} ms | {:.1} ms | {:.1} ms | {:.1} ms |",
-            times.0.len(),
-            figures[0].0,
-            figures[1].0,
-            figures[2].0,
-            figures[0].1,
-            figures[1].1,
-            figures[2].1
-        );
-        runs.push(figures);
+        let figures =
+            take(&seen).figures(begin, end, |_| true).context("hardly any event came to the page")?;
+        let lost = take(&seen).of_nothing();
+        ensure!(lost == 0, "{lost} events have the uptime of no stimulus");
+        println!("| run {run} | {figures} |");
+        for (name, kind) in KINDS {
+            if let Some(figures) = take(&seen).figures(begin, end, kind) {
+                println!("| – {name} | {figures} |");
+            }
+        }
+        runs.push(figures.shares);
     }
     let of = |place: usize, page: bool| {
         median(runs.iter().map(|run| if page { run[place].1 } else { run[place].0 }))
@@ -145,34 +151,90 @@ fn measure(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     head.stop()
 }
 
-/// When each event happened, was committed, and was on the page: milliseconds of the day.
+/// Whether an event's name is one of a kind's.
+type IsIt = fn(&str) -> bool;
+
+/// What the fleet's own incidents are, by the events' short names.
+const KINDS: [(&str, IsIt); 3] = [
+    ("surge", |name| name == "voltage_spike"),
+    ("cover", |name| name.contains("cover")),
+    ("constant field", |name| name.starts_with("magnetic_field")),
+];
+
+/// An event: the meter's uptime when it happened, when it was committed and on the page, and what it is called.
+#[derive(Default)]
+struct Event {
+    uptime: Option<u64>,
+    committed: Option<f64>,
+    shown: Option<f64>,
+    name: String,
+}
+
+/// What was seen of meters: `felt` by their uptimes, `events` by their sequence numbers. Times are milliseconds of the day.
 #[derive(Default)]
 struct Seen {
-    events: HashMap<(String, u64), [Option<f64>; 3]>,
+    felt: HashMap<(String, u64), f64>,
+    events: HashMap<(String, u64), Event>,
+}
+
+/// How long events took to the commit and to the page, milliseconds.
+struct Figures {
+    events: usize,
+    /// Of [`SHARES`] of them.
+    shares: [(f64, f64); 3],
+}
+
+/// Median, 99th percentile, all.
+const SHARES: [f64; 3] = [0.5, 0.99, 1.0];
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.events)?;
+        self.shares.iter().try_for_each(|(committed, _)| write!(f, " | {committed:.1} ms"))?;
+        self.shares.iter().try_for_each(|(_, shown)| write!(f, " | {shown:.1} ms"))
+    }
 }
 
 impl Seen {
-    fn whole(&self) -> usize {
-        self.events.values().filter(|times| times.iter().all(Option::is_some)).count()
+    /// Events of which all is known: when it happened, was committed, and was on the page; and its name.
+    fn known(&self) -> impl Iterator<Item = (f64, f64, f64, &str)> {
+        self.events.iter().filter_map(|((meter, _), event)| {
+            let at = self.felt.get(&(meter.clone(), event.uptime?))?;
+            Some((*at, event.committed?, event.shown?, event.name.as_str()))
+        })
     }
 
-    /// Of those that happened between two times, sorted: to the commit, to the page.
-    fn times(&self, begin: f64, end: f64) -> (Vec<f64>, Vec<f64>) {
-        let whole = self.events.values().filter_map(|times| Some((times[0]?, times[1]?, times[2]?)));
-        let whole = whole.filter(|(at, ..)| (begin..end).contains(at));
+    /// How many events tell of a time when nothing was felt.
+    fn of_nothing(&self) -> usize {
+        let is_ours = |event: &Event| KINDS.iter().any(|(_, is_it)| is_it(&event.name));
+        let is_lost = |meter: &str, event: &Event| {
+            event.uptime.is_some_and(|uptime| !self.felt.contains_key(&(meter.to_owned(), uptime)))
+        };
+        self.events.iter().filter(|((meter, _), event)| is_ours(event) && is_lost(meter, event)).count()
+    }
+
+    /// Of those of a kind that happened between two times; `None` for hardly any.
+    fn figures(&self, begin: f64, end: f64, is_it: impl Fn(&str) -> bool) -> Option<Figures> {
+        let chosen = self.known().filter(|(at, _, _, name)| (begin..end).contains(at) && is_it(name));
         let (mut committed, mut shown): (Vec<f64>, Vec<f64>) =
-            whole.map(|(at, committed, shown)| (committed - at, shown - at)).unzip();
+            chosen.map(|(at, committed, shown, _)| (committed - at, shown - at)).unzip();
         committed.sort_by(f64::total_cmp);
         shown.sort_by(f64::total_cmp);
-        (committed, shown)
+        let at = |of: &[f64], share: f64| of[((of.len() - 1) as f64 * share).ceil() as usize];
+        let enough = committed.len() > 10;
+        enough.then(|| Figures {
+            events: committed.len(),
+            shares: SHARES.map(|share| (at(&committed, share), at(&shown, share))),
+        })
     }
 
     /// From the first stimulus to the last commit and to the last on the page, seconds.
     fn storm(&self) -> (f64, f64) {
-        let times = |place: usize| self.events.values().filter_map(move |times| times[place]);
-        let begin = times(0).fold(f64::INFINITY, f64::min);
-        let last = |place| (times(place).fold(0.0, f64::max) - begin) / 1e3;
-        (last(1), last(2))
+        let begin = self.known().map(|(at, ..)| at).fold(f64::INFINITY, f64::min);
+        let ends = self.known().fold((0.0, 0.0), |(committed, shown): (f64, f64), event| {
+            (committed.max(event.1), shown.max(event.2))
+        });
+        ((ends.0 - begin) / 1e3, (ends.1 - begin) / 1e3)
     }
 }
 
@@ -187,14 +249,15 @@ fn follow(page: &Page, head: &mut Part, seen: &Arc<Mutex<Seen>>) -> Result<()> {
             return;
         }
         let Ok(event) = serde_json::from_str::<serde_json::Value>(data) else { return };
-        let (Some(meter), Some(sequence), Some(at)) =
-            (event["meter"].as_str(), event["sequence"].as_u64(), event["at"].as_str().and_then(day))
+        let (Some(meter), Some(sequence), Some(uptime)) =
+            (event["meter"].as_str(), event["sequence"].as_u64(), event["uptime_ms"].as_u64())
         else {
             return;
         };
         let mut seen = take(&shown);
-        let times = seen.events.entry((meter.to_owned(), sequence)).or_default();
-        (times[0], times[2]) = (Some(at), Some(now));
+        let known = seen.events.entry((meter.to_owned(), sequence)).or_default();
+        (known.uptime, known.shown) = (Some(uptime), Some(now));
+        event["name"].as_str().unwrap_or_default().clone_into(&mut known.name);
     })?;
     let committed = Arc::clone(seen);
     let log = head.log.take().context("the head-end's log is not followed")?;
@@ -211,8 +274,28 @@ fn follow(page: &Page, head: &mut Part, seen: &Arc<Mutex<Seen>>) -> Result<()> {
             let (Ok(first), Ok(last)) = (first.parse::<u64>(), last.parse::<u64>()) else { continue };
             let mut seen = take(&committed);
             for sequence in first..=last {
-                seen.events.entry((meter.to_owned(), sequence)).or_default()[1] = Some(at);
+                seen.events.entry((meter.to_owned(), sequence)).or_default().committed = Some(at);
             }
+        }
+    });
+    Ok(())
+}
+
+/// Follows what the fleet's meters feel.
+fn feel(fleet: &mut Part, seen: &Arc<Mutex<Seen>>) -> Result<()> {
+    let seen = Arc::clone(seen);
+    let log = fleet.log.take().context("the fleet's log is not followed")?;
+    std::thread::spawn(move || {
+        for line in log {
+            let word = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name));
+            let (Some(meter), Some(Ok(uptime)), Some(Ok(at))) =
+                (word("meter="), word("uptime_ms=").map(str::parse), word("at_us=").map(str::parse::<f64>))
+            else {
+                eprintln!("fleet: {line}");
+                continue;
+            };
+            // Within a millisecond the first is the one that something happened in.
+            take(&seen).felt.entry((meter.to_owned(), uptime)).or_insert(at / 1e3 % DAY);
         }
     });
     Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use meterseal_link::dial::random_jitter;
 use meterseal_model::SensorReadings;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::member::Member;
 
@@ -28,12 +28,15 @@ pub(super) async fn keep_happening(members: Vec<Arc<Member>>, per_second: f64, m
                 made.fetch_add(1, Ordering::Relaxed);
             }
             kind => {
+                let begin = Instant::now();
                 tokio::spawn(async move {
                     let change = if kind == 1 { turn_cover } else { move_magnet };
                     member.feel(change);
-                    // A contact or a field counts once it has lasted.
-                    sleep(LASTING).await;
-                    member.feel(|_| {});
+                    // A contact or a field counts once it has lasted: the readings of a real meter that may tell.
+                    for lasted in LOOKS {
+                        sleep_until(begin + lasted).await;
+                        member.feel(|_| {});
+                    }
                     made.fetch_add(1, Ordering::Relaxed);
                 });
             }
@@ -59,5 +62,10 @@ fn move_magnet(readings: &mut SensorReadings) {
     readings.magnetic_field_microtesla = if is_quiet { [60_000, -40_000, 380_000] } else { quiet };
 }
 
-/// A little longer than the standard debounce time.
-const LASTING: Duration = Duration::from_millis(12);
+/// After the standard debounce time of 12 ms; at a real meter's next reading; and after the 40 ms in which an alternating field
+/// is over, which is what a magnet looks like that was just there and gone.
+const LOOKS: [Duration; 3] = [
+    Duration::from_millis(12),
+    Duration::from_millis(12 + SensorReadings::PERIOD_MS as u64),
+    Duration::from_millis(64),
+];

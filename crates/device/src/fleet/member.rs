@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meterseal_link::dial::{Progress, Tcp};
 use meterseal_meter::{LinkId, Meter, Peer, ProtocolError, SigningRequest, StorageError};
@@ -150,18 +150,29 @@ impl Member {
     }
 
     /// Changes what the sensors say, and lets the meter look at them at once: what `change` leaves there stays, but a
-    /// surge's peak is read once. Where the meter detects an event, it is in flash and on its way when this returns.
+    /// surge's peak and how far a field went are read once. Where the meter detects an event, it is in flash and on its way
+    /// when this returns.
     pub(super) fn feel(&self, change: impl FnOnce(&mut SensorReadings)) {
+        let felt = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut life = self.life();
+        let before = life.readings.magnetic_field_microtesla;
         change(&mut life.readings);
         if life.is_dead {
             return;
         }
-        let (readings, now) = (life.readings, life.now.max(self.clock.now()));
+        let (mut readings, now) = (life.readings, life.now.max(self.clock.now()));
         life.readings.surge_peak_millivolts = [0; 3];
+        // The sensor holds how far the field went since it was last read. Without that a meter would have to take it that
+        // the field had been there since then: in a fleet that is up to a step.
+        let after = readings.magnetic_field_microtesla;
+        readings.magnetic_swing_microtesla = core::array::from_fn(|axis| before[axis].abs_diff(after[axis]));
         // Its energy is accounted for up to `life.now`, which stays.
         let sensed = life.meter.sense(&readings, now).err();
+        // `RUST_LOG=meterseal::stimulus=debug`: when sensors showed something new, for those who measure. DLMS tells times in
+        // hundredths of a second; an entry's uptime is that of the look that saw it first.
+        let (uptime_ms, at_us) = (life.meter.uptime_ms(), felt.as_micros());
         self.note(life, sensed);
+        tracing::debug!(target: "meterseal::stimulus", meter = %self.id, uptime_ms, at_us, "felt");
     }
 
     /// Tells of trouble with the flash when it begins, has a checkpoint signed that is due, and lets the connection look
@@ -365,3 +376,56 @@ impl fmt::Display for End {
 
 /// Bytes read at once.
 const CHUNK: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use meterseal_link::dial::Target;
+    use meterseal_link::{Pki, tls};
+    use meterseal_meter::{DlmsKeys, Identity, RoleKeys};
+    use meterseal_model::{Digest384, EventCode};
+
+    use super::super::{Fleet, MemberSettings, Settings};
+    use super::*;
+
+    #[test]
+    fn a_magnet_at_a_meter_that_looks_seldom_is_dated_when_it_came() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::open_or_create(&folder.path().join("pki")).unwrap();
+        let id = "MSL0000000042".parse().unwrap();
+        let member = MemberSettings {
+            identity: Identity {
+                id,
+                device_type: "test".to_owned(),
+                firmware_version: "0".to_owned(),
+                firmware_digest: Digest384([1; 48]),
+            },
+            keys: DlmsKeys { encryption: [1; 32], authentication: [2; 32] },
+            role_keys: RoleKeys::NONE,
+            log_key: None,
+            tls: tls::meter_config(&pki.issue_meter(id).unwrap().identity().unwrap(), &pki.trust()).unwrap(),
+            stage: None,
+        };
+        let nobody = Target { address: "127.0.0.1:1".to_owned(), headend: "local".to_owned() };
+        let settings = Settings { step: Duration::from_secs(60), history: 0, ..Settings::new(nobody, 1) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let flash = folder.path().join("flash.bin");
+        let fleet = Fleet::start(vec![member], &settings, &flash, runtime.handle(), |_| ()).unwrap();
+        let member = &fleet.members[0];
+        for (field, code) in [([0, 0, 300_000], EventCode::MagnetOn), ([0; 3], EventCode::MagnetOff)] {
+            // So long nobody looks.
+            std::thread::sleep(Duration::from_millis(300));
+            let came = wall_clock();
+            member.feel(|readings| readings.magnetic_field_microtesla = field);
+            std::thread::sleep(Duration::from_millis(13));
+            member.feel(|_| {});
+            let life = member.life();
+            let newest = *life.meter.security_log_range().end();
+            let entry = life.meter.security_log_entry(newest).unwrap().unwrap();
+            drop(life);
+            assert_eq!(entry.code, code);
+            assert!(entry.time >= came, "{code:?} is dated {} ms before it came", came.0 - entry.time.0);
+        }
+    }
+}

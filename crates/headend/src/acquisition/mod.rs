@@ -580,6 +580,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let mut events = Vec::new();
         let mut gap = false;
         let mut next = Some(first);
+        tracing::trace!(target: "meterseal::commit", meter = %self.meter, "received");
         while let Some(notification) = next.take() {
             match notification.event() {
                 Ok(event) => events.push(SecurityEvent::from(event)),
@@ -592,9 +593,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             }
             if events.len() < PUSH_BATCH {
                 // Whatever has arrived already goes into the same commit; nothing is waited for.
-                if let Ok(more) = tokio::time::timeout(Duration::ZERO, self.client.notification()).await {
-                    next = Some(more?);
-                }
+                // (A timeout of nought would wait for the next millisecond of the timer.)
+                next = tokio::select! {
+                    biased;
+                    more = self.client.notification() => Some(more?),
+                    () = std::future::ready(()) => None,
+                };
             }
         }
         let newest = events.iter().map(|event| event.sequence).max().unwrap_or(0);

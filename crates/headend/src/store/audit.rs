@@ -20,8 +20,9 @@ const SLICE: u32 = 512;
 const TOLD: usize = 100;
 
 impl Store {
-    /// Compares a meter's events and intervals with its sealed leaves from place `from` on, and restores those that are
-    /// missing or say something else, because a proven leaf is what the meter signed. From nought on, all leaves are
+    /// Compares a meter's events and intervals, and the kinds and times that its leaves are filed under, with its sealed leaves
+    /// from place `from` on, and restores those that are missing or say something else, because a proven leaf is what the
+    /// meter signed. From nought on, all leaves are
     /// first compared with the newest signed root.
     ///
     /// # Errors
@@ -39,9 +40,14 @@ impl Store {
         let mut next = from;
         while next < end {
             let log = known.log;
-            let (slice, differ) = self
+            let (slice, differ, misfiled) = self
                 .examine(move |sql| {
                     let slice = witness::stored_leaves(sql, meter, log, next, end, SLICE)?;
+                    let filed = witness::filed(sql, meter, log, next, end, SLICE)?;
+                    let due = slice.iter().map(witness::filing);
+                    // By the index statements find their readings: one that it hides would be left out.
+                    let misfiled: Vec<_> =
+                        due.zip(filed).filter(|(due, is)| due != is).map(|(due, _)| due).collect();
                     let committed = meters::committed(sql, meter)?;
                     let mut differ = Vec::new();
                     for leaf in &slice {
@@ -52,7 +58,7 @@ impl Store {
                             differ.push(body);
                         }
                     }
-                    Ok((slice.len() as u64, differ))
+                    Ok((slice.len() as u64, differ, misfiled))
                 })
                 .await?;
             if slice == 0 {
@@ -60,8 +66,13 @@ impl Store {
             }
             next += slice;
             audit.leaves += slice;
-            if !differ.is_empty() {
-                let words = self.write(move |sql| restore(sql, meter, &differ, at)).await?;
+            if !differ.is_empty() || !misfiled.is_empty() {
+                let restoring = move |sql: &Connection| {
+                    let mut words = witness::refile(sql, meter, log, &misfiled)?;
+                    words.extend(restore(sql, meter, &differ, at)?);
+                    Ok(words)
+                };
+                let words = self.write(restoring).await?;
                 audit.restored += words.len() as u64;
                 let room = TOLD.saturating_sub(audit.repaired.len());
                 audit.repaired.extend(words.into_iter().take(room));

@@ -8,9 +8,9 @@ use meterseal_seal::SealPublicKey;
 use meterseal_seal::log::{Checkpoint, Leaf, LeafKind, LogHash, LogId, Peaks};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::signed;
 use super::witness_record::{Appended, LeafContent, Proof, StoredLeaf, Witnessed};
 use super::worker::Failure;
+use super::{signed, unsigned};
 
 /// `proven` and `tail` are peaks in CBOR; a leaf without bytes is one whose record had left the meter.
 pub(super) const TABLES: &str = "
@@ -196,6 +196,61 @@ pub(super) fn stored_leaves(
         )?
         .collect::<Result<Vec<_>, _>>()?;
     Ok(leaves)
+}
+
+/// A leaf's place, and kind and time by which it is found.
+pub(super) type Filed = (u64, Option<i64>, Option<i64>);
+
+/// How a leaf has to be filed: as its bytes say. One whose record had left the meter is under nothing.
+pub(super) fn filing(leaf: &StoredLeaf) -> Filed {
+    let body = leaf.bytes.as_deref().and_then(|bytes| Leaf::decode(bytes).ok()).map(|leaf| leaf.body);
+    let kind = body.as_ref().map(|body| i64::from(body.kind() as u8));
+    (leaf.sequence, kind, body.and_then(|body| body.time()).map(|time| time.0))
+}
+
+/// How leaves are filed, in their order.
+pub(super) fn filed(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    from: u64,
+    end: u64,
+    limit: u32,
+) -> Result<Vec<Filed>, Failure> {
+    let range = [signed(from, "a leaf's place")?, signed(end, "a leaf's place")?];
+    let found = sql
+        .prepare_cached(
+            "SELECT sequence, kind, at_ms FROM leaf
+             WHERE meter = ?1 AND log = ?2 AND sequence >= ?3 AND sequence < ?4 ORDER BY sequence LIMIT ?5",
+        )?
+        .query_map(params![meter.to_string(), log.0, range[0], range[1], limit], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    found
+        .into_iter()
+        .map(|(sequence, kind, at)| Ok((unsigned(sequence, "a leaf's place")?, kind, at)))
+        .collect()
+}
+
+/// Files leaves anew; in words.
+pub(super) fn refile(
+    sql: &Connection,
+    meter: MeterId,
+    log: LogId,
+    leaves: &[Filed],
+) -> Result<Vec<String>, Failure> {
+    let mut update = sql.prepare_cached(
+        "UPDATE leaf SET kind = ?4, at_ms = ?5 WHERE meter = ?1 AND log = ?2 AND sequence = ?3",
+    )?;
+    let id = meter.to_string();
+    leaves
+        .iter()
+        .map(|&(sequence, kind, at)| {
+            update.execute(params![id, log.0, signed(sequence, "a leaf's place")?, kind, at])?;
+            Ok(format!("leaf {sequence} was filed under another kind or time"))
+        })
+        .collect()
 }
 
 /// Proven leaves of one kind between two times, in their order: readings for a statement.

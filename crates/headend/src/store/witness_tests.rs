@@ -5,7 +5,9 @@ use std::path::Path;
 
 use meterseal_model::{EventCode, MeterId, TimeBase, UnixMillis};
 use meterseal_seal::SealKey;
-use meterseal_seal::log::{Body, Checkpoint, Event, Interval, Leaf, LogId, Newest, Peaks, SaltKey, Totals};
+use meterseal_seal::log::{
+    Body, Checkpoint, Event, Interval, Leaf, LeafKind, LogId, Newest, Peaks, SaltKey, Totals,
+};
 use rusqlite::Connection;
 
 use super::*;
@@ -286,6 +288,32 @@ async fn an_operator_who_deletes_or_edits_rows_is_found_out_and_the_rows_come_ba
         assert!(audit.repaired[0].starts_with(words), "{audit:?}");
         assert_eq!(rows(&store).await, before, "{sql}");
         assert!(store.audit(meter(), 0, UnixMillis(9)).await.unwrap().repaired.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_operator_who_hides_a_leaf_behind_another_kind_or_time_is_found_out() {
+    for sql in [
+        "UPDATE leaf SET at_ms = 0 WHERE sequence = 7",
+        "UPDATE leaf SET kind = 1 WHERE sequence = 7",
+        "UPDATE leaf SET kind = NULL, at_ms = NULL WHERE sequence = 7",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, log) = witnessed(folder.path()).await;
+        let Body::Interval(hidden) = log.leaves[7].body else { panic!("leaf 7 is an interval's") };
+        let found = async |store: &Store| {
+            let day = (UnixMillis(hidden.time.0), UnixMillis(hidden.time.0));
+            let found = store.leaves_of_kind(meter(), log.id, LeafKind::Interval, day).await.unwrap();
+            found.iter().map(|leaf| leaf.sequence).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&store).await, [7]);
+        let store = edit(folder.path(), store, sql).await;
+        assert_eq!(found(&store).await, [0; 0], "{sql}");
+        let audit = store.audit(meter(), 0, UnixMillis(9)).await.unwrap();
+        assert!(audit.refetch.is_none() && audit.restored == 1, "{sql}: {audit:?}");
+        assert!(audit.repaired[0].starts_with("leaf 7 was filed"), "{audit:?}");
+        assert_eq!(found(&store).await, [7], "{sql}");
+        assert_eq!(store.audit(meter(), 0, UnixMillis(9)).await.unwrap().restored, 0);
     }
 }
 

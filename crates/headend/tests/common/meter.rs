@@ -24,6 +24,8 @@ pub enum Order {
     Feel(Stimulus),
     /// Drop the connection, and dial again this much later.
     HangUp(Duration),
+    /// From now on its checkpoints are signed, or not.
+    Sign(bool),
     Stop,
 }
 
@@ -102,6 +104,7 @@ impl TestMeter {
             last: wall(),
             ahead: variant.clock_ahead_milliseconds,
             pause: Duration::ZERO,
+            signs: true,
         };
         body.give_keys();
         let thread = std::thread::spawn(move || {
@@ -116,6 +119,7 @@ impl TestMeter {
                             Ok(Order::Stop) => return,
                             // It is felt when it lives again.
                             Ok(Order::Feel(stimulus)) => body.feel(stimulus),
+                            Ok(Order::Sign(signs)) => body.signs = signs,
                             _ => {}
                         }
                         continue;
@@ -165,6 +169,7 @@ impl Variant {
             last: wall(),
             ahead: self.clock_ahead_milliseconds,
             pause: Duration::ZERO,
+            signs: true,
         };
         let (mut now, mut surges) = (wall().0 + self.clock_ahead_milliseconds, 0);
         let end = wall().0;
@@ -244,6 +249,7 @@ struct Body {
     last: UnixMillis,
     ahead: i64,
     pause: Duration,
+    signs: bool,
 }
 
 impl Body {
@@ -271,6 +277,7 @@ impl Body {
                 },
                 _ = ticks.tick() => match self.inbox.try_recv() {
                     Ok(Order::Feel(stimulus)) => self.feel(stimulus),
+                    Ok(Order::Sign(signs)) => self.signs = signs,
                     Ok(Order::HangUp(pause)) => {
                         self.pause = pause;
                         break End::Broken;
@@ -320,8 +327,8 @@ impl Body {
         self.meter.tick(now).unwrap();
         if let Some(request) = self.meter.signing_request() {
             let keys = self.keys.as_ref().expect("without keys nothing is to be signed");
-            let signature = keys.sign(KeySlot::Log, KeyState::Current, &request.to_be_signed).unwrap();
-            self.meter.signed(request.number, Some(&signature)).unwrap();
+            let sign = || keys.sign(KeySlot::Log, KeyState::Current, &request.to_be_signed).unwrap();
+            self.meter.signed(request.number, self.signs.then(sign).as_ref()).unwrap();
         }
     }
 

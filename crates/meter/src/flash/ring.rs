@@ -37,8 +37,8 @@ pub(crate) struct Ring {
     oldest: u32,
     /// The slot to write next. A sector is erased when its first slot's turn comes.
     next: u32,
-    /// The sector that begins with it has been erased already.
-    is_erased: bool,
+    /// The sector that was erased ahead, until its first slot is written.
+    erased: Option<u32>,
     /// The highest number that was ever given, where it is known to be higher than that of any record that can be read.
     given: u32,
     /// How often a flipped bit was put right.
@@ -78,7 +78,7 @@ impl Ring {
             newest: None,
             oldest: 1,
             next: 0,
-            is_erased: false,
+            erased: None,
             given: 0,
             corrections: 0,
             buffer: vec![0; slot_bytes as usize],
@@ -120,12 +120,15 @@ impl Ring {
 
     /// Records of which a bit has flipped, newer than the newest that has not rotted: that is where going back would hurt.
     fn find_rotten_newest<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), StorageError<F::Error>> {
-        // Behind the newest there is at most what is left of its sector, or the first of the next one.
+        // Behind the newest there is what is left of its sector, or the first of the next one; behind a rotten one that is the
+        // last of its sector, the next one as well.
         let first = self.newest.map_or(0, |newest| newest.slot + 1);
-        let end = (first / self.slots_per_sector() + 1) * self.slots_per_sector();
-        let mut found = false;
-        let slots = self.slots();
-        for slot in (first..end).map(|slot| slot % slots) {
+        let (slots, per_sector) = (self.slots(), self.slots_per_sector());
+        let mut end = (first / per_sector + 1) * per_sector;
+        let (mut place, mut found) = (first, None);
+        while place < end.min(first + slots) {
+            let slot = place % slots;
+            place += 1;
             if !matches!(self.read_slot(flash, slot)?, Slot::Broken) {
                 continue;
             }
@@ -135,10 +138,14 @@ impl Ring {
                     self.oldest = sequence;
                 }
                 self.newest = Some(Place { slot, sequence });
-                found = true;
+                found = Some(slot / per_sector);
+                if place == end {
+                    end += per_sector;
+                }
             }
-            if found {
-                self.next = (slot + 1) % self.slots();
+            // What is broken in the sector after it has yet to be erased.
+            if found == Some(slot / per_sector) {
+                self.next = (slot + 1) % slots;
             }
         }
         Ok(())
@@ -185,20 +192,53 @@ impl Ring {
         Ok(None)
     }
 
-    /// Erases the next slot's sector when its turn has come, so that the next append is a write and nothing else.
-    pub(crate) fn prepare<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), StorageError<F::Error>> {
-        if self.next.is_multiple_of(self.slots_per_sector()) && !self.is_erased {
-            let from = self.offset(self.next);
-            flash.erase(from, from + SECTOR_BYTES).map_err(StorageError::Flash)?;
-            self.is_erased = true;
-            self.forget_sector(flash, self.next / self.slots_per_sector())?;
-        }
-        Ok(())
+    /// Erases ahead, so that so many appends are writes and nothing else; at most a sector of them. Whether anything was to be
+    /// erased.
+    pub(crate) fn prepare<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        appends: u32,
+    ) -> Result<bool, StorageError<F::Error>> {
+        let Some(sector) = self.to_erase(appends) else { return Ok(false) };
+        let from = self.offset(sector * self.slots_per_sector());
+        flash.erase(from, from + SECTOR_BYTES).map_err(StorageError::Flash)?;
+        self.erased = Some(sector);
+        self.forget_sector(flash, sector)?;
+        Ok(true)
     }
 
-    /// Whether the next append is a write and nothing else.
-    pub(crate) const fn is_prepared(&self) -> bool {
-        !self.next.is_multiple_of(self.slots_per_sector()) || self.is_erased
+    /// The same, but a sector that reads as erased is taken for it: a write is read back in any case.
+    pub(crate) fn prepare_unless_blank<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        appends: u32,
+    ) -> Result<bool, StorageError<F::Error>> {
+        let Some(sector) = self.to_erase(appends) else { return Ok(false) };
+        let first = sector * self.slots_per_sector();
+        for slot in first..first + self.slots_per_sector() {
+            if !matches!(self.read_slot(flash, slot)?, Slot::Blank) {
+                return self.prepare(flash, appends);
+            }
+        }
+        self.erased = Some(sector);
+        Ok(false)
+    }
+
+    /// Whether so many appends are writes and nothing else.
+    pub(crate) fn is_prepared(&self, appends: u32) -> bool {
+        self.to_erase(appends).is_none()
+    }
+
+    /// The sector that has to be erased for so many appends.
+    fn to_erase(&self, appends: u32) -> Option<u32> {
+        let last = self.next + appends.saturating_sub(1);
+        let begins = last / self.slots_per_sector() != self.next / self.slots_per_sector();
+        let sector = match (self.next.is_multiple_of(self.slots_per_sector()), begins) {
+            (true, _) => self.next / self.slots_per_sector(),
+            (false, true) => (self.next / self.slots_per_sector() + 1) % self.region.sectors,
+            (false, false) => return None,
+        };
+        (self.erased != Some(sector)).then_some(sector)
     }
 
     /// Appends a record and returns its sequence number. When this returns, the record is in flash.
@@ -222,9 +262,11 @@ impl Ring {
         record[8 + data.len()..OVERHEAD + data.len()].copy_from_slice(&checksum.to_le_bytes());
         for _ in 0..WRITE_ATTEMPTS {
             let slot = self.next;
-            self.prepare(flash)?;
-            // A first slot that could not be written is erased again before the next attempt.
-            self.is_erased = false;
+            self.prepare(flash, 1)?;
+            if slot.is_multiple_of(self.slots_per_sector()) {
+                // A first slot that could not be written is erased again before the next attempt.
+                self.erased = None;
+            }
             let written = flash.write(self.offset(slot), &record);
             // Even a failed write may have spoilt its slot. Not so a sector's first: it is erased again before the
             // next attempt, and must not stay blank, because an open takes a blank first slot for a blank sector.
@@ -366,13 +408,38 @@ impl Ring {
         let first = sector * self.slots_per_sector();
         for slot in first..first + self.slots_per_sector() {
             match self.read_slot(flash, slot)? {
-                Slot::Record { sequence, .. } => return Ok(Some(sequence)),
+                Slot::Record { sequence, .. } => {
+                    return self.first_before(flash, first..slot, sequence).map(Some);
+                }
                 // A blank first slot ahead of records is what a torn erase leaves: those were being dropped.
                 Slot::Blank => return Ok(None),
                 Slot::Broken => {}
             }
         }
         Ok(None)
+    }
+
+    /// The lowest sequence number in damaged slots ahead of a sector's first sound record: where one bit has flipped, the
+    /// record is held all the same.
+    fn first_before<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        damaged: core::ops::Range<u32>,
+        sound: u32,
+    ) -> Result<u32, StorageError<F::Error>> {
+        let (mut lowest, corrections) = (sound, self.corrections);
+        for slot in damaged.rev() {
+            // Torn slots spend no number.
+            if lowest > 1
+                && matches!(self.read_slot(flash, slot)?, Slot::Broken)
+                && self.corrected(lowest - 1).is_some()
+            {
+                lowest -= 1;
+            }
+        }
+        // Nobody has read it yet: it counts when somebody does.
+        self.corrections = corrections;
+        Ok(lowest)
     }
 
     fn find_newest_in<F: NorFlash>(

@@ -159,23 +159,122 @@ fn one_flipped_bit_of_the_newest_record_is_put_right_wherever_it_is() {
 }
 
 #[test]
+fn one_flipped_bit_of_the_oldest_record_loses_it_at_no_start() {
+    // The first of all, and the first of the oldest sector after several laps.
+    for records in [2, 20, 100] {
+        let mut flash = flash();
+        let (mut ring, _) = open(&mut flash);
+        for sequence in 1..=records {
+            ring.append(&mut flash, &data(sequence)).unwrap();
+        }
+        let oldest = *ring.sequences().start();
+        let slots = SECTORS * SECTOR as u32 / SLOT;
+        let from = SECTOR + ((oldest - 1) % slots * SLOT) as usize;
+        for bit in 0..(data(oldest).len() + OVERHEAD) * 8 {
+            flash.bytes[from + bit / 8] ^= 1 << (bit % 8);
+            let (mut ring, _) = open(&mut flash);
+            assert_eq!(ring.sequences(), oldest..=records, "bit {bit}");
+            assert_eq!(ring.corrections(), 0, "nobody has asked for it yet");
+            assert_eq!(ring.inspect(&mut flash, oldest).unwrap(), Condition::Corrected, "bit {bit}");
+            check(&mut ring, &mut flash);
+            flash.bytes[from + bit / 8] ^= 1 << (bit % 8);
+        }
+        // Two bits are too many: then the next one is the oldest.
+        flash.bytes[from + 20] ^= 0x11;
+        assert_eq!(open(&mut flash).0.sequences(), oldest + 1..=records);
+    }
+}
+
+#[test]
+fn a_rotten_last_record_of_a_sector_hides_no_rotten_one_behind_it() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    for sequence in 1..=17 {
+        ring.append(&mut flash, &data(sequence)).unwrap();
+    }
+    for sequence in [16, 17] {
+        flash.bytes[SECTOR + (sequence - 1) * SLOT as usize + 20] ^= 0x10;
+    }
+    let (mut ring, newest) = open(&mut flash);
+    assert_eq!((ring.newest_sequence(), newest), (17, data(17)));
+    check(&mut ring, &mut flash);
+    assert_eq!(ring.append(&mut flash, &data(18)).unwrap(), 18);
+    check(&mut ring, &mut flash);
+}
+
+#[test]
 fn a_sector_that_was_erased_ahead_is_not_erased_again() {
     let mut flash = flash();
     let (mut ring, _) = open(&mut flash);
     let first_of_its_sector = |sequence: u32| sequence % (SECTOR as u32 / SLOT) == 1;
     for sequence in 1..=16 {
-        assert_eq!(ring.is_prepared(), !first_of_its_sector(sequence));
+        assert_eq!(ring.is_prepared(1), !first_of_its_sector(sequence));
         ring.append(&mut flash, &data(sequence)).unwrap();
     }
-    assert!(!ring.is_prepared());
+    assert!(!ring.is_prepared(1));
     let erased = |flash: &RamFlash| flash.erases.iter().sum::<u32>();
     let before = erased(&flash);
-    ring.prepare(&mut flash).unwrap();
-    ring.prepare(&mut flash).unwrap();
+    ring.prepare(&mut flash, 1).unwrap();
+    ring.prepare(&mut flash, 1).unwrap();
     ring.append(&mut flash, &data(17)).unwrap();
     assert_eq!(erased(&flash), before + 1);
     let (ring, newest) = open(&mut flash);
     assert_eq!((ring.newest_sequence(), newest), (17, data(17)));
+}
+
+#[test]
+fn a_supply_that_flickers_has_no_sector_erased_over_and_over() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    for sequence in 1..=100 {
+        ring.append(&mut flash, &data(sequence)).unwrap();
+    }
+    let erased = |flash: &RamFlash| flash.erases.iter().sum::<u32>();
+    let before = erased(&flash);
+    for start in 0..50 {
+        let (mut ring, _) = open(&mut flash);
+        assert_eq!(ring.prepare_unless_blank(&mut flash, 6).unwrap(), start == 0);
+        assert!(ring.is_prepared(6));
+        check(&mut ring, &mut flash);
+    }
+    assert_eq!(erased(&flash), before + 1);
+    // What is left of a torn erase is no blank sector.
+    let (mut ring, _) = open(&mut flash);
+    let next = (ring.next / 8 + 1) % SECTORS;
+    flash.bytes[SECTOR * (1 + next as usize) + 3_000] = 0x7F;
+    assert!(ring.prepare_unless_blank(&mut flash, 6).unwrap());
+    assert_eq!(erased(&flash), before + 2);
+}
+
+#[test]
+fn two_appends_are_prepared_for_wherever_a_sector_ends() {
+    let mut flash = flash();
+    let (mut ring, _) = open(&mut flash);
+    let erased = |flash: &RamFlash| flash.erases.iter().sum::<u32>();
+    for sequence in 1..=101 {
+        ring.prepare(&mut flash, 2).unwrap();
+        assert!(ring.is_prepared(2));
+        let before = erased(&flash);
+        if sequence % 5 == 0 {
+            // Both at once, and the second is not in the way of the next.
+            let (mut ahead, mut copy) = (open(&mut flash).0, flash.clone());
+            ahead.prepare(&mut copy, 2).unwrap();
+            let before = erased(&copy);
+            ahead.append(&mut copy, &data(sequence)).unwrap();
+            ahead.append(&mut copy, &data(sequence + 1)).unwrap();
+            assert_eq!(erased(&copy), before, "{sequence}");
+            check(&mut ahead, &mut copy);
+            check(&mut open(&mut copy).0, &mut copy);
+        }
+        ring.append(&mut flash, &data(sequence)).unwrap();
+        assert_eq!(erased(&flash), before, "{sequence}");
+        check(&mut ring, &mut flash);
+        let (mut again, _) = open(&mut flash);
+        assert_eq!(again.sequences(), ring.sequences());
+        check(&mut again, &mut flash);
+    }
+    // Not one erase more than without.
+    assert_eq!(erased(&flash), 101u32.div_ceil(SECTOR as u32 / SLOT));
 }
 
 #[test]

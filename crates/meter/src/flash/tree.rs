@@ -94,6 +94,8 @@ pub(crate) struct Tree {
     unread: Vec<u64>,
     /// Leaves that were found again by their records: what flash should say of them.
     mended: Vec<(u64, Slot)>,
+    /// The first leaf of a sector that was erased ahead, until it is begun.
+    erased: Option<u64>,
 }
 
 struct Header {
@@ -125,6 +127,7 @@ impl Tree {
             rotten: 0,
             unread: Vec::new(),
             mended: Vec::new(),
+            erased: None,
         };
         let mut newest: Option<Header> = None;
         let mut firsts = Vec::new();
@@ -328,13 +331,34 @@ impl Tree {
         Ok(Some(voided))
     }
 
-    /// Erases the next sector and writes its header: the tree as it is before its first leaf.
-    fn begin_sector<F: NorFlash>(&mut self, flash: &mut F, first: u64) -> Result<(), StorageError<F::Error>> {
-        let sector = self.sector(first);
-        let from = (self.region.first_sector + sector) * SECTOR_BYTES;
+    /// Erases the next leaf's sector ahead, when it begins one. Whether anything was to be erased. The very first sector waits
+    /// for its first leaf.
+    pub(crate) fn prepare<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, StorageError<F::Error>> {
+        let first = self.peaks.size();
+        let is_due = first > 0 && first.is_multiple_of(LEAVES) && self.erased != Some(first);
+        if is_due {
+            self.erase(flash, first)?;
+        }
+        Ok(is_due)
+    }
+
+    fn erase<F: NorFlash>(&mut self, flash: &mut F, first: u64) -> Result<(), StorageError<F::Error>> {
+        let from = (self.region.first_sector + self.sector(first)) * SECTOR_BYTES;
         let held = u64::from(self.region.sectors) * LEAVES;
         self.oldest = self.oldest.max((first + LEAVES).saturating_sub(held));
         flash.erase(from, from + SECTOR_BYTES).map_err(StorageError::Flash)?;
+        self.erased = Some(first);
+        Ok(())
+    }
+
+    /// Writes a sector's header, erased before: the tree as it is before its first leaf.
+    fn begin_sector<F: NorFlash>(&mut self, flash: &mut F, first: u64) -> Result<(), StorageError<F::Error>> {
+        let from = (self.region.first_sector + self.sector(first)) * SECTOR_BYTES;
+        if self.erased != Some(first) {
+            self.erase(flash, first)?;
+        }
+        // A header that could not be written is erased again before the next attempt.
+        self.erased = None;
         let mut header = vec![0xFF; HEADER_BYTES];
         let mut put = Put::new(&mut header);
         put.bytes(&self.log.0).u64(first);

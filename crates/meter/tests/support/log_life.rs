@@ -33,6 +33,8 @@ pub struct Row {
     /// Runs in which the last words were written whole, and the most energy that was lost in those.
     pub last_words: u64,
     pub lost_with_last_words: u64,
+    /// The most that such a run took of the capacitor, nanojoules.
+    pub spent_nanojoules: u64,
 }
 
 impl Row {
@@ -44,6 +46,7 @@ impl Row {
         self.lost_milliwatt_hours = self.lost_milliwatt_hours.max(other.lost_milliwatt_hours);
         self.last_words += other.last_words;
         self.lost_with_last_words = self.lost_with_last_words.max(other.lost_with_last_words);
+        self.spent_nanojoules = self.spent_nanojoules.max(other.spent_nanojoules);
         self
     }
 }
@@ -130,24 +133,39 @@ struct Promised {
     went_down: bool,
 }
 
+/// A meter's flash between two lives.
+#[derive(Clone)]
+struct Start<const W: usize, const E: usize> {
+    flash: Chip<W, E>,
+    promised: Promised,
+    /// When the next life begins.
+    from: i64,
+}
+
+/// The supply fails before this operation, with so much in the capacitor.
+#[derive(Clone, Copy, Debug)]
+struct Fails {
+    at: u64,
+    nanojoules: u64,
+    appetite: Appetite,
+}
+
+/// As many as begin second sectors of registers, log, readings and checkpoints, and drop nothing yet.
+const DAYS: i64 = 13;
+
 /// Lives of one meter on one geometry.
 pub struct Campaign<const W: usize, const E: usize> {
     frames: Vec<Frame>,
     key: Arc<LogKey>,
     pub operations: u64,
-    /// Of a life on a flash that is in use.
-    pub later_operations: u64,
 }
 
 impl<const W: usize, const E: usize> Campaign<W, E> {
     pub fn new() -> Self {
-        let mut campaign =
-            Self { frames: frames(), key: Arc::new(LogKey::new()), operations: 0, later_operations: 0 };
+        let mut campaign = Self { frames: frames(), key: Arc::new(LogKey::new()), operations: 0 };
         let mut flash = Chip::new(Layout::TINY.size(), 1);
         campaign.life(&mut flash, 0, &mut Promised::default()).unwrap();
         campaign.operations = flash.operations();
-        campaign.life(&mut flash, STEPS * STEP_MS + 777, &mut Promised::default()).unwrap();
-        campaign.later_operations = flash.operations() - campaign.operations;
         campaign
     }
 
@@ -241,34 +259,67 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
         }
     }
 
-    /// The supply fails at this operation, with so much energy left.
-    fn run_with_warning(&self, row: &mut Row, seed: u64, at: u64, nanojoules: u64, appetite: Appetite) {
-        let what = format!("supply fails at {at} with {nanojoules} nJ, seed {seed}");
-        let mut flash = Chip::<W, E>::new(Layout::TINY.size(), seed);
-        let mut promised = Promised::default();
-        // A life before, so that rings are in use; what it measured is not what this is about.
-        self.life(&mut flash, 0, &mut promised).unwrap();
+    /// The supply fails at this operation of a life, with so much energy left.
+    fn run_with_warning(&self, row: &mut Row, seed: u64, start: &Start<W, E>, failing: Fails) {
+        let what = format!("{failing:?} in the life from {} ms on, seed {seed}", start.from);
+        let mut promised = start.promised.clone();
+        // What was measured in the lives before is not what this is about.
         promised.measured_ms = (promised.shown * 3_600 / 69_000) as i64 + 1;
+        let mut flash = start.flash.clone();
+        flash.reseed(seed);
+        let Fails { at, nanojoules, appetite } = failing;
         flash.fail_after(at, nanojoules, appetite, HoldUp::REFERENCE.idle_microwatts);
-        let from = STEPS * STEP_MS + 777;
         let cell = RefCell::new(flash);
-        self.life_with_warning(&cell, from, &mut promised);
+        self.life_with_warning(&cell, start.from, &mut promised);
         let mut flash = cell.into_inner();
+        if promised.went_down {
+            row.spent_nanojoules = row.spent_nanojoules.max(flash.spent_nanojoules());
+        }
         flash.power_on();
-        self.come_back(flash, from + STEPS * STEP_MS + 777, &mut promised, row, &what);
+        self.come_back(flash, start.from + STEPS * STEP_MS + 777, &mut promised, row, &what);
     }
 
-    /// Every `stride`-th operation: the supply fails there, with the capacitor as it was designed, full; and then with any
-    /// part of that, as if it were old.
+    /// Every `stride`-th operation of as many lives, a day each, as it takes to begin new sectors: the supply fails there, with
+    /// the capacitor as it was designed, full; and then, and while it starts, with any part of that, as if it were old.
     pub fn warned(&self, stride: usize, appetite: Appetite) -> [Row; 2] {
         let mut rows = [self.row(), self.row()];
         let full = HoldUp::REFERENCE.nanojoules();
-        for at in (0..self.later_operations).step_by(stride) {
-            self.run_with_warning(&mut rows[0], at + 1, at, full, appetite);
-            for part in 0..3 {
-                let seed = (at * 3 + part + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                self.run_with_warning(&mut rows[1], seed, at, seed % full, appetite);
+        let mut start = Start {
+            flash: Chip::<W, E>::new(Layout::TINY.size(), 1),
+            promised: Promised::default(),
+            from: 0,
+        };
+        let mut number = 0u64;
+        for day in 1..=DAYS {
+            let mut after = start.clone();
+            self.life(&mut after.flash, start.from, &mut after.promised).unwrap();
+            after.from = day * 86_400_000;
+            let operations = after.flash.operations() - start.flash.operations();
+            let mut opened = start.flash.clone();
+            drop(self.open(&mut opened, start.flash.operations(), start.from).unwrap());
+            let opening = opened.operations() - start.flash.operations();
+            // The first of all writes what is written once.
+            for at in (0..if day == 1 { 0 } else { operations }).step_by(stride) {
+                number += 1;
+                let fails = Fails { at, nanojoules: full, appetite };
+                // A meter that is only starting has nothing to lose yet, and may erase several sectors.
+                if at >= opening {
+                    self.run_with_warning(&mut rows[0], number, &start, fails);
+                }
+                let seed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let part = Fails { nanojoules: seed % full, ..fails };
+                self.run_with_warning(&mut rows[1], seed, &start, part);
             }
+            for row in &mut rows {
+                row.operations = row.operations.max(operations);
+            }
+            start = after;
+        }
+        let Layout { state_sectors, register_sectors, .. } = Layout::TINY;
+        for (name, first) in [("registers", 1 + state_sectors), ("log", 1 + state_sectors + register_sectors)]
+        {
+            let second = (usize::from(first) + 1) * 4096 / E;
+            assert!(start.flash.erases()[second] > 0, "the {name} have not come to their second sector");
         }
         rows
     }
@@ -382,7 +433,15 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
             lost_milliwatt_hours: 0,
             last_words: 0,
             lost_with_last_words: 0,
+            spent_nanojoules: 0,
         }
+    }
+
+    /// These cuts, one in each life, with this seed of what is torn.
+    pub fn exactly(&self, seed: u64, cuts: &[(u64, Cut)]) -> Row {
+        let mut row = self.row();
+        self.run(&mut row, seed, cuts);
+        row
     }
 
     /// Every `stride`-th operation, cut once, in every way.

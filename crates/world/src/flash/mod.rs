@@ -42,11 +42,22 @@ pub struct SimulatedFlash<const WRITE: usize, const ERASE: usize> {
     operations: u64,
     cut: Option<(u64, Cut)>,
     dead: bool,
-    /// The supply fails at this operation, and what is left from then on, nanojoules.
-    failing: Option<(u64, u64, Appetite, u32)>,
+    failing: Option<Failing>,
     /// How often each erase block was erased.
     erases: Vec<u32>,
     random: Random,
+}
+
+/// A supply that fails.
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    /// At this operation.
+    at: u64,
+    /// What the capacitor then holds, and what has been taken of it, nanojoules.
+    held: u64,
+    spent: u64,
+    appetite: Appetite,
+    idle_microwatts: u32,
 }
 
 impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
@@ -89,12 +100,18 @@ impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
         appetite: Appetite,
         idle_microwatts: u32,
     ) {
-        self.failing = Some((self.operations + operations, nanojoules, appetite, idle_microwatts));
+        let at = self.operations + operations;
+        self.failing = Some(Failing { at, held: nanojoules, spent: 0, appetite, idle_microwatts });
+    }
+
+    /// What the operations since the supply failed have taken of the capacitor, nanojoules.
+    pub fn spent_nanojoules(&self) -> u64 {
+        self.failing.map_or(0, |failing| failing.spent)
     }
 
     /// Whether the meter lives on its capacitor, or not at all.
     pub fn is_failing(&self) -> bool {
-        self.dead || self.failing.is_some_and(|(at, ..)| self.operations > at)
+        self.dead || self.failing.is_some_and(|failing| self.operations > failing.at)
     }
 
     /// How often each block of `ERASE` bytes was erased.
@@ -123,17 +140,14 @@ impl<const WRITE: usize, const ERASE: usize> SimulatedFlash<WRITE, ERASE> {
         if self.dead {
             return Err(NorFlashErrorKind::Other);
         }
-        if let Some((at, left, appetite, idle)) = &mut self.failing
-            && self.operations >= *at
-        {
-            match left.checked_sub(cost(appetite, *idle)) {
-                Some(rest) => *left = rest,
-                None => {
-                    self.operations += 1;
-                    self.dead = true;
-                    return Ok(Some(Cut::Torn));
-                }
+        if let Some(failing) = self.failing.as_mut().filter(|failing| failing.at <= self.operations) {
+            let spent = failing.spent + cost(&failing.appetite, failing.idle_microwatts);
+            if spent > failing.held {
+                self.operations += 1;
+                self.dead = true;
+                return Ok(Some(Cut::Torn));
             }
+            failing.spent = spent;
         }
         let cut = self.cut.filter(|&(at, _)| at == self.operations).map(|(_, cut)| cut);
         self.operations += 1;

@@ -161,6 +161,12 @@ impl Site {
         self.supplied = connected;
     }
 
+    /// Whether a phase's voltage, as the grid gives it, feeds the meter's own supply: one that works from any of them, down to
+    /// half of what it is.
+    pub fn feeds_meter(&self) -> bool {
+        self.surroundings.feeds_meter()
+    }
+
     /// Site time: the instant of the next frame, rounded down to a millisecond.
     pub fn now(&self) -> UnixMillis {
         let elapsed = self.frames / (u64::from(Self::SAMPLE_RATE) / 1000);

@@ -61,6 +61,10 @@ impl Surroundings {
         self.busy = self.sensors.is_moving() || self.terminals.is_busy();
     }
 
+    pub(super) fn feeds_meter(&self) -> bool {
+        self.terminals.feeds_meter()
+    }
+
     /// What the sensors say now; what they hold begins anew.
     pub(super) fn read(&mut self, now: UnixMillis) -> SensorReadings {
         self.sensors.read(now)

@@ -47,6 +47,11 @@ impl Terminals {
         }
     }
 
+    /// What leads a voltage to the measuring channels is not what feeds the supply.
+    pub(super) fn feeds_meter(&self) -> bool {
+        self.voltage.iter().any(|&factor| factor >= 0.5)
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.surge.is_some()
             || self.voltage != [1.0; 3]
