@@ -10,7 +10,7 @@ mod line;
 mod meter;
 mod specimen;
 
-pub(super) use meter::BEGIN;
+pub(super) use meter::{BEGIN, identifier};
 
 pub use laboratory::VirtualLaboratory;
 pub use meter::{Made, VirtualMeter};
