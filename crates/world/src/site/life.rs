@@ -18,6 +18,8 @@ pub struct NormalLife {
     counts: [u64; Happening::ALL.len()],
     /// What comes later: when, and what.
     later: Vec<(u64, Disturbance)>,
+    /// Frames before which no switching surge comes, because of a rise, and no rise, because of a surge.
+    apart: [u64; 2],
 }
 
 macro_rules! happenings {
@@ -54,7 +56,7 @@ happenings! {
     Switching = "switching surges (0.1 to 1.35 kV)", 20.0;
     /// EN 50160: what is left is 5 % or more, and rarely for longer than a second.
     Dip = "dips (6 to 90 % left, 10 ms to 1 s)", 600.0;
-    /// Up to just below 110 %.
+    /// To 109 % at the most: the supply itself may be 103 % high.
     Rise = "rises (to 109 %, 50 ms to 20 s)", 300.0;
     /// A cloud passes over a plant on the roof; only by day, and where there is one.
     PvRamp = "PV ramps (0.5 to 2 kW a phase, 1 to 10 s)", 150.0;
@@ -69,6 +71,9 @@ happenings! {
 }
 
 const RATE: f64 = Site::SAMPLE_RATE as f64;
+/// EN 50160 calls a cycle above 110 % a swell, whatever made it. A switching surge adds up to 4 % to its cycle: on top of a rise it would truly
+/// be one, so that in a normal life the two are kept apart by two cycles.
+const APART: u64 = Site::SAMPLE_RATE as u64 / 25;
 
 impl NormalLife {
     /// A life at such a place from frame 0 on, which is at `start`.
@@ -81,7 +86,7 @@ impl NormalLife {
         let first_hour = start.0.rem_euclid(86_400_000) as f64 / 3_600_000.0;
         let generates = kind == SiteKind::HomeSolar;
         let counts = [0; Happening::ALL.len()];
-        Self { random, generates, first_hour, next, counts, later: Vec::new() }
+        Self { random, generates, first_hour, next, counts, later: Vec::new(), apart: [0; 2] }
     }
 
     /// What happens up to this frame; ask until nothing is left.
@@ -94,6 +99,15 @@ impl NormalLife {
             self.next[k] += 1 + (-(1.0 - self.random.uniform()).ln() * kind.seconds() * RATE) as u64;
             let hour = self.hour(frame);
             if matches!(kind, Happening::PvRamp) && !(self.generates && (6.0..18.0).contains(&hour)) {
+                continue;
+            }
+            let apart = match kind {
+                Happening::Switching => self.apart[0],
+                Happening::Rise => self.apart[1],
+                _ => 0,
+            };
+            if frame < apart {
+                self.next[k] = apart;
                 continue;
             }
             self.counts[k] += 1;
@@ -154,6 +168,7 @@ impl NormalLife {
             Happening::Switching => {
                 let peak = self.between(100.0, 1_350.0);
                 let sign = if self.random.next().is_multiple_of(2) { 1.0 } else { -1.0 };
+                self.apart[1] = frame + APART;
                 Disturbance::Surge(only(sign * peak, sign * peak * 0.3))
             }
             Happening::Dip => {
@@ -167,9 +182,10 @@ impl NormalLife {
                 }
             }
             Happening::Rise => {
-                // Of 231 V and what the site wanders.
-                let rise = self.between(1.0, 1.06);
+                // Of 231 V and what the site wanders (up to 2.6 %), what its own generation adds, and a front end's error.
+                let rise = self.between(1.0, 1.05);
                 let seconds = self.between(0.05, 20.0);
+                self.apart[0] = self.apart[0].max(frame + (f64::from(seconds) * RATE) as u64 + APART);
                 self.later(frame, seconds, Disturbance::Voltage([1.0; 3]));
                 Disturbance::Voltage(if self.random.next().is_multiple_of(2) {
                     [rise; 3]
@@ -244,7 +260,37 @@ mod tests {
             Disturbance::Voltage(factors) => Some(factors),
             _ => None,
         });
-        assert!(voltages.flatten().all(|factor| (0.06..=1.06).contains(factor)));
+        assert!(voltages.flatten().all(|factor| (0.06..=1.05).contains(factor)));
+    }
+
+    /// EN 50160: a cycle above 110 % is a swell. A surge on top of a rise would make one.
+    #[test]
+    fn no_switching_surge_comes_on_top_of_a_rise() {
+        let mut both = 0;
+        for seed in 0..20 {
+            let mut life = NormalLife::new(SiteKind::Factory, seed, UnixMillis(0));
+            // When the last surge was, and when a rise was over; `None` while it lasts.
+            let (mut surged, mut risen) = (0_u64, Some(0_u64));
+            for frame in (APART..8_000_000).step_by(32) {
+                while let Some(disturbance) = life.until(frame) {
+                    match disturbance {
+                        Disturbance::Surge(_) => {
+                            let over = risen.expect("no surge while a rise lasts");
+                            assert!(over == 0 || frame >= over + APART - 32, "seed {seed}, frame {frame}");
+                            surged = frame;
+                            both += 1;
+                        }
+                        Disturbance::Voltage(factors) if factors.iter().any(|factor| *factor > 1.0) => {
+                            assert!(surged == 0 || frame >= surged + APART, "seed {seed}, frame {frame}");
+                            risen = None;
+                        }
+                        Disturbance::Voltage(_) => risen = risen.or(Some(frame)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        assert!(both > 500, "{both} surges");
     }
 
     #[test]
