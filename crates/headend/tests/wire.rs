@@ -47,11 +47,12 @@ async fn who_listens_on_the_line_learns_nothing() {
     drop(meter);
     headend.shutdown().await;
 
-    let secrets: [(&str, Vec<u8>); 9] = [
+    let secrets: [(&str, Vec<u8>); 10] = [
         ("the meter's identifier", id(1).to_string().into_bytes()),
         ("the same in small letters", id(1).to_string().to_lowercase().into_bytes()),
         ("its system title", id(1).system_title().0.to_vec()),
         ("the name in its certificate", b"urn:meterseal".to_vec()),
+        ("a name that TLS addresses", b"meterseal.internal".to_vec()),
         ("its type", DEVICE_TYPE.as_bytes().to_vec()),
         ("its firmware", FIRMWARE.0[..16].to_vec()),
         ("a register's name", Obis::ACTIVE_ENERGY_IMPORT.0.to_vec()),

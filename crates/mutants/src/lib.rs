@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod flaw;
+mod fronts;
 mod logs;
 mod measuring;
 mod sensing;
@@ -14,7 +15,7 @@ pub use flaw::{Defective, Flaw};
 
 use meterseal_bench::catalogue::Catalogue;
 use meterseal_bench::certify::{
-    Earlier, Effort, Finding, Made, Outcome, Plan, Profile, Record, Specimen, VirtualLaboratory,
+    Earlier, Effort, Finding, Front, Made, Outcome, Plan, Profile, Record, Specimen, VirtualLaboratory,
     VirtualMeter, procedures, run,
 };
 use std::convert::Infallible;
@@ -40,6 +41,8 @@ pub enum Kind {
     Wrapped(fn(VirtualMeter) -> Box<dyn Specimen>),
     /// In how it was made.
     Made(fn(&mut Made)),
+    /// Between its sockets and the bench's network.
+    Fronted(fn() -> Box<dyn Front>),
 }
 
 /// Every mutant.
@@ -47,6 +50,7 @@ pub fn mutants() -> Vec<Mutant> {
     let mut all = measuring::mutants();
     all.extend(sensing::mutants());
     all.extend(logs::mutants());
+    all.extend(fronts::mutants());
     all
 }
 
@@ -100,9 +104,12 @@ fn certify(kind: Option<&Kind>, mut made: Made, only: &[String], effort: Effort,
             change(&mut made);
             |meter| Box::new(meter)
         }
-        None => |meter| Box::new(meter),
+        Some(Kind::Fronted(_)) | None => |meter| Box::new(meter),
     };
-    let laboratory = VirtualLaboratory::new(made, None, wrap);
+    let mut laboratory = VirtualLaboratory::new(made, None, wrap);
+    if let Some(Kind::Fronted(front)) = kind {
+        laboratory = laboratory.with_front(*front);
+    }
     let keep = |_: &Finding, _: &Record| Ok::<(), Infallible>(());
     let found = run(&plan, &procedures(), &laboratory, &|_| (), &keep, &AtomicBool::new(false));
     found.unwrap_or_else(|never| match never {}).into_iter().map(|(finding, _)| finding).collect()

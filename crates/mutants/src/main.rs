@@ -16,6 +16,9 @@ struct Arguments {
     /// Each mutant through all requirements, not only through those that it breaks
     #[arg(long)]
     all: bool,
+    /// Each mutant through the requirements that begin so, in place of those that it breaks
+    #[arg(long, value_name = "ID", conflicts_with = "all", value_delimiter = ',')]
+    on: Vec<String>,
     /// Sound meters that must pass, each with a seed of its own
     #[arg(long, default_value_t = 1)]
     sound: u64,
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<ExitCode> {
     for mutant in mutants.iter().filter(|mutant| wanted(mutant.name)) {
         let only: Vec<String> = match arguments.all {
             true => Vec::new(),
+            false if !arguments.on.is_empty() => arguments.on.clone(),
             false => mutant.breaks.iter().map(|id| (*id).to_owned()).collect(),
         };
         let begun = Instant::now();
@@ -73,7 +77,7 @@ fn main() -> anyhow::Result<ExitCode> {
     if arguments.only.is_empty() {
         for seed in arguments.seed..arguments.seed + arguments.sound {
             let begun = Instant::now();
-            let judged = judge(None, &Made::new(seed)?, &[], effort, seed);
+            let judged = judge(None, &Made::new(seed)?, &arguments.on, effort, seed);
             tell(&format!("sound, seed {seed}"), &judged, begun);
         }
     }

@@ -12,6 +12,8 @@ pub mod manual;
 pub mod mark;
 pub mod network;
 mod outcome;
+pub mod peer;
+mod probes;
 mod procedure;
 mod procedures;
 mod profile;
@@ -23,6 +25,7 @@ pub mod virtual_bench;
 pub use engine::{Earlier, Event, Finding, Laboratory, Plan, Record, Summary, run};
 pub use network::{NetworkLaboratory, NetworkTarget};
 pub use outcome::{DECISION_RULE, Limit, Measured, Outcome, Place, Verdict, amount, judge};
+pub use peer::TlsPeer;
 pub use procedure::{Bench, Effort, Entry, Procedure, Step, number, word};
 pub use procedures::procedures;
 pub use profile::{Profile, ProfileError, Ratings};
@@ -32,7 +35,9 @@ pub use target::{
     Alarm, CallId, Called, Caller, Counters, Credentials, Endpoint, Exchange, Received, Stimulus, Target,
     Trouble,
 };
-pub use virtual_bench::{Line, Made, Memory, Specimen, VirtualBench, VirtualLaboratory, VirtualMeter};
+pub use virtual_bench::{
+    Front, Inside, Line, Made, Memory, NoFront, Specimen, VirtualBench, VirtualLaboratory, VirtualMeter,
+};
 
 #[cfg(test)]
 mod tests;

@@ -282,6 +282,14 @@ pub trait Target {
     /// Where the meter's network side is.
     fn endpoint(&self) -> Option<Endpoint>;
 
+    /// The meter as a peer on the network, with what the bench needs to take the place of its head-end and of its callers.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the bench has no way to it, or its network side does not start.
+    fn peer(&mut self) -> Result<&mut dyn super::TlsPeer, Trouble> {
+        Err(Trouble::Lacks("network address and credentials of the meter for callers of its own"))
+    }
+
     /// Opens a connection inside TLS, with a certificate of this role. The meter serves a role's key on one connection at a time: the
     /// utility's standing connection ends before the utility calls, and is made anew when something is asked over it.
     ///

@@ -98,6 +98,12 @@ impl Identity {
         Certificate::read(self.chain().first().ok_or(PeerError::NoCertificate)?)
     }
 
+    /// Chain and key as the TLS library takes them, as they were when this value was made: for one who makes a configuration of their own, as a
+    /// test bench does. The key signs; it is not shown.
+    pub fn certified_key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified)
+    }
+
     pub(crate) fn resolver(&self) -> Arc<Shown> {
         Arc::new(Shown(Arc::clone(&self.shown)))
     }

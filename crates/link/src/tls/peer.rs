@@ -44,7 +44,7 @@ impl Peer {
     }
 
     /// The DNS name that stands beside it, because WebPKI wants one.
-    pub(crate) fn dns_name(&self) -> String {
+    pub fn dns_name(&self) -> String {
         match self {
             Self::Meter(meter) => format!("{}.meter.{DOMAIN}", meter.to_string().to_ascii_lowercase()),
             Self::Headend(name) => format!("{name}.headend.{DOMAIN}"),

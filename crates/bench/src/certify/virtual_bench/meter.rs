@@ -57,6 +57,16 @@ impl Made {
         VirtualMeter::new(self.clone(), salt)
     }
 
+    /// Who it says it is.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            id: identifier(),
+            device_type: self.device_type.clone(),
+            firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
+            firmware_digest: self.firmware_digest,
+        }
+    }
+
     /// The keys that it shares with those of a role; `None` for the public.
     pub fn keys(&self, role: Role) -> Option<DlmsKeys> {
         if role == Role::Public {
@@ -156,12 +166,7 @@ impl VirtualMeter {
         for output in config.pulses.iter_mut().flatten() {
             output.impulses_per_kilo_hour = self.made.impulses_per_kilowatt_hour;
         }
-        let identity = Identity {
-            id: identifier(),
-            device_type: self.made.device_type.clone(),
-            firmware_version: env!("CARGO_PKG_VERSION").to_owned(),
-            firmware_digest: self.made.firmware_digest,
-        };
+        let identity = self.made.identity();
         let keys =
             |role| self.made.keys(role).ok_or_else(|| Trouble::Bench(format!("no keys for the {role}")));
         for role in Roles::AUTHENTICATED.iter().filter(|role| *role != Role::Utility) {

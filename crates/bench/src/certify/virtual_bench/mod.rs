@@ -4,16 +4,19 @@
 //! energy is integrated exactly. All stated as [`UNCERTAINTY_PERCENT`] and one sampling interval over the time of measuring.
 
 mod calls;
+mod forge;
 mod front_end;
 mod laboratory;
 mod line;
 mod meter;
+mod sockets;
 mod specimen;
 
 pub(super) use meter::{BEGIN, identifier};
 
 pub use laboratory::VirtualLaboratory;
 pub use meter::{Made, VirtualMeter};
+pub use sockets::{Front, Inside, NoFront};
 pub use specimen::{Line, Memory, Specimen};
 
 use meterseal_link::client::AccessError;
@@ -23,12 +26,13 @@ use meterseal_world::physics::{LoadPoint, SAMPLE_RATE_HZ};
 
 use super::{
     Alarm, CallId, Called, Caller, Counters, Credentials, Endpoint, Exchange, Received, Stimulus, Target,
-    Trouble,
+    TlsPeer, Trouble,
 };
 use crate::catalogue::Need;
 use crate::reference;
 use calls::Calls;
 use line::HeadEnd;
+use sockets::Sockets;
 
 /// What the virtual bench's energy is uncertain by whatever the time (k = 2), per cent: reference and double precision of sums over hours.
 pub const UNCERTAINTY_PERCENT: f64 = 0.0005;
@@ -51,6 +55,9 @@ pub struct VirtualBench<S> {
     endpoint: Option<Endpoint>,
     log: Vec<Exchange>,
     alarms: Vec<Alarm>,
+    /// What stands before the sample with sockets, which is made when it is asked for.
+    front: fn() -> Box<dyn Front>,
+    sockets: Option<Sockets>,
 }
 
 /// The longest stretch without a look at what the meter says, seconds.
@@ -80,10 +87,18 @@ impl<S: Specimen> VirtualBench<S> {
             endpoint,
             log: Vec::new(),
             alarms: Vec::new(),
+            front: || Box::new(NoFront),
+            sockets: None,
         };
         let load = bench.load.clone();
         bench.specimen.load(&load, 0.0);
         bench
+    }
+
+    /// With this between the bench and the sample that has sockets.
+    #[must_use]
+    pub fn with_front(self, front: fn() -> Box<dyn Front>) -> Self {
+        Self { front, ..self }
     }
 
     /// The standing connection, made if it is not there.
@@ -152,7 +167,8 @@ impl<S: Specimen> Target for VirtualBench<S> {
             | Need::Power
             | Need::Peer
             | Need::Memory => true,
-            Need::Tap => self.endpoint.is_some(),
+            // A sample with sockets is started when it is asked for.
+            Need::Tap => true,
             Need::Radio => false,
         }
     }
@@ -271,6 +287,14 @@ impl<S: Specimen> Target for VirtualBench<S> {
         self.endpoint.clone()
     }
 
+    fn peer(&mut self) -> Result<&mut dyn TlsPeer, Trouble> {
+        let sockets = match self.sockets.take() {
+            Some(sockets) => sockets,
+            None => Sockets::new(&self.made, (self.front)())?,
+        };
+        Ok(self.sockets.insert(sockets))
+    }
+
     fn call(&mut self, caller: Caller) -> Result<Called, Trouble> {
         if caller == Caller::HEAD_END || caller.role == Role::Utility {
             if self.head_end.is_some() {
@@ -317,6 +341,9 @@ impl<S: Specimen> Target for VirtualBench<S> {
     }
 
     fn transcript(&mut self) -> Vec<Exchange> {
+        if let Some(sockets) = &mut self.sockets {
+            self.log.append(&mut sockets.take_log());
+        }
         if let Some(head_end) = &mut self.head_end {
             self.log.append(&mut head_end.log);
         }
