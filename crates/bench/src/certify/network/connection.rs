@@ -334,7 +334,8 @@ impl Way {
             ClientError::Frame(FrameError::Version { .. }) => {
                 "it speaks no DLMS wrapper (IEC 62056-46); HDLC, a web server and others are no target: check scheme and port"
             }
-            ClientError::Frame(FrameError::Closed) if self.address.tls => {
+            // In TLS 1.3 a refused certificate shows only after the handshake.
+            ClientError::Frame(_) if self.address.tls => {
                 "it may not accept the bench's certificate, or this role"
             }
             ClientError::Frame(_) => "it may be no DLMS server, or speak TLS, or not accept this role",
