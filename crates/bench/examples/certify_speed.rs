@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed: 1,
         only: std::env::args().skip(1).collect(),
         instruments: vec!["virtual source and reference".to_owned()],
+        manual: meterseal_bench::certify::manual::Manual::default(),
     };
     let laboratory = VirtualLaboratory::new(Made::new(settings.seed)?, None, |meter| meter);
     let who = about(&settings, &laboratory)?;

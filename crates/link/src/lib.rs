@@ -3,13 +3,14 @@
 //! Read in this order: [`pki`] makes identities, [`keys`] holds a device's, [`revocation`] takes them back, [`tls`] says which peers are
 //! accepted, [`dial`] is the meter's side of the connection and [`accept`] the gateway's, with [`opening`] between
 //! them for meters without a clock, who remember in [`device_trust`]; [`reach`] dials a meter that listens. On the stream that both hand over, [`wrapper`]
-//! frames messages and [`client`] is the head-end's DLMS session; [`sparing`] keeps logs short. The DLMS library stays
+//! frames messages and [`client`] is the head-end's DLMS session, whose invocation counters outlive it in [`counters`]; [`sparing`] keeps logs short. The DLMS library stays
 //! behind these types.
 
 #![forbid(unsafe_code)]
 
 pub mod accept;
 pub mod client;
+pub mod counters;
 pub mod device_trust;
 pub mod dial;
 pub mod enrolled;

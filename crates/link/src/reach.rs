@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -18,6 +19,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use meterseal_model::MeterId;
+
+use crate::pki::{Identity, PkiError, read_certificates};
+use crate::revocation::{self, FolderError, Revocations};
 use crate::tls::{self, Peer, PeerError};
 
 /// The port that IANA has registered for DLMS/COSEM.
@@ -98,6 +103,9 @@ pub enum Wire {
     Encrypted(Box<TlsStream<TcpStream>>),
 }
 
+/// How TLS is spoken to a meter: see [`trusting`].
+pub type TlsSide = Arc<ClientConfig>;
+
 /// Connects. `tls` is needed where the address says so, and not used otherwise; see
 /// [`tls::listening_meter_config`]. Also tells which of our meters answered, where the certificate says it.
 ///
@@ -133,6 +141,42 @@ pub async fn connect(
         Err(error) => return Err(refused(error.to_string())),
     };
     Ok((Wire::Encrypted(Box::new(stream)), peer))
+}
+
+/// The TLS side for [`connect`]: who we are, the files with the authorities that a meter is trusted by, and the meter that must answer. Lists of
+/// revoked certificates that lie beside the authorities, as `meterseal pki` writes them, are heeded.
+///
+/// # Errors
+/// [`TrustError`]: a file cannot be used.
+pub fn trusting(
+    identity: Option<&Identity>,
+    authorities: &[impl AsRef<Path>],
+    expected: Option<MeterId>,
+) -> Result<Arc<ClientConfig>, TrustError> {
+    let mut certificates = Vec::new();
+    for file in authorities {
+        certificates.extend(read_certificates(file.as_ref())?);
+    }
+    let revocations = Revocations::new(&certificates);
+    for file in authorities {
+        let folder = file.as_ref().parent().filter(|folder| !folder.as_os_str().is_empty());
+        revocation::load_folder(folder.unwrap_or(Path::new(".")), &revocations)?;
+    }
+    Ok(tls::listening_meter_config(identity, &certificates, expected, &revocations)?)
+}
+
+/// Why nobody can be trusted.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    /// Certificates or keys cannot be read.
+    #[error(transparent)]
+    Files(#[from] PkiError),
+    /// A list of revoked certificates cannot.
+    #[error(transparent)]
+    Revocations(#[from] FolderError),
+    /// They are no authorities, or no identity.
+    #[error("the authorities or the identity cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
 }
 
 /// Why a meter could not be reached.

@@ -9,9 +9,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use meterseal_bench::catalogue::{Catalogue, Method};
 use meterseal_bench::certify::evidence::Folder;
+use meterseal_bench::certify::manual::Manual;
 use meterseal_bench::certify::{
-    Effort, Event, Laboratory, Made, Outcome, Profile, Settings, VirtualLaboratory, about, certify,
+    Effort, Event, Laboratory, Made, NetworkLaboratory, Outcome, Profile, Settings, VirtualLaboratory, about,
+    certify,
 };
+use meterseal_link::reach::MeterAddress;
 use meterseal_seal::SealKey;
 
 use crate::up::{DEVICE_TYPE, own_digest};
@@ -19,7 +22,7 @@ use crate::up::{DEVICE_TYPE, own_digest};
 /// Put a meter through what a certification demands, black box, and keep the evidence; or list the requirements
 ///
 /// Writes results.cbor (the same bits for the same seed on a virtual meter), report.json, report.html, report.pdf and run.cbor (signed: times,
-/// transcripts' digests) into the folder. A folder with part of the same run is gone on with. What was not tested is said, and never counts as
+/// transcripts' digests) into the folder. A folder with part of the same run is gone on with, and what could not be carried out is tried again. What was not tested is said, and never counts as
 /// passed. Sentences are Meterseal's own; it issues nobody's national certificate.
 ///
 /// Ends with 0 when something passed and nothing failed, 1 when something failed, 2 when something could not be carried out.
@@ -28,7 +31,7 @@ pub(crate) struct Args {
     /// Print the catalogue of requirements instead
     #[arg(long, conflicts_with_all = ["target", "out"])]
     list: bool,
-    /// The meter: `virtual`
+    /// The meter: `virtual`, or a real one: tls://HOST:PORT, tcp://HOST:PORT (how to log in there, and the instruments, are in --profile)
     #[arg(long, value_name = "TARGET", required_unless_present = "list")]
     target: Option<String>,
     /// Where the evidence goes
@@ -40,6 +43,10 @@ pub(crate) struct Args {
     /// What the maker declares of the meter (TOML) [default: the reference meter]
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// Results of what only a person can do (TOML: [[result]] with id, outcome, who, when, words, attachments); they never take a measured
+    /// result's place, and are counted apart
+    #[arg(long, value_name = "FILE")]
+    manual: Option<PathBuf>,
     /// Of everything random
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -81,29 +88,65 @@ fn test(
     path: &std::path::Path,
     out: &mut impl Write,
 ) -> Result<u8> {
-    if target != "virtual" {
-        bail!("`{target}` is no target; there is `virtual`");
+    let profile = arguments.profile.as_deref().map(Profile::read).transpose()?.unwrap_or_default();
+    let address =
+        match target {
+            "virtual" => None,
+            address => Some(address.parse::<MeterAddress>().with_context(|| {
+                format!("`{target}` is no target; there are `virtual`, tls:// and tcp://")
+            })?),
+        };
+    if address.is_some() && arguments.soak {
+        bail!(
+            "--soak runs {} h of virtual time, and {target} lives in real time; leave it out (stability is then not tested), and give \
+             the result of a long run with --manual",
+            arguments.hours
+        );
     }
     let effort = if arguments.reduced { Effort::REDUCED } else { Effort::FULL };
-    let settings = Settings {
+    let mut settings = Settings {
         target: target.to_owned(),
-        simulated: true,
-        profile: arguments.profile.as_deref().map(Profile::read).transpose()?.unwrap_or_default(),
+        simulated: address.is_none(),
         effort: Effort { stability_hours: if arguments.soak { arguments.hours } else { 0 }, ..effort },
         seed: arguments.seed,
         only: arguments.only.clone(),
-        instruments: vec![
-            "virtual source and reference: exact by calculation, uncertainty 0.0005 % and the placing of pulses (k = 2); no calibration to trace"
-                .to_owned(),
-        ],
+        instruments: match &address {
+            None => vec![
+                "virtual source and reference: exact by calculation, uncertainty 0.0005 % and the placing of pulses (k = 2); no calibration to trace"
+                    .to_owned(),
+            ],
+            Some(_) => profile.instruments.traceability(),
+        },
+        manual: arguments
+            .manual
+            .as_deref()
+            .map(|path| Manual::read(path, catalogue))
+            .transpose()?
+            .unwrap_or_default(),
+        profile,
     };
     let (folder, earlier) = Folder::open(path, &settings.key(catalogue))?;
     let key = signing_key(arguments, path)?;
-    let mut made = Made::new(settings.seed).context("the virtual meter cannot be calibrated")?;
-    made.device_type = DEVICE_TYPE.to_owned();
-    made.firmware_digest = own_digest()?;
-    let laboratory = VirtualLaboratory::new(made, None, |meter| meter);
-    let about = about(&settings, &laboratory as &dyn Laboratory).context("the target")?;
+    for (name, bytes) in &settings.manual.files {
+        folder.attach(name, bytes)?;
+    }
+    let laboratory: Box<dyn Laboratory> = match address {
+        Some(address) => {
+            let laboratory = NetworkLaboratory::new(address, &settings.profile, &path.join("counters"))?;
+            settings.simulated = laboratory.simulated();
+            if let Some(reservation) = laboratory.reservation() {
+                eprintln!("meterseal: {reservation}");
+            }
+            Box::new(laboratory)
+        }
+        None => {
+            let mut made = Made::new(settings.seed).context("the virtual meter cannot be calibrated")?;
+            made.device_type = DEVICE_TYPE.to_owned();
+            made.firmware_digest = own_digest()?;
+            Box::new(VirtualLaboratory::new(made, None, |meter| meter))
+        }
+    };
+    let about = about(&settings, &*laboratory).context("the target")?;
     if !earlier.is_empty() {
         eprintln!("goes on with a run that has {} results", earlier.len());
     }
@@ -114,7 +157,7 @@ fn test(
         &settings,
         about,
         catalogue,
-        &laboratory,
+        &*laboratory,
         Some((&folder, earlier)),
         &|event| progress.show(event),
         &stop,
@@ -132,7 +175,20 @@ fn test(
         writeln!(out)?;
         return Ok(summary.exit_code());
     }
+    for id in settings.manual.unused(&done.results.findings) {
+        eprintln!("meterseal: the manual result of {id} is not used: the bench has one of its own");
+    }
     for finding in &done.results.findings {
+        if let Some(inspection) = &finding.inspected {
+            writeln!(
+                out,
+                "{:<11} {}: by {}, {}",
+                "INSPECTED",
+                finding.id,
+                inspection.who,
+                finding.outcome.words()
+            )?;
+        }
         match &finding.outcome {
             Outcome::Passed => {}
             Outcome::Failed => {
@@ -161,8 +217,12 @@ fn test(
     }
     writeln!(
         out,
-        "{} passed, {} failed, {} not tested, {} could not be carried out; evidence in {}",
+        "{} passed, {}{} failed, {} not tested, {} could not be carried out; evidence in {}",
         summary.passed,
+        match summary.inspected {
+            0 => String::new(),
+            count => format!("{count} by a person's word, "),
+        },
         summary.failed,
         summary.not_tested,
         summary.could_not,

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha384};
 
+use super::manual::Inspection;
 use super::{Bench, Effort, Exchange, Measured, Outcome, Procedure, Profile, Step, Target, Trouble, amount};
 use crate::catalogue::{Catalogue, Method, Requirement};
 
@@ -37,6 +38,19 @@ pub struct Finding {
     pub steps: Vec<Step>,
     /// The requirement's own seed.
     pub seed: u64,
+    /// The person whose result it is, where it is not the bench's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inspected: Option<Inspection>,
+}
+
+impl Finding {
+    /// What came of it, in words; a person's result with the person's name.
+    pub fn words(&self) -> String {
+        match &self.inspected {
+            Some(inspection) => format!("{}, inspected by {}", self.outcome.words(), inspection.who),
+            None => self.outcome.words().to_owned(),
+        }
+    }
 }
 
 /// What else is known of how a requirement was tested: it does not repeat.
@@ -161,6 +175,7 @@ fn one(
         measured: Vec::new(),
         steps: Vec::new(),
         seed,
+        inspected: None,
     };
     let mut transcript = Vec::new();
     // A defect of the bench's must not be a result of the meter's, nor cost the others theirs.
@@ -276,8 +291,11 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// What the findings amount to for each requirement of the mission and for the whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// How many passed.
+    /// How many passed, tested by the bench.
     pub passed: usize,
+    /// How many passed by a person's word: never counted among those above.
+    #[serde(default)]
+    pub inspected: usize,
     /// How many failed.
     pub failed: usize,
     /// How many were not tested.
@@ -292,6 +310,8 @@ impl Summary {
     /// Of these findings.
     pub fn of(catalogue: &Catalogue, findings: &[Finding]) -> Self {
         let count = |wanted: fn(&Outcome) -> bool| findings.iter().filter(|one| wanted(&one.outcome)).count();
+        let by_person = |one: &&Finding| one.outcome == Outcome::Passed && one.inspected.is_some();
+        let inspected = findings.iter().filter(by_person).count();
         let outcome =
             |id: &str| findings.iter().find(|finding| finding.id == id).map(|finding| &finding.outcome);
         let wholes = catalogue
@@ -313,7 +333,8 @@ impl Summary {
             })
             .collect();
         Self {
-            passed: count(|outcome| *outcome == Outcome::Passed),
+            passed: count(|outcome| *outcome == Outcome::Passed) - inspected,
+            inspected,
             failed: count(|outcome| *outcome == Outcome::Failed),
             not_tested: count(|outcome| matches!(outcome, Outcome::NotTested(_))),
             could_not: count(|outcome| matches!(outcome, Outcome::CouldNot(_))),

@@ -6,8 +6,9 @@ use std::path::Path;
 use meterseal_model::Digest384;
 use meterseal_seal::mark::{Findings, Found, Ground, Verdict, name_of};
 
-use super::Outcome;
 use super::evidence::{EvidenceError, Folder, Results, catalogue_digest};
+use super::network::instruments::OVERDUE;
+use super::{Finding, Outcome};
 use crate::catalogue::{Catalogue, Method};
 
 /// The findings of a run, from the folder that it wrote.
@@ -46,7 +47,9 @@ pub fn of(results: &Results, report_digest: Option<Digest384>) -> Result<Finding
     let found = catalogue.requirements.iter().filter(|requirement| requirement.method != Method::Parts);
     let found = found.map(|requirement| {
         let mut outcomes = results.findings.iter().filter(|finding| finding.id == requirement.id);
-        let verdict = match outcomes.next().map(|finding| &finding.outcome) {
+        // A person's word is in the report; a mark says what was tested.
+        let by_bench = |finding: &&Finding| finding.inspected.is_none() || finding.outcome == Outcome::Failed;
+        let verdict = match outcomes.next().filter(by_bench).map(|finding| &finding.outcome) {
             Some(Outcome::Passed) => Verdict::Passed,
             Some(Outcome::Failed) => Verdict::Failed,
             Some(Outcome::NotTested(_) | Outcome::CouldNot(_)) | None => Verdict::NotTested,
@@ -67,7 +70,9 @@ pub fn of(results: &Results, report_digest: Option<Digest384>) -> Result<Finding
         report_digest,
         ground: match (about.simulated, results.instruments.join("; ")) {
             (true, _) => Ground::Virtual,
-            (false, instruments) if instruments.trim().is_empty() => Ground::Untraceable,
+            (false, instruments) if instruments.trim().is_empty() || instruments.contains(OVERDUE) => {
+                Ground::Untraceable
+            }
             (false, instruments) => Ground::Traceable(instruments),
         },
         reduced: results.effort.is_reduced(),

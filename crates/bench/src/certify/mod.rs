@@ -2,12 +2,15 @@
 //!
 //! Read in this order: [`Target`] is the meter on its bench; [`Procedure`] tests one requirement against it through a [`Bench`], and gives
 //! [`Measured`] values; [`run`] does all of a catalogue, each requirement with a fresh specimen and its own random numbers, so that what comes out
-//! depends neither on the order nor on what else is run. [`virtual_bench`] is the target that is simulated; [`Specimen`] is what a defective
+//! depends neither on the order nor on what else is run. [`virtual_bench`] is the target that is simulated, [`network`] a real one; what only a person can do is
+//! in [`manual`]; [`Specimen`] is what a defective
 //! meter wraps.
 
 mod engine;
 pub mod evidence;
+pub mod manual;
 pub mod mark;
+pub mod network;
 mod outcome;
 pub mod peer;
 mod probes;
@@ -21,6 +24,7 @@ pub mod virtual_bench;
 pub mod wire;
 
 pub use engine::{Earlier, Event, Finding, Laboratory, Plan, Record, Summary, run};
+pub use network::{NetworkLaboratory, NetworkTarget};
 pub use outcome::{DECISION_RULE, Limit, Measured, Outcome, Place, Verdict, amount, judge};
 pub use peer::TlsPeer;
 pub use procedure::{Bench, Effort, Entry, Procedure, Step, number, word};

@@ -7,6 +7,9 @@ use std::path::Path;
 use meterseal_model::{EventCode, Obis};
 use serde::{Deserialize, Serialize};
 
+use super::network::NetworkProfile;
+use super::network::instruments::InstrumentsProfile;
+
 /// What is declared of a meter.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +26,12 @@ pub struct Profile {
     pub obis: BTreeMap<String, String>,
     /// Event numbers of the meter's log, by the names of Meterseal's events.
     pub events: BTreeMap<String, u8>,
+    /// How to reach it. Paths and addresses of a laboratory are no part of its results.
+    #[serde(skip_serializing)]
+    pub network: NetworkProfile,
+    /// The laboratory's instruments; results name them with their calibration.
+    #[serde(skip_serializing)]
+    pub instruments: InstrumentsProfile,
 }
 
 /// The name plate.
@@ -63,6 +72,8 @@ impl Default for Profile {
             obis: BTreeMap::new(),
             events: BTreeMap::new(),
             object_model_is_ours: true,
+            network: NetworkProfile::default(),
+            instruments: InstrumentsProfile::default(),
         }
     }
 }
@@ -86,9 +97,10 @@ impl Profile {
     pub fn read(path: &Path) -> Result<Self, ProfileError> {
         let problem = |problem: String| ProfileError { path: path.display().to_string(), problem };
         let text = std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
-        let profile: Self =
+        let mut profile: Self =
             toml::from_str(&text).map_err(|error| problem(error.to_string().replace('\n', " ")))?;
         profile.check().map_err(problem)?;
+        profile.network.within(path.parent().unwrap_or(Path::new(".")));
         Ok(profile)
     }
 
@@ -114,6 +126,8 @@ impl Profile {
             }
             obis.parse::<Obis>().map_err(|error| format!("obis.{name} = \"{obis}\": {error}"))?;
         }
+        self.network.check()?;
+        self.instruments.check()?;
         for name in self.events.keys() {
             if !EventCode::ALL.iter().any(|code| code.name() == name) {
                 return Err(format!("events.{name} is no event of Meterseal's list"));
@@ -170,6 +184,13 @@ mod tests {
             ("[obis]\nclock = \"x\"\n", "clock"),
             ("[events]\nx = 1\n", "no event"),
             ("volts = 5\n", "unknown field"),
+            ("[network]\nclient = \"king\"\n", "reader"),
+            ("[network]\nmeter = \"x\"\n", "system title"),
+            ("[network]\nsuite = 3\n", "0, 1 and 2"),
+            ("[network]\naccess = \"a\"\n", "network.meter"),
+            ("[network]\nkeys = \"a\"\npassword = \"b\"\n", "give one"),
+            ("[instruments.source]\naddress = \"x\"\n", "tcp://"),
+            ("[instruments.source]\naddress = \"tcp://x:1\"\n", "traceable"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(why), "{error}");

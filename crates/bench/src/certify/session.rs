@@ -6,6 +6,7 @@ use meterseal_link::Value;
 use meterseal_model::Obis;
 
 use super::evidence::{About, EvidenceError, FORMAT, Folder, Results, catalogue_digest};
+use super::manual::Manual;
 use super::{
     DECISION_RULE, Earlier, Effort, Event, Finding, Laboratory, Plan, Profile, Record, Summary, Trouble,
     procedures, run,
@@ -29,6 +30,8 @@ pub struct Settings {
     pub only: Vec<String>,
     /// Instruments with their calibration.
     pub instruments: Vec<String>,
+    /// Results that persons give.
+    pub manual: Manual,
 }
 
 /// Results, with what does not repeat.
@@ -47,7 +50,9 @@ impl Settings {
         let profile = serde_json::to_string(profile).unwrap_or_default();
         let effort = serde_json::to_string(effort).unwrap_or_default();
         let (tool, catalogue) = (tool(), catalogue_digest(catalogue));
-        format!("{tool}\n{target}\nseed {seed}\n{effort}\n{profile}\ncatalogue {catalogue}\n")
+        // What was measured with other instruments is another run's.
+        let instruments = self.instruments.join("\n");
+        format!("{tool}\n{target}\nseed {seed}\n{effort}\n{profile}\ncatalogue {catalogue}\n{instruments}\n")
     }
 }
 
@@ -109,6 +114,7 @@ pub fn certify(
         records.push((finding.id.clone(), record));
         findings.push(finding);
     }
+    settings.manual.apply(&mut findings);
     let results = Results {
         format: FORMAT,
         tool: tool(),

@@ -57,6 +57,7 @@ fn settings(only: &[&str], seed: u64) -> Settings {
         seed,
         only: only.iter().map(|id| (*id).to_owned()).collect(),
         instruments: vec!["none".to_owned()],
+        manual: manual::Manual::default(),
     }
 }
 

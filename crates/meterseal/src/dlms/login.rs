@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use meterseal_link::Identity;
 use meterseal_link::client::{GlobalKeys, Password, Suite};
-use meterseal_link::pki::{read_certificates, read_secret};
-use meterseal_link::reach::MeterAddress;
-use meterseal_link::revocation::{self, Revocations};
-use meterseal_link::{Identity, tls};
+use meterseal_link::counters::system_title;
+use meterseal_link::pki::read_secret;
+use meterseal_link::reach::{self, MeterAddress};
 use meterseal_model::{MeterId, Role, SystemTitle};
 
 use super::LoginArgs;
-use super::counters::system_title;
 use crate::up::sealed_files::dlms_digits;
 
 /// The meter that must answer.
@@ -127,28 +126,11 @@ pub(crate) fn tls_config(
     }
     let identity = arguments.identity.as_deref().or(arguments.access.as_deref());
     let identity = identity.map(Identity::load).transpose()?;
-    let authorities = certificates(&trust)?;
     let expected = match arguments.meter {
         Some(Expected::Meter(meter)) => Some(meter),
         _ => None,
     };
-    let revocations = Revocations::new(&authorities);
-    for file in &trust {
-        // Their lists of revoked certificates lie beside the authorities, as `meterseal pki` writes them.
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        revocation::load_folder(folder.unwrap_or(Path::new(".")), &revocations)?;
-    }
-    let config = tls::listening_meter_config(identity.as_ref(), &authorities, expected, &revocations)
-        .context("the authorities or the identity cannot be used")?;
-    Ok(Some(config))
-}
-
-fn certificates(files: &[PathBuf]) -> Result<Vec<tokio_rustls::rustls::pki_types::CertificateDer<'static>>> {
-    let mut all = Vec::new();
-    for file in files {
-        all.extend(read_certificates(file)?);
-    }
-    Ok(all)
+    Ok(Some(reach::trusting(identity.as_ref(), &trust, expected)?))
 }
 
 #[cfg(test)]

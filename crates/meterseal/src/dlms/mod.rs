@@ -1,7 +1,6 @@
 //! `meterseal dlms`: reads, sets and acts on a meter of any maker, over TLS or the plain TCP wrapper, and shows what it
 //! says as people read it.
 
-mod counters;
 pub(crate) mod login;
 mod profile;
 mod session;

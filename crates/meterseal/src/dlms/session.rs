@@ -4,12 +4,12 @@ use anyhow::{Context, Result, bail};
 use meterseal_headend::words::names::{self, Target};
 use meterseal_headend::words::show::Scale;
 use meterseal_link::client::{AccessError, Gmac, Limits, Login, MANAGEMENT_LOGICAL_DEVICE, Opening};
+use meterseal_link::counters::{BLOCK, Counters};
 use meterseal_link::reach::{self, MeterAddress, Wire};
 use meterseal_link::{ClientError, DlmsClient, Peer, Value};
 use meterseal_model::{Obis, Role, SystemTitle};
 
 use super::LoginArgs;
-use super::counters::{BLOCK, Counters};
 use super::login::{self, Expected, Secret};
 
 /// Counters are renewed before fewer than this are left: more than one operation can spend.
@@ -103,7 +103,7 @@ impl Session {
         let seen = client.meter().map(|meter| (meter, client.response_counter()));
         // Whether the meter hears it changes nothing.
         let _ = client.release().await;
-        counters.map_or(Ok(()), |mut counters| counters.settle(used, seen))
+        Ok(counters.map_or(Ok(()), |mut counters| counters.settle(used, seen))?)
     }
 
     /// Reads an attribute, with the scaler and unit that belong to it.

@@ -2,6 +2,7 @@
 //! it proves and what it does not.
 
 mod csv;
+mod folder;
 mod mark;
 mod show;
 
@@ -20,7 +21,7 @@ use meterseal_seal::log::{Checkpoint, Leaf};
 
 use show::Shown;
 
-/// Check a bill's statement, an export of a meter's log, or a mark
+/// Check a bill's statement, an export of a meter's log, a mark, or the folder of a certification
 ///
 /// Says what the file proves and what it does not. It needs no network and believes nobody but the keys that you name.
 /// Exit code: 0 it holds, 1 it was altered or does not hold, 2 it could not be read or checked.
@@ -91,6 +92,9 @@ pub(crate) fn run(arguments: &Args, out: &mut impl Write) -> Result<bool> {
         Some(Expected::Mark(given)) => (Some(Kind::Mark), given),
     };
     let Some(path) = given.file.as_deref() else { bail!("give the file to check") };
+    if let (None, Some(folder)) = (expected, folder::of(path)) {
+        return folder::check(&folder, given, out);
+    }
     let bytes = mark::of_code(read(path)?);
     let name = path.display();
     let kind = Kind::of(&bytes).with_context(|| {

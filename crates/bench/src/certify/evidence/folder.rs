@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha384};
 
 use super::{Results, Run};
 use crate::certify::engine::hex;
-use crate::certify::{Earlier, Finding, Record};
+use crate::certify::{Earlier, Finding, Outcome, Record};
 
 /// The content type in the envelope of `run.cbor`.
 pub(super) const RUN_CONTENT_TYPE: &str = "application/vnd.meterseal.run+cbor";
@@ -67,7 +67,10 @@ impl Folder {
                 // A part that was cut off is done anew.
                 let Ok(text) = fs::read(&entry) else { continue };
                 let Ok(part) = serde_json::from_slice::<Part>(&text) else { continue };
-                earlier.insert(part.finding.id.clone(), (part.finding, part.record));
+                // What could not be carried out is tried again.
+                if !matches!(part.finding.outcome, Outcome::CouldNot(_)) {
+                    earlier.insert(part.finding.id.clone(), (part.finding, part.record));
+                }
             }
         }
         Ok((folder, earlier))
@@ -118,11 +121,16 @@ impl Folder {
             ended_ms,
             host: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             records: kept,
+            reports: Vec::new(),
         };
-        self.write("report.html", super::html(results, Some(&run)).as_bytes())?;
+        let html = super::html(results, Some(&run)).into_bytes();
         let pdf = super::pdf(results, Some(&run))
             .ok_or_else(|| EvidenceError::at(&self.0.join("report.pdf"), "could not be made"))?;
-        self.write("report.pdf", &pdf)?;
+        let mut run = run;
+        for (name, bytes) in [("report.html", html), ("report.pdf", pdf)] {
+            self.write(name, &bytes)?;
+            run.reports.push((name.to_owned(), hex(&Sha384::digest(&bytes))));
+        }
         let mut sealed = Vec::new();
         envelope::sign1(RUN_CONTENT_TYPE, &run.encode(), key, &mut sealed)
             .map_err(|error| EvidenceError::at(&self.0.join("run.cbor"), error))?;
@@ -147,8 +155,18 @@ impl Folder {
         Results::decode(&bytes).map_err(|problem| EvidenceError::at(&path, problem))
     }
 
-    /// Checks a folder: results are canonical, `report.json` is made from them, `run.cbor` is signed by one of these keys and names them, and
-    /// each transcript is the one that it names.
+    /// Keeps a person's attachment.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn attach(&self, name: &str, bytes: &[u8]) -> Result<(), EvidenceError> {
+        let folder = self.0.join(ATTACHMENTS);
+        fs::create_dir_all(&folder).map_err(|error| EvidenceError::at(&folder, error))?;
+        write(&folder.join(name), bytes)
+    }
+
+    /// Checks a folder: results are canonical, `report.json` is made from them, `run.cbor` is signed by one of these keys and names them and the
+    /// reports for people, and each transcript and attachment is the one that it names.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -170,7 +188,15 @@ impl Folder {
         if run.results_sha384 != hex(&results.digest()) {
             return Err(EvidenceError::at(&file, "is of other results"));
         }
+        for (name, digest) in &run.reports {
+            is_the_one(&path.join(plain(path, name)?), digest)?;
+        }
+        let inspections = results.findings.iter().filter_map(|finding| finding.inspected.as_ref());
+        for attachment in inspections.flat_map(|inspection| &inspection.attachments) {
+            is_the_one(&path.join(ATTACHMENTS).join(plain(path, &attachment.name)?), &attachment.sha384)?;
+        }
         for (id, record) in &run.records {
+            plain(path, id)?;
             let file = path.join("transcripts").join(format!("{id}.txt"));
             let text = match fs::read_to_string(&file) {
                 Ok(text) => text,
@@ -183,6 +209,27 @@ impl Folder {
         }
         Ok((results, run))
     }
+}
+
+/// What persons left.
+const ATTACHMENTS: &str = "attachments";
+
+/// A file's name, and nothing that leads out of the folder.
+fn plain<'a>(folder: &Path, name: &'a str) -> Result<&'a str, EvidenceError> {
+    let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+    if is_plain {
+        Ok(name)
+    } else {
+        Err(EvidenceError::at(folder, format!("names a file \"{name}\", which is no name")))
+    }
+}
+
+fn is_the_one(file: &Path, digest: &str) -> Result<(), EvidenceError> {
+    let bytes = fs::read(file).map_err(|error| EvidenceError::at(file, error))?;
+    if hex(&Sha384::digest(&bytes)) == digest {
+        return Ok(());
+    }
+    Err(EvidenceError::at(file, "is not the file that the signed record names: altered"))
 }
 
 /// The digest of a transcript's lines, as [`Record`] says; `None` where a line is none.

@@ -60,6 +60,7 @@ fn head(page: &mut String, results: &Results, run: Option<&Run>) {
     put(page, format_args!("<p>"));
     for (class, name, count) in [
         ("passed", "passed", summary.passed),
+        ("not", "passed by a person's word, not counted among those", summary.inspected),
         ("failed", "failed", summary.failed),
         ("open", "could not be carried out", summary.could_not),
         ("not", "not tested", summary.not_tested),
@@ -157,9 +158,31 @@ fn one(page: &mut String, finding: &Finding, catalogue: Option<&Catalogue>, open
             if open { " open" } else { "" },
             text(&finding.id),
             text(sentence),
-            tag(&finding.outcome)
+            tag_words(words::class(&finding.outcome), &finding.words())
         ),
     );
+    if let Some(inspection) = &finding.inspected {
+        put(
+            page,
+            format_args!(
+                "<p>Not tested by the bench: {}, by {} on {}: {}</p>",
+                finding.outcome.words(),
+                text(&inspection.who),
+                text(&inspection.when),
+                text(&inspection.words)
+            ),
+        );
+        for file in &inspection.attachments {
+            put(
+                page,
+                format_args!(
+                    "<p class=\"soft\">attachments/{}, SHA-384 {}</p>",
+                    text(&file.name),
+                    text(&file.sha384)
+                ),
+            );
+        }
+    }
     if let Some(why) = finding.outcome.why() {
         put(page, format_args!("<p>{}: {}</p>", finding.outcome.words(), text(why)));
     }
@@ -336,7 +359,11 @@ fn method(page: &mut String, results: &Results) {
 }
 
 fn tag(outcome: &Outcome) -> String {
-    format!("<span class=\"tag {}\">{}</span>", words::class(outcome), outcome.words())
+    tag_words(words::class(outcome), outcome.words())
+}
+
+fn tag_words(class: &str, words: &str) -> String {
+    format!("<span class=\"tag {class}\">{}</span>", text(words))
 }
 
 /// Escaped.

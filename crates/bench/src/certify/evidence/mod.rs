@@ -135,6 +135,9 @@ pub struct Run {
     pub host: String,
     /// For each requirement when, how long, and its transcript's digest.
     pub records: Vec<(String, Record)>,
+    /// SHA-384 of the reports for people, hexadecimal, by file name.
+    #[serde(default)]
+    pub reports: Vec<(String, String)>,
 }
 
 impl Run {

@@ -55,6 +55,12 @@ pub fn pdf(results: &Results, run: Option<&Run>) -> Option<Vec<u8>> {
         }
         paper.skip(8.0);
     }
+    if results.findings.iter().any(|finding| finding.inspected.is_some()) {
+        heading(&mut paper, "What persons inspected");
+        for finding in results.findings.iter().filter(|finding| finding.inspected.is_some()) {
+            one(&mut paper, finding, catalogue.as_ref(), false);
+        }
+    }
     heading(&mut paper, "Measured values");
     for finding in results.findings.iter().filter(|finding| !finding.measured.is_empty()) {
         one(&mut paper, finding, catalogue.as_ref(), false);
@@ -143,6 +149,23 @@ fn one(paper: &mut Paper, finding: &Finding, catalogue: Option<&Catalogue>, with
     let class = words::class(&finding.outcome);
     let y = paper.y() + 9.0;
     paper.ending(RIGHT, y, 8.5, true, colour(class), finding.outcome.words());
+    if let Some(inspection) = &finding.inspected {
+        let files: Vec<String> = inspection
+            .attachments
+            .iter()
+            .map(|file| {
+                format!("attachments/{} (SHA-384 {}…)", file.name, file.sha384.get(..16).unwrap_or_default())
+            })
+            .collect();
+        let text = format!(
+            "Inspected by {} on {}, not tested by the bench: {} {}",
+            inspection.who,
+            inspection.when,
+            inspection.words,
+            files.join(", ")
+        );
+        paper.paragraph((LEFT, RIGHT - 110.0), 8.0, false, INK, &text);
+    }
     paper.paragraph(
         (LEFT, RIGHT - 110.0),
         9.0,

@@ -22,7 +22,11 @@ pub(super) fn verdict(results: &Results) -> (&'static str, String) {
         0 => String::new(),
         count => format!(" {count} were not tested, and are not counted as met."),
     };
-    (class, begin + &rest)
+    let inspected = match summary.inspected {
+        0 => String::new(),
+        count => format!(" {count} are met by a person's word, which the bench has not tested."),
+    };
+    (class, begin + &rest + &inspected)
 }
 
 /// What limits the report's meaning, in sentences.

@@ -113,7 +113,7 @@ impl Made {
 }
 
 /// Its identifier.
-pub(super) fn identifier() -> MeterId {
+pub(in crate::certify) fn identifier() -> MeterId {
     MeterId::new(*b"MSV", 1).expect("three capital letters and a short serial number")
 }
 

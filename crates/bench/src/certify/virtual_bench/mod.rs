@@ -13,7 +13,7 @@ mod meter;
 mod sockets;
 mod specimen;
 
-pub(super) use meter::BEGIN;
+pub(super) use meter::{BEGIN, identifier};
 
 pub use laboratory::VirtualLaboratory;
 pub use line::TITLE as CLIENT_TITLE;

@@ -7,28 +7,72 @@
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use meterseal_headend::words::show::hex;
-use meterseal_link::client::GlobalKeys;
-use meterseal_link::pki::{read_secret, write_secret};
+use aws_lc_rs::digest;
 use meterseal_model::SystemTitle;
-use sha2::{Digest, Sha384};
+use thiserror::Error;
+
+use crate::client::GlobalKeys;
+use crate::pki::{PkiError, read_secret, write_secret};
 
 /// Counters set aside at a time: more than the longest operation, a profile in thousands of blocks, can spend.
-pub(crate) const BLOCK: u32 = 8192;
+pub const BLOCK: u32 = 8192;
 
 /// Meters remembered under one key.
 const METERS: usize = 1000;
+
+/// Why counters cannot be kept.
+#[derive(Debug, Error)]
+pub enum CountersError {
+    /// No folder for them.
+    #[error("cannot make the folder {folder} for counters: {why}; choose another (--state)", folder = .folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Their file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] PkiError),
+    /// What is in the file are no counters.
+    #[error(
+        "{path} is damaged; move it away and run again with --recover-counter, which asks the meter where its counter \
+         stands",
+        path = .0.display()
+    )]
+    Damaged(PathBuf),
+    /// Somebody else uses the keys now.
+    #[error(
+        "another `meterseal dlms` or `certify` uses these keys now ({path} is locked); wait for it, since no counter may be used twice",
+        path = .0.display()
+    )]
+    Locked(PathBuf),
+    /// The lock file cannot be opened.
+    #[error("cannot lock {path}: {why}", path = .path.display())]
+    Lock {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Nothing random for a system title.
+    #[error("the operating system gave no random numbers: {0}")]
+    Random(getrandom::Error),
+    /// Four thousand million messages.
+    #[error("this key's invocation counters are used up; the meter needs new keys")]
+    UsedUp,
+}
+
+type Result<T> = std::result::Result<T, CountersError>;
 
 const FORMAT: &str = "meterseal dlms counters 1";
 
 /// The counters of one key, locked.
 #[derive(Debug)]
-pub(crate) struct Counters {
+pub struct Counters {
     path: PathBuf,
     _lock: File,
     title: SystemTitle,
@@ -40,55 +84,59 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// Opens the file of these keys in `folder`, or makes it with a system title drawn at random.
-    pub(crate) fn open(folder: &Path, keys: &GlobalKeys) -> Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| {
-            format!("cannot make the folder {} for counters; choose another (--state)", folder.display())
-        })?;
-        let digest =
-            Sha384::new().chain_update(b"meterseal dlms counters\0").chain_update(keys.encryption_key());
-        let name = hex(&digest.finalize()[..16]);
+    ///
+    /// # Errors
+    /// [`CountersError`]: it cannot be used, or somebody uses it.
+    pub fn open(folder: &Path, keys: &GlobalKeys) -> Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| CountersError::Folder { folder: folder.to_owned(), why: error.to_string() })?;
+        let mut digest = digest::Context::new(&digest::SHA384);
+        digest.update(b"meterseal dlms counters\0");
+        digest.update(keys.encryption_key());
+        let name = hex(&digest.finish().as_ref()[..16]);
         let path = folder.join(format!("{name}.counters"));
         let lock = lock(&folder.join(format!("{name}.lock")))?;
         if path.exists() {
             let text = read_secret(&path)?;
-            let (title, next, seen) = parse(&text).with_context(|| {
-                format!(
-                    "{} is damaged; move it away and run again with --recover-counter, which asks the meter where its \
-                     counter stands",
-                    path.display()
-                )
-            })?;
+            let (title, next, seen) = parse(&text).ok_or_else(|| CountersError::Damaged(path.clone()))?;
             return Ok(Self { path, _lock: lock, title, next, seen });
         }
         // "MSC": a client of this program. Five random bytes keep two computers with one key apart.
         let mut title = *b"MSC\0\0\0\0\0";
-        getrandom::fill(&mut title[3..]).context("the operating system gave no random numbers")?;
+        getrandom::fill(&mut title[3..]).map_err(CountersError::Random)?;
         Ok(Self { path, _lock: lock, title: SystemTitle(title), next: 1, seen: Vec::new() })
     }
 
     /// The client's system title.
-    pub(crate) fn title(&self) -> SystemTitle {
+    pub fn title(&self) -> SystemTitle {
         self.title
     }
 
     /// Where the counter stands: the next that is given.
-    pub(crate) fn next(&self) -> u32 {
+    pub fn next(&self) -> u32 {
         self.next
     }
 
     /// Sets [`BLOCK`] counters aside and gives the first.
-    pub(crate) fn reserve(&mut self) -> Result<u32> {
+    ///
+    /// # Errors
+    /// [`CountersError`].
+    pub fn reserve(&mut self) -> Result<u32> {
         let first = self.next;
-        let Some(next) = first.checked_add(BLOCK) else {
-            bail!("this key's invocation counters are used up; the meter needs new keys");
-        };
+        let next = first.checked_add(BLOCK).ok_or(CountersError::UsedUp)?;
         self.next = next;
         self.write()?;
         Ok(first)
     }
 
     /// Gives back what was set aside and not used, at the end of an orderly run.
-    pub(crate) fn settle(&mut self, last_used: u32, meter: Option<(SystemTitle, u32)>) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`CountersError`].
+    pub fn settle(&mut self, last_used: u32, meter: Option<(SystemTitle, u32)>) -> Result<()> {
         self.next = last_used.saturating_add(1).clamp(1, self.next);
         if let Some((meter, highest)) = meter {
             match self.seen.iter_mut().find(|(title, _)| *title == meter) {
@@ -105,13 +153,16 @@ impl Counters {
     }
 
     /// Moves forward so that the next counter is at least `next`; never back.
-    pub(crate) fn raise(&mut self, next: u32) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`CountersError`].
+    pub fn raise(&mut self, next: u32) -> Result<()> {
         self.next = self.next.max(next);
         self.write()
     }
 
     /// The highest counter of a meter's responses.
-    pub(crate) fn seen(&self, meter: SystemTitle) -> u32 {
+    pub fn seen(&self, meter: SystemTitle) -> u32 {
         self.seen.iter().find(|(title, _)| *title == meter).map_or(0, |(_, highest)| *highest)
     }
 
@@ -144,7 +195,7 @@ fn parse(text: &str) -> Option<Parsed> {
 }
 
 /// Sixteen hexadecimal digits.
-pub(crate) fn system_title(text: &str) -> Option<SystemTitle> {
+pub fn system_title(text: &str) -> Option<SystemTitle> {
     let digits = text.as_bytes();
     if digits.len() != 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
@@ -153,23 +204,24 @@ pub(crate) fn system_title(text: &str) -> Option<SystemTitle> {
 }
 
 fn lock(path: &Path) -> Result<File> {
+    let cannot = |why: String| CountersError::Lock { path: path.to_owned(), why };
     let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    let cannot = |error: io::Error| format!("cannot lock {}: {error}", path.display());
-    let file = open.map_err(|error| anyhow::anyhow!(cannot(error)))?;
+    let file = open.map_err(|error| cannot(error.to_string()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another `meterseal dlms` uses these keys now ({} is locked); wait for it, since no counter may be used twice",
-            path.display()
-        ),
-        Err(TryLockError::Error(error)) => bail!(cannot(error)),
+        Err(TryLockError::WouldBlock) => Err(CountersError::Locked(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(cannot(error.to_string())),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meterseal_link::client::Suite;
+    use crate::client::Suite;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn keys(byte: u8) -> GlobalKeys {
