@@ -102,6 +102,9 @@ impl Specimen for Faster {
     fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> {
         self.0.made_with(kilowatt_hours)
     }
+    fn equip(&mut self) -> Result<(), Trouble> {
+        self.0.equip()
+    }
 }
 
 /// ACC-02 near the maximum current only, shortly: real time passes.

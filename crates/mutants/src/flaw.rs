@@ -134,4 +134,8 @@ impl<F: Flaw> Specimen for Defective<F> {
     fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> {
         self.flaw.made_with(&mut self.meter, kilowatt_hours)
     }
+
+    fn equip(&mut self) -> Result<(), Trouble> {
+        self.meter.equip()
+    }
 }

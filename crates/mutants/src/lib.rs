@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod firmware;
 mod flaw;
 mod fronts;
 mod logs;
@@ -52,6 +53,7 @@ pub fn mutants() -> Vec<Mutant> {
     all.extend(sensing::mutants());
     all.extend(logs::mutants());
     all.extend(messages::mutants());
+    all.extend(firmware::mutants());
     all.extend(fronts::mutants());
     all
 }

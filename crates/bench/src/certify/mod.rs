@@ -12,6 +12,7 @@ pub mod manual;
 pub mod mark;
 pub mod network;
 mod outcome;
+mod packages;
 pub mod peer;
 mod probes;
 mod procedure;
@@ -26,6 +27,7 @@ pub mod wire;
 pub use engine::{Earlier, Event, Finding, Laboratory, Plan, Record, Summary, run};
 pub use network::{NetworkLaboratory, NetworkTarget};
 pub use outcome::{DECISION_RULE, Limit, Measured, Outcome, Place, Verdict, amount, judge};
+pub use packages::{Offered, Sample};
 pub use peer::TlsPeer;
 pub use procedure::{Bench, Effort, Entry, Procedure, Step, number, word};
 pub use procedures::procedures;
@@ -37,7 +39,8 @@ pub use target::{
     Trouble,
 };
 pub use virtual_bench::{
-    Front, Inside, Line, Made, Memory, NoFront, Specimen, VirtualBench, VirtualLaboratory, VirtualMeter,
+    Attests, BetweenImages, Front, Inside, Line, Made, Maker, Memory, NoFront, Specimen, VirtualBench,
+    VirtualLaboratory, VirtualMeter,
 };
 
 #[cfg(test)]

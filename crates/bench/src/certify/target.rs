@@ -321,6 +321,21 @@ pub trait Target {
     /// Says how far the counters under a role's keys were used, so that nobody uses one again without wanting to.
     fn spent(&mut self, role: Role, counters: Counters);
 
+    /// A firmware package of this kind for this meter. The standing connection and calls may end with the first, when a virtual meter gets its
+    /// firmware partition.
+    ///
+    /// # Errors
+    /// [`Trouble::Lacks`]: nobody has given the bench such packages.
+    fn package(&mut self, sample: super::Sample) -> Result<super::Offered, Trouble> {
+        let _ = sample;
+        Err(Trouble::Lacks("firmware packages of its maker"))
+    }
+
+    /// The public half of the meter's boot key, as its maker certifies it.
+    fn boot_key(&self) -> Option<meterseal_seal::SealPublicKey> {
+        None
+    }
+
     /// What went over the head-end's line and over calls since this was last asked.
     fn transcript(&mut self) -> Vec<Exchange>;
 }

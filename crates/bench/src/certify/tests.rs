@@ -48,6 +48,19 @@ fn a_sound_meter_fails_nothing() {
     }
 }
 
+#[test]
+fn a_sound_meter_passes_every_test_of_firmware() {
+    let only = [
+        "FIR-01", "FIR-02", "FIR-03", "FIR-04", "FIR-05", "FIR-06", "FIR-07", "FIR-08", "FIR-09", "FIR-10",
+        "VER-02",
+    ];
+    let found = certify(&only, 4);
+    assert_eq!(found.len(), only.len());
+    for finding in found {
+        assert_eq!(finding.outcome, Outcome::Passed, "{finding:#?}");
+    }
+}
+
 fn settings(only: &[&str], seed: u64) -> Settings {
     Settings {
         target: "virtual".to_owned(),
@@ -154,6 +167,9 @@ fn a_meter_that_is_none_is_no_result_and_never_a_pass() {
         }
         fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> {
             self.0.made_with(kilowatt_hours)
+        }
+        fn equip(&mut self) -> Result<(), Trouble> {
+            self.0.equip()
         }
     }
 

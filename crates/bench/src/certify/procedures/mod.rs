@@ -3,6 +3,7 @@
 mod accuracy;
 mod callers;
 mod clock;
+mod firmware;
 mod gaps;
 mod identity;
 mod influence;
@@ -37,6 +38,7 @@ pub fn procedures() -> Vec<Box<dyn Procedure>> {
     all.push(Box::new(sealed::LogRollback));
     all.push(Box::new(sealed::BilledStatement));
     all.push(Box::new(marked::Certified));
+    all.extend(firmware::procedures());
     all.extend(tls::procedures());
     all.extend(wire::procedures());
     all.extend(identity::procedures());

@@ -127,9 +127,22 @@ impl HeadEnd {
     /// The alarms that have arrived.
     pub(super) fn alarms(&mut self, specimen: &mut dyn Specimen) -> Result<Vec<Alarm>, Trouble> {
         self.listen(specimen)?;
-        let mut arrivals = std::mem::take(&mut self.arrivals).into_iter();
         let mut alarms = Vec::new();
-        let Some(client) = &mut self.client else { return Ok(alarms) };
+        self.take_alarms(nanoseconds(specimen.seconds()), &mut alarms)?;
+        Ok(alarms)
+    }
+
+    /// Those that had arrived before the meter closed the connection.
+    pub(super) fn arrived(&mut self, specimen: &dyn Specimen) -> Vec<Alarm> {
+        let mut alarms = Vec::new();
+        // The end of the connection, or what came broken at its end, is no alarm.
+        let _ = self.take_alarms(nanoseconds(specimen.seconds()), &mut alarms);
+        alarms
+    }
+
+    fn take_alarms(&mut self, now_ns: u64, alarms: &mut Vec<Alarm>) -> Result<(), Trouble> {
+        let mut arrivals = std::mem::take(&mut self.arrivals).into_iter();
+        let Some(client) = &mut self.client else { return Ok(()) };
         self.runtime.block_on(async {
             loop {
                 // Everything is in the pipe: what is not there at once is not there.
@@ -137,7 +150,7 @@ impl HeadEnd {
                 let Ok(push) = next.await else { return Ok(()) };
                 let push = push.map_err(|error| Trouble::Meter(error.to_string()))?;
                 let event = push.event().map_err(|error| Trouble::Meter(error.to_string()))?;
-                let arrived_ns = arrivals.next().unwrap_or_else(|| nanoseconds(specimen.seconds()));
+                let arrived_ns = arrivals.next().unwrap_or(now_ns);
                 alarms.push(Alarm {
                     arrived_ns,
                     sequence: event.sequence,
@@ -145,8 +158,7 @@ impl HeadEnd {
                     time: event.time,
                 });
             }
-        })?;
-        Ok(alarms)
+        })
     }
 }
 

@@ -1,17 +1,20 @@
 //! The sound virtual meter: the device's own code over a unit's front end and flash in memory, calibrated by the factory's procedure.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use embedded_storage::nor_flash::NorFlashErrorKind;
-use meterseal_meter::{Config, DlmsKeys, Identity, Layout, LinkId, Meter, Peer, RoleKeys, SecretKey};
+use meterseal_meter::{
+    Config, DlmsKeys, Identity, ImageStore, Layout, LinkId, Meter, Peer, RoleKeys, SecretKey,
+};
 use meterseal_metrology::{Calibration, Frame, MeteredEnergy, Nominal};
 use meterseal_model::{Digest384, MeterId, Role, Roles, SensorReadings, SystemTitle, UnixMillis};
-use meterseal_seal::{KeySlot, KeyState, KeyStore, SealKey};
+use meterseal_seal::{KeySlot, KeyState, KeyStore, SealKey, Signer as _};
 use meterseal_world::physics::{Effects, LoadPoint, SAMPLE_RATE_HZ, Sensor, Tolerances, Unit};
 
 use super::front_end::FrontEnd;
 use super::log_key::LogKey;
+use super::maker::{Behaviour, Maker, Program};
 use super::specimen::{Line, Memory, Specimen};
 use crate::calibration::{self, Procedure, calibrate};
 use crate::certify::{Caller, Stimulus, Trouble};
@@ -34,7 +37,20 @@ pub struct Made {
     pub impulses_per_kilowatt_hour: u32,
     /// Whether its log is signed.
     pub signs: bool,
+    /// What stands between Image transfer and its firmware partition, in place of nothing.
+    pub image_store: Option<BetweenImages>,
+    /// Who reaches its flash at each start, before its boot stage does: the number of starts so far comes along.
+    pub at_start: Option<fn(&Memory, u64)>,
+    /// How it signs what it attests, in place of its image's key alone: it may know earlier signatures.
+    pub attests: Option<Attests>,
+    maker: Arc<OnceLock<Result<Arc<Maker>, Trouble>>>,
 }
+
+/// Makes a signature of the one that is right now, and of those before it, which it keeps.
+pub type Attests = fn(&mut Vec<[u8; 96]>, [u8; 96]) -> [u8; 96];
+
+/// Puts something around the place for new firmware.
+pub type BetweenImages = fn(Box<dyn ImageStore>, Arc<Maker>) -> Box<dyn ImageStore>;
 
 impl Made {
     /// Draws a unit of the reference meter and calibrates it between −40 and +85 °C.
@@ -54,6 +70,10 @@ impl Made {
             clock_ppm: 0.0,
             impulses_per_kilowatt_hour: crate::points::METER_CONSTANT as u32,
             signs: true,
+            image_store: None,
+            at_start: None,
+            attests: None,
+            maker: Arc::default(),
         })
     }
 
@@ -86,6 +106,14 @@ impl Made {
             Ok(())
         };
         SealKey::generate(fill).map_err(|never| match never {})
+    }
+
+    /// Who makes its firmware: made when it is first wanted.
+    ///
+    /// # Errors
+    /// [`Trouble::Bench`]: it could not sign.
+    pub fn maker(&self) -> Result<Arc<Maker>, Trouble> {
+        self.maker.get_or_init(|| Maker::new(self.seed).map(Arc::new)).clone()
     }
 
     /// Who it says it is.
@@ -136,6 +164,15 @@ pub struct VirtualMeter {
     key_store: Arc<dyn KeyStore>,
     /// How far its clock source has jumped, milliseconds.
     jumped: i64,
+    /// Who made its firmware, once it has a partition for it.
+    maker: Option<Arc<Maker>>,
+    /// What its boot stage has started.
+    program: Option<Program>,
+    /// The reading at which its boot stage starts something again; `None`: it runs, is without supply, or has nothing to start.
+    due: Option<u64>,
+    /// The reading at which it started.
+    started: u64,
+    signatures: Vec<[u8; 96]>,
 }
 
 /// Reproducible random numbers for challenges: a bench's meter protects nobody.
@@ -153,6 +190,14 @@ const BLOCK: usize = (SensorReadings::PERIOD_MS as usize * SAMPLE_RATE_HZ as usi
 const TICK: u64 = 25;
 /// Blocks that are made at once: a tick's.
 const CHUNK: usize = BLOCK * TICK as usize;
+/// Readings in a second.
+const SECOND: u64 = 1000 / SensorReadings::PERIOD_MS as u64;
+/// Readings after which an image crashes that does later.
+const MINUTE: u64 = 60 * SECOND;
+/// Readings until something runs again after what ran has ended: half a second, as a meter in a process of its own takes (docs/figures.md).
+const SWITCH: u64 = SECOND / 2;
+/// Readings after which the boot stage's watchdog ends an image that gives no sign of life: 30 s.
+const WATCHDOG: u64 = 30 * SECOND;
 /// 2026-01-01 00:00:00 UTC: when every bench begins.
 pub(in crate::certify) const BEGIN: UnixMillis = UnixMillis(1_767_225_600_000);
 
@@ -179,6 +224,11 @@ impl VirtualMeter {
             lines: 0,
             starts: 0,
             jumped: 0,
+            maker: None,
+            program: None,
+            due: None,
+            started: 0,
+            signatures: Vec::new(),
         };
         let mut record = [0; Calibration::ENCODED_LEN];
         record.copy_from_slice(&meter.made.record.encode());
@@ -200,6 +250,30 @@ impl VirtualMeter {
     }
 
     fn start(&mut self) -> Result<(), Trouble> {
+        self.start_at(self.now())
+    }
+
+    /// A power-on, or a restart, at `now`.
+    fn start_at(&mut self, now: UnixMillis) -> Result<(), Trouble> {
+        self.starts += 1;
+        (self.due, self.program, self.started) = (None, None, self.readings);
+        if self.maker.is_some()
+            && let Some(reaches) = self.made.at_start
+        {
+            reaches(&self.memory, self.starts);
+        }
+        self.program = self.maker.as_ref().map(|maker| maker.boot(&self.memory)).transpose()?;
+        match self.program.as_ref().map(|program| program.behaviour) {
+            Some(Behaviour::Hangs) => {
+                self.due = Some(self.readings + WATCHDOG);
+                return Ok(());
+            }
+            Some(Behaviour::Crashes) => {
+                self.due = Some(self.readings + SWITCH);
+                return Ok(());
+            }
+            _ => {}
+        }
         let metrology =
             meterseal_metrology::Config::new((SAMPLE_RATE_HZ * 1e6) as u64, Nominal::Hz50, Unit::scale());
         let mut config =
@@ -207,7 +281,11 @@ impl VirtualMeter {
         for output in config.pulses.iter_mut().flatten() {
             output.impulses_per_kilo_hour = self.made.impulses_per_kilowatt_hour;
         }
-        let identity = self.made.identity();
+        let mut identity = self.made.identity();
+        if let Some(program) = &self.program {
+            identity.firmware_version.clone_from(&program.identity.version);
+            identity.firmware_digest = program.identity.image;
+        }
         let keys =
             |role| self.made.keys(role).ok_or_else(|| Trouble::Bench(format!("no keys for the {role}")));
         for role in Roles::AUTHENTICATED.iter().filter(|role| *role != Role::Utility) {
@@ -217,16 +295,70 @@ impl VirtualMeter {
         let utility = keys(Role::Utility)?;
         config.key_encryption_key = Some(SecretKey::new(self.made.secret(1)));
         config.device_secret = Some(SecretKey::new(self.made.secret(2)));
-        self.starts += 1;
         let dice = Dice(Random::new(self.made.seed ^ (self.salt << 20) ^ (self.starts << 56)));
-        let meter = Meter::open(identity, utility, config, self.memory.clone(), dice, self.now());
+        let meter = Meter::open(identity, utility, config, self.memory.clone(), dice, now);
         let mut meter = meter.map_err(does_not_start)?;
         if self.made.signs {
             meter.set_key_store(Arc::clone(&self.key_store), Vec::new());
         }
+        if let (Some(program), Some(maker)) = (&self.program, &self.maker) {
+            let mut store: Box<dyn ImageStore> = Box::new(maker.store(&self.memory)?);
+            if let Some(between) = self.made.image_store {
+                store = between(store, Arc::clone(maker));
+            }
+            meter.set_image_store(store);
+            meter.set_image_identity(program.identity.clone());
+        }
         self.meter = Some(meter);
         self.frames = 0;
         Ok(())
+    }
+
+    /// What runs ends; its boot stage starts something after so many readings.
+    fn end(&mut self, readings: u64) {
+        self.meter = None;
+        self.links.clear();
+        self.due = Some(self.readings + readings);
+    }
+
+    /// What an image does beside metering, ten times a second.
+    fn carry_on(&mut self, now: UnixMillis) -> Result<(), Trouble> {
+        let (Some(meter), Some(program), Some(maker)) = (&mut self.meter, &self.program, &self.maker) else {
+            return Ok(());
+        };
+        let lived = self.readings - self.started;
+        match program.behaviour {
+            Behaviour::CrashesLater if lived >= MINUTE => {
+                self.end(SWITCH);
+                return Ok(());
+            }
+            Behaviour::MeasuresWrong if lived >= SECOND => {
+                let mut store = maker.store(&self.memory)?;
+                store.give_up().map_err(|error| Trouble::Meter(error.to_string()))?;
+                meter.power_down(now).map_err(fails)?;
+                self.end(SWITCH);
+                return Ok(());
+            }
+            _ => {}
+        }
+        if meter.carry_on_firmware().map_err(fails)? {
+            meter.power_down(now).map_err(fails)?;
+            self.end(SWITCH);
+        }
+        Ok(())
+    }
+
+    /// Signs what it attests.
+    fn attest(&mut self) {
+        let (Some(meter), Some(program)) = (&mut self.meter, &self.program) else { return };
+        while let Some(request) = meter.attestation_request() {
+            let signature = program.key.sign(&request.to_be_signed).ok();
+            let signature = signature.map(|signature| match self.made.attests {
+                Some(attests) => attests(&mut self.signatures, signature),
+                None => signature,
+            });
+            meter.attested(request.number, signature.as_ref());
+        }
     }
 
     /// Frames of one tick or less, which end with a reading.
@@ -238,9 +370,14 @@ impl VirtualMeter {
         for (number, block) in frames.chunks(BLOCK).enumerate() {
             self.readings += 1;
             let readings = self.front_end.sensors(self.readings);
-            let Some(meter) = &mut self.meter else { continue };
             let before = (blocks - number - 1) as i64 * i64::from(SensorReadings::PERIOD_MS);
             let now = UnixMillis(end.0 - before);
+            if self.due.is_some_and(|at| self.readings >= at) {
+                // With nothing that verifies it stays dark, as a real one does.
+                let _ = self.start_at(now);
+                continue;
+            }
+            let Some(meter) = &mut self.meter else { continue };
             meter.sample_at(self.frames, block, now);
             self.frames += block.len() as u64;
             meter.sense(&readings, now).map_err(fails)?;
@@ -260,6 +397,7 @@ impl VirtualMeter {
                         pulses.push(begun + sample * step);
                     }
                 });
+                self.carry_on(now)?;
             }
         }
         self.unwarmed += frames.len() as u64;
@@ -303,7 +441,7 @@ impl Specimen for VirtualMeter {
             return self.start();
         }
         if !on {
-            self.meter = None;
+            (self.meter, self.due) = (None, None);
             self.links.clear();
         }
         Ok(())
@@ -331,6 +469,10 @@ impl Specimen for VirtualMeter {
     }
 
     fn connect(&mut self, caller: Caller) -> Result<Line, Trouble> {
+        let unreachable = self.program.as_ref().is_some_and(|it| it.behaviour == Behaviour::Unreachable);
+        if unreachable && !caller.local {
+            return Err(Trouble::Meter("it does not dial its head-end".to_owned()));
+        }
         let peer = Peer { roles: Roles::NONE.with(caller.role), local: caller.local };
         let link = self.running()?.connected(peer).map_err(|error| Trouble::Meter(error.to_string()))?;
         self.lines += 1;
@@ -349,7 +491,9 @@ impl Specimen for VirtualMeter {
 
     fn send(&mut self, line: Line, bytes: &[u8]) -> Result<(), Trouble> {
         let link = self.link(line)?;
-        self.running()?.receive(link, bytes).map_err(|error| Trouble::Meter(error.to_string()))
+        let outcome = self.running()?.receive(link, bytes);
+        self.attest();
+        outcome.map_err(|error| Trouble::Meter(error.to_string()))
     }
 
     fn receive(&mut self, line: Line) -> Result<Option<Vec<u8>>, Trouble> {
@@ -382,6 +526,20 @@ impl Specimen for VirtualMeter {
         made.supply(true)?;
         *self = made;
         Ok(())
+    }
+
+    fn equip(&mut self) -> Result<(), Trouble> {
+        if self.maker.is_some() {
+            return Ok(());
+        }
+        let (maker, now) = (self.made.maker()?, self.now());
+        if let Some(mut meter) = self.meter.take() {
+            meter.power_down(now).map_err(fails)?;
+        }
+        self.links.clear();
+        maker.provision(&self.memory, now)?;
+        self.maker = Some(maker);
+        self.start()
     }
 }
 

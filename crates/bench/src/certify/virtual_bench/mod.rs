@@ -9,6 +9,7 @@ mod front_end;
 mod laboratory;
 mod line;
 mod log_key;
+mod maker;
 mod meter;
 mod sockets;
 mod specimen;
@@ -17,7 +18,8 @@ pub(super) use meter::{BEGIN, identifier};
 
 pub use laboratory::VirtualLaboratory;
 pub use line::TITLE as CLIENT_TITLE;
-pub use meter::{Made, VirtualMeter};
+pub use maker::Maker;
+pub use meter::{Attests, BetweenImages, Made, VirtualMeter};
 pub use sockets::{Front, Inside, NoFront};
 pub use specimen::{Line, Memory, Specimen};
 
@@ -27,13 +29,15 @@ use meterseal_model::{Obis, Role};
 use meterseal_world::physics::{LoadPoint, SAMPLE_RATE_HZ};
 
 use super::{
-    Alarm, CallId, Called, Caller, Counters, Credentials, Endpoint, Exchange, Received, Stimulus, Target,
-    TlsPeer, Trouble,
+    Alarm, CallId, Called, Caller, Counters, Credentials, Endpoint, Exchange, Offered, Received, Sample,
+    Stimulus, Target, TlsPeer, Trouble,
 };
 use crate::catalogue::Need;
 use crate::reference;
 use calls::Calls;
 use line::HeadEnd;
+use maker::FIRST_SEQUENCE;
+use meterseal_seal::SealPublicKey;
 use sockets::Sockets;
 
 /// What the virtual bench's energy is uncertain by whatever the time (k = 2), per cent: reference and double precision of sums over hours.
@@ -57,6 +61,8 @@ pub struct VirtualBench<S> {
     endpoint: Option<Endpoint>,
     log: Vec<Exchange>,
     alarms: Vec<Alarm>,
+    /// The highest sequence number of a package that was given out.
+    sequence: u64,
     /// What stands before the sample with sockets, which is made when it is asked for.
     front: fn() -> Box<dyn Front>,
     sockets: Option<Sockets>,
@@ -89,6 +95,7 @@ impl<S: Specimen> VirtualBench<S> {
             endpoint,
             log: Vec::new(),
             alarms: Vec::new(),
+            sequence: FIRST_SEQUENCE,
             front: || Box::new(NoFront),
             sockets: None,
         };
@@ -105,6 +112,7 @@ impl<S: Specimen> VirtualBench<S> {
 
     /// The standing connection, made if it is not there.
     fn connected(&mut self) -> Result<(&mut HeadEnd, &mut S), Trouble> {
+        self.listen();
         if self.head_end.is_none() {
             if !self.powered {
                 return Err(Trouble::Meter("it is without supply".to_owned()));
@@ -125,6 +133,30 @@ impl<S: Specimen> VirtualBench<S> {
             self.spent(Role::Utility, head_end.counters());
             self.log.append(&mut head_end.log);
             self.specimen.disconnect(head_end.line());
+        }
+    }
+
+    /// Before the meter gets its firmware partition.
+    fn end_standing_orderly(&mut self) -> Result<(), Trouble> {
+        if self.sequence == FIRST_SEQUENCE {
+            if self.head_end.is_some() {
+                let alarms = self.alarms()?;
+                self.alarms = alarms;
+            }
+            self.end_standing();
+            self.calls.cut();
+        }
+        Ok(())
+    }
+
+    /// Takes what the meter says over the standing connection. One that the meter has closed is over; what had arrived stays arrived.
+    fn listen(&mut self) {
+        if let Some(head_end) = &mut self.head_end
+            && head_end.listen(&mut self.specimen).is_err()
+        {
+            let arrived = head_end.arrived(&self.specimen);
+            self.alarms.extend(arrived);
+            self.end_standing();
         }
     }
 
@@ -219,12 +251,7 @@ impl<S: Specimen> Target for VirtualBench<S> {
                 return Ok(());
             }
             self.live(left.min(step))?;
-            if let Some(head_end) = &mut self.head_end
-                && head_end.listen(&mut self.specimen).is_err()
-            {
-                // The meter has closed it; it is made anew when something is asked.
-                self.end_standing();
-            }
+            self.listen();
         }
     }
 
@@ -266,8 +293,9 @@ impl<S: Specimen> Target for VirtualBench<S> {
     }
 
     fn alarms(&mut self) -> Result<Vec<Alarm>, Trouble> {
+        let fresh = self.over_the_line(|line, specimen| line.alarms(specimen))?;
         let mut alarms = std::mem::take(&mut self.alarms);
-        alarms.extend(self.over_the_line(|line, specimen| line.alarms(specimen))?);
+        alarms.extend(fresh);
         Ok(alarms)
     }
 
@@ -347,6 +375,17 @@ impl<S: Specimen> Target for VirtualBench<S> {
     fn spent(&mut self, role: Role, counters: Counters) {
         let known = &mut self.counters[role.index()];
         *known = known.and(counters);
+    }
+
+    fn package(&mut self, sample: Sample) -> Result<Offered, Trouble> {
+        self.end_standing_orderly()?;
+        self.specimen.equip()?;
+        self.sequence += u64::from(sample != Sample::First);
+        self.made.maker()?.package(sample, self.sequence)
+    }
+
+    fn boot_key(&self) -> Option<SealPublicKey> {
+        self.made.maker().ok().map(|maker| maker.boot_key().clone())
     }
 
     fn transcript(&mut self) -> Vec<Exchange> {

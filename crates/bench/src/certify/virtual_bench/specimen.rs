@@ -42,6 +42,7 @@ pub struct Line(pub(super) u32);
 /// #   fn receive(&mut self, line: Line) -> Result<Option<Vec<u8>>, Trouble> { self.inner.receive(line) }
 /// #   fn memory(&self) -> Memory { self.inner.memory() }
 /// #   fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> { self.inner.made_with(kilowatt_hours) }
+/// #   fn equip(&mut self) -> Result<(), Trouble> { self.inner.equip() }
 /// }
 /// ```
 pub trait Specimen {
@@ -101,6 +102,13 @@ pub trait Specimen {
     /// # Errors
     /// [`Trouble::Meter`].
     fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble>;
+
+    /// It gets its firmware partition with the trust root and the first image, as its factory fills it, and starts from that. Only tests of
+    /// firmware need one, and only they pay for it. Asked again, nothing happens.
+    ///
+    /// # Errors
+    /// [`Trouble::Meter`]: it does not start.
+    fn equip(&mut self) -> Result<(), Trouble>;
 }
 
 impl<S: Specimen + ?Sized> Specimen for Box<S> {
@@ -154,6 +162,10 @@ impl<S: Specimen + ?Sized> Specimen for Box<S> {
 
     fn made_with(&mut self, kilowatt_hours: f64) -> Result<(), Trouble> {
         (**self).made_with(kilowatt_hours)
+    }
+
+    fn equip(&mut self) -> Result<(), Trouble> {
+        (**self).equip()
     }
 }
 
