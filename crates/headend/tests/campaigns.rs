@@ -258,6 +258,11 @@ async fn bad_input_is_refused_in_words_and_nothing_is_half_applied() {
         names
     };
     assert_eq!(files(), ["trust.cbor"], "nothing of it was kept");
+    // The disk is full while the package is written: the device that always is stands where it is written first.
+    let name = meterseal_seal::firmware::Digests::of(&scene.package()).digest.to_string();
+    std::os::unix::fs::symlink("/dev/full", folder.join(format!("{name}.part"))).unwrap();
+    refused(&upload(&browser, &scene.package()).await, 507, "the disk is full");
+    assert_eq!(files(), ["trust.cbor"], "nothing of it was kept");
 
     let image = upload(&browser, &scene.package()).await.json();
     let package = image["package"].as_str().unwrap().to_owned();
