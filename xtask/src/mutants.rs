@@ -17,7 +17,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each mutant through what its flaw breaks, in the debug build that other steps have made already.
+/// Each mutant through what its flaw breaks, and a sound meter through every requirement, shortly, in the debug build that other steps have made
+/// already.
 pub(crate) fn briefly() -> anyhow::Result<()> {
     crate::run::execute(crate::run::cargo().args([
         "run",
@@ -26,6 +27,6 @@ pub(crate) fn briefly() -> anyhow::Result<()> {
         "meterseal-mutants",
         "--",
         "--sound",
-        "0",
+        "1",
     ]))
 }

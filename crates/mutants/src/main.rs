@@ -1,11 +1,13 @@
 //! Runs the bench on each mutant and on a sound meter, and says whether it saw what is wrong and nothing else.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Parser;
 use meterseal_bench::certify::{Effort, Made};
-use meterseal_mutants::{Judged, judge, mutants};
+use meterseal_mutants::{Judged, Mutant, judge, mutants};
 
 /// Runs the certification on deliberately defective meters
 #[derive(Parser)]
@@ -47,33 +49,31 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let made = Made::new(arguments.seed)?;
-    let mut wrong = 0;
-    let mut tell = |name: &str, judged: &Judged, begun: Instant| {
-        let verdict = if judged.is_right() { "right" } else { "WRONG" };
-        wrong += usize::from(!judged.is_right());
-        println!(
-            "{name:<26} {verdict}  fails {:<20} {:>5.1} s",
-            judged.failed.join(" "),
-            begun.elapsed().as_secs_f64()
-        );
-        if !judged.unseen.is_empty() {
-            println!("    not seen: {}", judged.unseen.join(", "));
-        }
-        if !judged.beside.is_empty() {
-            println!("    beside the flaw: {}", judged.beside.join(", "));
-        }
+    let mutants: Vec<&Mutant> = mutants.iter().filter(|mutant| wanted(mutant.name)).collect();
+    let (next, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let told = Mutex::new(());
+    let tell = |name: &str, judged: &Judged, begun: Instant| {
+        wrong.fetch_add(usize::from(!judged.is_right()), Ordering::Relaxed);
+        // Whole entries, whoever is at it.
+        let _whole = told.lock().unwrap_or_else(PoisonError::into_inner);
+        show(name, judged, begun);
     };
-    let mut count = 0;
-    for mutant in mutants.iter().filter(|mutant| wanted(mutant.name)) {
-        let only: Vec<String> = match arguments.all {
-            true => Vec::new(),
-            false if !arguments.on.is_empty() => arguments.on.clone(),
-            false => mutant.breaks.iter().map(|id| (*id).to_owned()).collect(),
-        };
-        let begun = Instant::now();
-        tell(mutant.name, &judge(Some(mutant), &made, &only, effort, arguments.seed), begun);
-        count += 1;
-    }
+    // Some mostly wait, for a limit of a minute to pass on a real connection: a few at a time.
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let only: Vec<String> = match arguments.all {
+                        true => Vec::new(),
+                        false if !arguments.on.is_empty() => arguments.on.clone(),
+                        false => mutant.breaks.iter().map(|id| (*id).to_owned()).collect(),
+                    };
+                    let begun = Instant::now();
+                    tell(mutant.name, &judge(Some(mutant), &made, &only, effort, arguments.seed), begun);
+                }
+            });
+        }
+    });
     if arguments.only.is_empty() {
         for seed in arguments.seed..arguments.seed + arguments.sound {
             let begun = Instant::now();
@@ -81,6 +81,22 @@ fn main() -> anyhow::Result<ExitCode> {
             tell(&format!("sound, seed {seed}"), &judged, begun);
         }
     }
-    println!("{count} mutants, {wrong} wrong");
+    let wrong = wrong.into_inner();
+    println!("{} mutants, {wrong} wrong", mutants.len());
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// So many mutants are judged at a time.
+const AT_ONCE: usize = 4;
+
+fn show(name: &str, judged: &Judged, begun: Instant) {
+    let verdict = if judged.is_right() { "right" } else { "WRONG" };
+    let failed = judged.failed.join(" ");
+    println!("{name:<26} {verdict}  fails {failed:<20} {:>5.1} s", begun.elapsed().as_secs_f64());
+    if !judged.unseen.is_empty() {
+        println!("    not seen: {}", judged.unseen.join(", "));
+    }
+    if !judged.beside.is_empty() {
+        println!("    beside the flaw: {}", judged.beside.join(", "));
+    }
 }
