@@ -282,6 +282,9 @@ impl Procedure for Wiring {
     }
 }
 
+/// How long a meter of ours waits before it takes a current for tampered with (docs/tamper.md), with room, ms.
+const WIRING_WAITS_MS: i64 = 2_000;
+
 /// Stimuli at random, an interruption of the whole supply among them: entries equal stimuli.
 struct LogComplete;
 
@@ -354,8 +357,37 @@ impl Procedure for LogComplete {
         let entries = bench.log_after(before)?;
         let gaps = entries.windows(2).filter(|pair| pair[1].sequence != pair[0].sequence + 1).count();
         let begins_late = entries.first().is_none_or(|entry| entry.sequence != before + 1);
-        let found: Vec<u8> =
-            entries.iter().map(|entry| entry.code).filter(|code| known.contains(code)).collect();
+        let number = |code| bench.profile().event(code);
+        let wiring = [
+            CurrentReversed,
+            CurrentReversedL1,
+            CurrentReversedL2,
+            CurrentReversedL3,
+            BypassL1,
+            BypassL2,
+            BypassL3,
+            NeutralMismatch,
+            CurrentWithoutVoltage,
+        ]
+        .map(number);
+        let fields = [MagnetOn, AlternatingFieldOn].map(number);
+        let no_fields = [EventCode::MagnetOff, EventCode::AlternatingFieldOff].map(number);
+        // A field of hundreds of millitesla disturbs the transducers too: what the meter makes of the currents while it is there, and until its
+        // waiting time is over, is the stimulus's doing.
+        let (mut field, mut gone) = (false, i64::MIN / 2);
+        let found: Vec<u8> = entries
+            .iter()
+            .filter(|entry| {
+                if fields.contains(&entry.code) {
+                    field = true;
+                } else if no_fields.contains(&entry.code) {
+                    (field, gone) = (false, entry.time.0);
+                }
+                let disturbed = field || entry.time.0 - gone < WIRING_WAITS_MS;
+                known.contains(&entry.code) && !(disturbed && wiring.contains(&entry.code))
+            })
+            .map(|entry| entry.code)
+            .collect();
         let (lost, invented) = (surplus(&given, &found), surplus(&found, &given));
         Ok(vec![
             Measured::count(
